@@ -1,0 +1,80 @@
+"""`python -m pipeline STAGE [NAME]`: checks params.yaml and hands over to the stage."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import logging
+import sys
+from pathlib import Path
+
+STAGES = {
+    "check": "say what is wrong with params.yaml",
+    "list": "recipes, tasks, formats, families and architectures",
+    "add": "merge a recipe into params.yaml",
+    "remove": "take a recipe out of params.yaml again",
+    "fetch": "download raw data",
+    "prepare": "turn raw data into tables and a data card",
+    "tune": "search the parameters of a candidate",
+    "train": "train a candidate with its best parameters",
+    "evaluate": "compare the candidates of an experiment with each other and with the baselines",
+    "register": "bring MLflow up to date with the files and let the gate decide",
+    "report": "write reports/index.html and reports/summary.md",
+    "leaderboard": "print the results",
+    "retrain": "the steps of the retraining workflow",
+}
+UNCHECKED = {"check", "list", "add", "remove"}  # they work on a params.yaml that may still be wrong
+QUICK = {"register", "report", "leaderboard", "retrain"}  # run after others that have checked every name
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="stages:\n" + "\n".join(f"  {name:12} {text}" for name, text in STAGES.items()),
+    )
+    parser.add_argument("stage", metavar="STAGE", choices=STAGES)
+    parser.add_argument("name", metavar="NAME", nargs="?", help="of a download, an experiment or a candidate")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    try:
+        _run(given.stage, given.name)
+    except ValueError as error:
+        return _complain(given.stage, error)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS):
+            raise
+        return _complain(given.stage, ValueError(f"{error.strerror}: {error.filename or Path.cwd()}; nothing earlier was changed"))
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _run(stage: str, name: str | None) -> None:
+    module = importlib.import_module(f"pipeline.stages.{stage}")
+    if stage in UNCHECKED:
+        module.main(name)
+        return
+    from pipeline.params import load
+
+    if stage not in QUICK:
+        from pipeline.check import check
+
+        check()
+    module.main(name, load())
+
+
+def _complain(stage: str, error: ValueError) -> int:
+    from pipeline.params import ParamsError  # a ValueError of a library is a fault of ours: show where it comes from
+
+    if type(error) is not ValueError and not isinstance(error, ParamsError):
+        raise error
+    print(f"{stage}: {error}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""Where a result comes from: digests of files, of code and of everything that went in."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# They cannot change an output: params.py holds types and checks, tracking/ only watches.
+EXEMPT = ("pipeline/params.py", "pipeline/tracking/")
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def content_key(**parts: Any) -> str:
+    """SHA-256 over everything that went into a piece of work, as sorted JSON."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def import_closure(*starts: str, root: Path = ROOT) -> list[str]:
+    """Files of this package that the given files import, directly or not, relative to the repository, sorted.
+
+    Imports inside functions count; those under `if TYPE_CHECKING` do not. Tables of names (TASKS, FAMILIES) are not
+    followed: a stage names the task and the family that it works with.
+    """
+    seen: set[str] = set()
+    waiting = list(starts)
+    while waiting:
+        file = waiting.pop()
+        if file in seen or file.startswith(EXEMPT):
+            continue
+        seen.add(file)
+        waiting += _imports(file, root)
+    return sorted(seen)
+
+
+def code_digest(*starts: str, root: Path = ROOT) -> str:
+    """One digest of the sources that the given files import, directly or not."""
+    return content_key(**{file: file_digest(root / file) for file in import_closure(*starts, root=root)})
+
+
+def _imports(file: str, root: Path) -> Iterable[str]:
+    tree = ast.parse((root / file).read_text(encoding="utf-8"))
+    for node in _running_nodes(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            if name.split(".")[0] == "pipeline":
+                yield from _files_of(name, root)
+
+
+def _running_nodes(tree: ast.AST) -> Iterable[ast.AST]:
+    """All nodes but those under `if TYPE_CHECKING`."""
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.If) and getattr(child.test, "id", "") == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from _running_nodes(child)
+
+
+def _files_of(module: str, root: Path) -> Iterable[str]:
+    """The file of a module and the `__init__.py` of the packages around it, where they hold code."""
+    parts = module.split(".")
+    for end in range(1, len(parts) + 1):
+        base = Path(*parts[:end])
+        for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+            path = root / candidate
+            if path.is_file() and (candidate.name != "__init__.py" or _holds_code(path)):
+                yield candidate.as_posix()
+
+
+def _holds_code(path: Path) -> bool:
+    return any(not isinstance(node, ast.Expr) for node in ast.parse(path.read_text(encoding="utf-8")).body)

@@ -1,0 +1,82 @@
+"""What every task offers to the stages: the one door between the families and the rest of the pipeline.
+
+A task never asks which family works for it. It puts a head on an encoder, says what the loss and the score of a
+prediction are, and draws what a person wants to see.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from torch import Tensor, nn
+
+from pipeline.data.tables import Prepared, Table
+
+Card = Mapping[str, Any]
+
+
+class Task(ABC):
+    """One use of a network.
+
+    Predictions are data frames with one row per example (the column ``example`` counts them from 0 in the order of
+    the table), so that two models can be compared example by example.
+    """
+
+    score: ClassVar[str]  # the metric that picks on validation and decides at the gate
+    maximize: ClassVar[bool]  # whether a higher score is better
+    dimensions: ClassVar[int]  # of the encoder's input: 2 for a grid (B, C, H, W), 1 for a sequence (B, C, T)
+    causal: ClassVar[bool]  # whether position t of the features may see positions after t
+    dependent: ClassVar[bool]  # whether neighbouring examples overlap in time, so that resampling needs blocks
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        """Takes the experiment's `settings` of params.yaml."""
+        self.settings = settings
+
+    @abstractmethod
+    def prepare(self, parts: Mapping[str, Any], split: Mapping[str, float | None], seed: int) -> Prepared:
+        """Splits raw records and turns them into tables of tensors and a card. Fits on train only."""
+
+    @abstractmethod
+    def examples(self, table: Table, card: Card) -> dict[str, Tensor]:
+        """Tensors whose first dimension counts the examples of one split."""
+
+    @abstractmethod
+    def network(self, encoder: nn.Module, card: Card, **parameters: Any) -> nn.Module:
+        """The encoder with the task's head on it."""
+
+    @abstractmethod
+    def loss(self, network: nn.Module, batch: dict[str, Tensor], training: bool) -> Tensor:
+        """Mean loss of a batch, a scalar; augments and regularises when `training`."""
+
+    @abstractmethod
+    def predict(self, network: nn.Module, examples: dict[str, Tensor], card: Card) -> pd.DataFrame:
+        """One row per example (and step), with the truth beside the prediction."""
+
+    @abstractmethod
+    def metrics(self, predictions: pd.DataFrame, card: Card) -> dict[str, float]:
+        """All figures of a prediction table; `score` is one of them."""
+
+    @abstractmethod
+    def example_scores(self, predictions: pd.DataFrame) -> np.ndarray:
+        """(N,) contributions whose mean is the score, in the order of the examples."""
+
+    @abstractmethod
+    def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
+        """Predictions of classical methods: {name: {"validation": table, "test": table}}."""
+
+    @abstractmethod
+    def pictures(self, predictions: pd.DataFrame, table: Table, card: Card, folder: Path, title: str) -> list[Path]:
+        """Draws the predictions into `folder` and returns the files."""
+
+    @abstractmethod
+    def input_example(self, table: Table, card: Card) -> pd.DataFrame:
+        """What a user would send to the served model, made of the first examples of a table."""
+
+    @abstractmethod
+    def answer(self, network: nn.Module, request: pd.DataFrame, card: Card) -> pd.DataFrame:
+        """What the served model answers: preprocessing, prediction and names that a user understands."""
