@@ -1,0 +1,1 @@
+"""What goes to MLflow and how it gets there even when the server is away. Imports no torch."""
