@@ -1,0 +1,25 @@
+"""The two families of encoders behind one door.
+
+A family is one file and one line in ``FAMILIES``. The names stand as strings so that a candidate imports, and
+therefore depends on, its own family alone.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from torch import nn
+
+from pipeline.models.encoder import choose
+
+FAMILIES: dict[str, str] = {
+    "cnn": "pipeline.models.cnn:CNN",
+    "rnn": "pipeline.models.rnn:RNN",
+}
+
+
+def load_family(name: str) -> type[nn.Module]:
+    """The encoder class of a family (see ``encoder.Encoder`` for what it offers); imports this family only."""
+    module, attribute = choose(name, FAMILIES, "family").split(":")
+    family: type[nn.Module] = getattr(import_module(module), attribute)
+    return family

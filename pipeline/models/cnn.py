@@ -1,0 +1,207 @@
+"""The convolutional family: one stack of blocks over a grid or a sequence; the block is the architecture.
+
+Level i of the stack sees twice as far as level i - 1: on a grid because its input is halved by max pooling (and its
+width doubled), over a sequence because its kernels are dilated by 2^i, so that a sequence keeps its length. Over a
+causal sequence the residual stack is the temporal convolution network of Bai et al. (2018).
+
+Everything runs as a 2-d convolution with the channels last in memory, a sequence as a grid of height 1: on a CPU
+that is the layout in which oneDNN is quick and a normalisation over channels costs no copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipeline.models.encoder import Ranges, check_ranges, check_shape, choose, inside
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the convolutions of one level lie: over a grid or a (causal) sequence, and how far apart their taps are."""
+
+    sequence: bool
+    causal: bool
+    dilation: int
+
+    def padding(self, kernel_size: int) -> tuple[int, int, int, int]:
+        """Zeros (left, right, top, bottom) that keep the size; to the left only where the future must stay unseen."""
+        reach = self.dilation * (kernel_size - 1)
+        left, right = (reach, 0) if self.causal else (reach // 2, reach - reach // 2)
+        return (left, right, 0, 0) if self.sequence else (left, right, left, right)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalisation over the channels of each position (Ba et al., 2016).
+
+    Sequences use it because it knows one position only. The statistics of a batch norm mix all steps: in training
+    they would carry the future into the past, and padding into both.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Convolution(nn.Module):
+    """Convolution and normalisation, (B, C, H, W) to (B, out_channels, H, W), blind to what the mask excludes."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, layout: Layout) -> None:
+        super().__init__()
+        size = (1, kernel_size) if layout.sequence else (kernel_size, kernel_size)
+        left, right, top, bottom = layout.padding(kernel_size)
+        even = left == right and top == bottom  # then the convolution pads without a copy
+        self.zeros = None if even else (left, right, top, bottom)
+        padding = (top, left) if even else 0
+        self.convolution = nn.Conv2d(
+            in_channels, out_channels, size, padding=padding, dilation=layout.dilation, bias=False
+        )
+        self.norm = ChannelNorm(out_channels) if layout.sequence else nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        if mask is not None:
+            x = x * mask
+        if self.zeros is not None:
+            x = F.pad(x, self.zeros)
+        normalised: Tensor = self.norm(self.convolution(x))
+        return normalised
+
+
+class Plain(nn.Module):
+    """Two convolutions in a row, as in VGG (Simonyan and Zisserman, 2015)."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, layout: Layout) -> None:
+        super().__init__()
+        self.first = Convolution(in_channels, out_channels, kernel_size, layout)
+        self.second = Convolution(out_channels, out_channels, kernel_size, layout)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        x = F.relu_(self.first(x, mask))
+        return F.relu_(self.second(x, mask))
+
+
+class Inception(nn.Module):
+    """Four parallel branches as in GoogLeNet (Szegedy et al., 2015): one point, one kernel, two kernels, the maximum.
+
+    The three branches that begin with a kernel of one point share one convolution; that is the same sum, in fewer
+    and larger steps.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, layout: Layout) -> None:
+        super().__init__()
+        single, narrow = out_channels // 2, out_channels // 8
+        self.sizes = (out_channels - single - 2 * narrow, max(single // 2, 1), narrow)
+        self.points = Convolution(in_channels, sum(self.sizes), 1, layout)
+        self.single = Convolution(self.sizes[1], single, kernel_size, layout)
+        self.double_first = Convolution(narrow, 2 * narrow, kernel_size, layout)
+        self.double_second = Convolution(2 * narrow, narrow, kernel_size, layout)
+        self.pooled = Convolution(in_channels, narrow, 1, layout)
+        self.window = layout.padding(3)
+        self.maximum = nn.MaxPool2d((1, 3) if layout.sequence else 3, stride=1, dilation=layout.dilation)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        if mask is not None:
+            x = x * mask  # zeros never win the maximum: the input comes from a ReLU
+        pooled = self.pooled(self.maximum(F.pad(x, self.window)), mask)
+        point, single, double = F.relu_(self.points(x, mask)).split(self.sizes, dim=1)
+        single = self.single(single, mask)
+        double = self.double_second(F.relu_(self.double_first(double, mask)), mask)
+        return F.relu_(torch.cat([point, single, double, pooled], dim=1))
+
+
+class Residual(nn.Module):
+    """Two convolutions beside a shortcut, as in ResNet (He et al., 2016); a kernel of one point where widths differ."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, layout: Layout) -> None:
+        super().__init__()
+        self.first = Convolution(in_channels, out_channels, kernel_size, layout)
+        self.second = Convolution(out_channels, out_channels, kernel_size, layout)
+        self.shortcut = Convolution(in_channels, out_channels, 1, layout) if in_channels != out_channels else None
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        y = self.second(F.relu_(self.first(x, mask)), mask)
+        return F.relu_(y + (x if self.shortcut is None else self.shortcut(x, mask)))
+
+
+class CNN(nn.Module):
+    """An encoder of `depth` levels of blocks (see ``encoder.Encoder``).
+
+    Args:
+        in_channels: channels C of the input.
+        dimensions: 2 for a grid (B, C, H, W), 1 for a sequence (B, C, T).
+        causal: whether a feature may see its own and earlier steps only; sequences only.
+        architecture: the block, one of ``CNN.ARCHITECTURES``.
+        width: channels of the first level; on a grid every further level has twice the channels.
+        depth: number of levels. On a grid each halves height and width, ``stride = 2 ** depth``; over a sequence
+            each doubles the dilation, so that a feature sees ``1 + 2 * (kernel_size - 1) * 2 ** depth`` steps or so.
+        kernel_size: side of the kernels (the point-wise ones and the stem of a grid aside).
+        dropout: share of the channels that are dropped after each level in training.
+
+    Raises:
+        ValueError: for an unknown architecture, a value outside ``CNN.RANGES`` or a causal grid.
+    """
+
+    ARCHITECTURES: ClassVar[Mapping[str, type[nn.Module]]] = {
+        "vgg": Plain,
+        "googlenet": Inception,
+        "resnet": Residual,
+    }
+    RANGES: ClassVar[Ranges] = {"width": (8, 2048), "depth": (1, 12), "kernel_size": (2, 63), "dropout": (0.0, 0.9)}
+    EXAMPLE: ClassVar[Mapping[str, Any]] = {"width": 8, "depth": 2, "kernel_size": 3, "dropout": 0.0}
+
+    def __init__(
+        self,
+        in_channels: int,
+        dimensions: int,
+        causal: bool,
+        *,
+        architecture: str,
+        width: int,
+        depth: int,
+        kernel_size: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        check_shape(dimensions, causal)
+        check_ranges(self.RANGES, width=width, depth=depth, kernel_size=kernel_size, dropout=dropout)
+        block = choose(architecture, self.ARCHITECTURES, "architecture of the family cnn")
+        self.sequence = dimensions == 1
+        widths = [width if self.sequence else width * 2**level for level in range(depth)]
+        self.out_channels = widths[-1]
+        self.stride = 1 if self.sequence else 2**depth
+        self.autocast_pays = True
+
+        layouts = [Layout(self.sequence, causal, 2**level if self.sequence else 1) for level in range(depth)]
+        self.stem = Convolution(in_channels, width, kernel_size, layouts[0])
+        self.levels = nn.ModuleList(
+            block(before, after, kernel_size, layout)
+            for before, after, layout in zip([width, *widths], widths, layouts, strict=False)
+        )
+        self.halve = nn.Identity() if self.sequence else nn.MaxPool2d(2, ceil_mode=True)
+        self.dropout = nn.Dropout2d(dropout)
+        self.apply(initialise)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) or (B, C, T) to features, see ``encoder.Encoder``."""
+        mask = inside(lengths, x.shape[-1])
+        if mask is not None:
+            mask = mask[:, None, None, :]  # (B, 1, 1, T)
+        if self.sequence:
+            x = x.unsqueeze(2)  # (B, C, 1, T)
+        # Only after the stem: a tensor of one channel counts as channels-last already and would stay as it is.
+        x = F.relu_(self.stem(x, mask)).contiguous(memory_format=torch.channels_last)
+        for level in self.levels:
+            x = self.dropout(level(self.halve(x), mask))
+        if mask is not None:
+            x = x * mask
+        return x.squeeze(2) if self.sequence else x
+
+
+def initialise(module: nn.Module) -> None:
+    """Draws the weights of a convolution for the ReLU behind it (He et al., 2015)."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

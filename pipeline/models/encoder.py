@@ -1,0 +1,72 @@
+"""What a family offers to the tasks, and the checks that both families share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+Entry = TypeVar("Entry")
+Ranges = Mapping[str, tuple[float, float]]
+
+
+class Encoder(Protocol):
+    """An ``nn.Module`` that turns a grid or a sequence into features of the same layout.
+
+    It is built as ``family(in_channels, dimensions, causal, *, architecture, <hyperparameters>)``: `dimensions` is 2
+    for a grid (B, C, H, W) and 1 for a sequence (B, C, T); with `causal` no feature sees a later position. All
+    hyperparameters are required and can be searched.
+    """
+
+    ARCHITECTURES: ClassVar[Mapping[str, Any]]  # what `architecture` may name
+    RANGES: ClassVar[Ranges]  # lowest and highest allowed value of every numeric hyperparameter
+    EXAMPLE: ClassVar[Mapping[str, Any]]  # a small sound set of hyperparameters (without architecture) for tests
+
+    out_channels: int
+    stride: int  # a grid (H, W) becomes (ceil(H / stride), ceil(W / stride)), lengths become ceil(lengths / stride)
+    autocast_pays: bool  # whether bfloat16 makes training on a CPU quicker without a loss
+
+    def __call__(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Features (B, out_channels, H', W') of a grid or (B, out_channels, T') of a sequence.
+
+        `lengths` (B,) counts the steps of each sequence that are not padding; features of padding are zero. A grid
+        takes no lengths.
+        """
+
+
+def choose(name: str, table: Mapping[str, Entry], kind: str) -> Entry:
+    """The entry called `name`; a ValueError that names the nearest and all valid names if there is none."""
+    if name in table:
+        return table[name]
+    near = get_close_matches(str(name), table, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"unknown {kind} {name!r}.{hint} Choose one of: {', '.join(sorted(table))}")
+
+
+def check_ranges(ranges: Ranges, **values: float) -> None:
+    """Raises a ValueError that lists every value outside its range (both ends are allowed)."""
+    wrong = [
+        f"{name} is {value}, allowed is {ranges[name][0]} to {ranges[name][1]}"
+        for name, value in values.items()
+        if not ranges[name][0] <= value <= ranges[name][1]
+    ]
+    if wrong:
+        raise ValueError("; ".join(wrong))
+
+
+def check_shape(dimensions: int, causal: bool) -> None:
+    """Raises a ValueError for anything but a grid or a sequence, and for a causal grid."""
+    if dimensions not in (1, 2):
+        raise ValueError(f"dimensions is {dimensions}, allowed is 1 (sequence) or 2 (grid)")
+    if causal and dimensions == 2:
+        raise ValueError("a grid has no future: causal is for sequences (dimensions 1)")
+
+
+def inside(lengths: Tensor | None, steps: int) -> Tensor | None:
+    """(B, steps) bool, True where a step belongs to its sequence; None where all do."""
+    if lengths is None:
+        return None
+    return torch.arange(steps, device=lengths.device) < lengths[:, None]
