@@ -1,0 +1,1 @@
+"""Raw formats, records, splits and tables on disk."""

@@ -1,0 +1,118 @@
+"""CSV files, plain or gzipped, read row by row so that every complaint can name its line."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import gzip
+import math
+import zlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, cast
+
+MISSING = {"", "na", "n/a", "nan", "null", "none"}  # compared in lower case
+
+Row = tuple[int, list[str]]  # line of the file, counted from 1, and the fields
+
+
+def raw_file(folder: Path, name: str) -> Path:
+    """A file of a raw data folder. Raises ValueError if folder or file is missing or the file is empty."""
+    if not folder.is_dir():
+        raise ValueError(
+            f"{folder}: no such folder; fetch it (`dvc repro fetch@{folder.name}` where params.yaml has a download "
+            f"of that name), restore it (`dvc pull`), or put your data there and run `dvc add {folder}`"
+        )
+    path = folder / name
+    if not path.is_file():
+        there = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+        match = difflib.get_close_matches(name, there, n=1)
+        hint = f"; did you mean {match[0]}?" if match else f"; the folder has {', '.join(there[:8]) or 'no files'}"
+        raise ValueError(f"{path}: no such file{hint}")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty; fetch it again")
+    return path
+
+
+def opened(path: Path) -> IO[bytes]:
+    """The bytes of a file, unpacked where its first bytes say gzip, whatever its name says."""
+    with path.open("rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+    return cast(IO[bytes], gzip.open(path, "rb")) if packed else path.open("rb")
+
+
+DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)  # what a truncated or altered gzip file raises
+
+
+def csv_rows(path: Path) -> Iterator[Row]:
+    """Rows of a CSV file in UTF-8; blank lines are skipped. Raises ValueError with the line of the fault."""
+    line = 0
+    try:
+        with opened(path) as stream:
+            # Lines end at \n or \r\n only: str.splitlines() would also cut at U+0085.
+            reader = csv.reader(text.decode("utf-8" if row else "utf-8-sig") for row, text in enumerate(stream))
+            for fields in reader:
+                line = reader.line_num
+                if any(field.strip() for field in fields):
+                    yield line, fields
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}, line {line + 1}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {line + 1}: not readable as CSV ({error})") from None
+    except DAMAGED as error:
+        raise ValueError(f"{path}: the gzip file is damaged after line {line} ({error}); fetch it again") from None
+
+
+def number(text: str, place: str) -> float:
+    """A finite number, or NaN for a missing one (blank, NA, NaN, null, None). `place` names it in the message."""
+    text = text.strip()
+    if text.lower() in MISSING:
+        return math.nan
+    try:
+        value = math.nan if "_" in text else float(text)  # Python would read 1_000 as a number
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{place}: found {text!r}; allowed: a number, or blank or NA where it is missing")
+    return value
+
+
+def moment(text: str, date_format: str, place: str) -> datetime:
+    """A date without time zone (with one in the text: in UTC). Raises ValueError naming the place and the format."""
+    text = text.strip()
+    try:
+        found = datetime.fromisoformat(text) if date_format == "ISO8601" else datetime.strptime(text, date_format)
+    except ValueError:
+        raise ValueError(
+            f"{place}: found {text!r}, which is not a date of the form {date_format!r}; "
+            "set date_format in params.yaml to the form of the file, such as '%Y-%m-%d', or ISO8601"
+        ) from None
+    return found if found.tzinfo is None else found.astimezone(UTC).replace(tzinfo=None)
+
+
+def position(header: list[str], column: str, path: Path) -> int:
+    """Where a column stands. Raises ValueError with the nearest name if it does not, or stands there twice."""
+    names = [name.strip() for name in header]
+    if names.count(column) == 1:
+        return names.index(column)
+    if column in names:
+        raise ValueError(f"{path}: column {column!r} occurs {names.count(column)} times; give each its own name")
+    match = difflib.get_close_matches(column, names, n=1)
+    hint = f"; did you mean {match[0]!r}?" if match else ""
+    if len(names) == 1 and ";" in names[0]:
+        hint = "; the file is separated by semicolons, save it with commas"
+    raise ValueError(f"{path}: no column {column!r}; the file has {', '.join(map(repr, names))}{hint}")
+
+
+def row_range(rows: list[int] | None, count: int, path: Path) -> slice:
+    """The rows [first, end) of a file with `count` rows. Raises ValueError if they are not all there."""
+    if rows is None:
+        return slice(0, count)
+    whole = isinstance(rows, list | tuple) and len(rows) == 2 and all(type(row) is int for row in rows)
+    if not whole or not 0 <= rows[0] < rows[1] <= count:
+        raise ValueError(
+            f"{path}: found rows {rows!r}; allowed: [first, end] with 0 <= first < end <= {count}, "
+            f"as the file has {count} rows (the end is not included)"
+        )
+    return slice(rows[0], rows[1])

@@ -1,0 +1,191 @@
+"""Raw formats: one function each, which reads one part of a data set.
+
+The keyword arguments of a function are its schema: `options` (for all parts) and `parts.<part>` of params.yaml
+together fill them. A new format is one function here and one line in FORMATS.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data.csv_files import csv_rows, moment, number, position, raw_file, row_range
+from pipeline.data.idx_files import IMAGES, LABELS, read_idx
+from pipeline.data.image_files import image_paths, is_hidden, read_image
+from pipeline.data.records import Images, Series
+
+
+def idx(folder: Path, *, images: str, labels: str) -> Images:
+    """A pair of IDX files, plain or gzipped: grey pictures and their class numbers."""
+    pixels, numbers = read_idx(folder, images, IMAGES), read_idx(folder, labels, LABELS)
+    if len(pixels) != len(numbers):
+        raise ValueError(
+            f"{folder}: {images} has {len(pixels)} images, but {labels} has {len(numbers)} labels; "
+            "name two files that belong together"
+        )
+    return Images(pixels[:, np.newaxis], numbers.astype(np.int64), maximum=255, names=None)  # (N, 1, H, W)
+
+
+def pixel_table(
+    folder: Path, *, file: str, height: int, width: int, channels: int, maximum: int, rows: list[int] | None = None
+) -> Images:
+    """A CSV file, plain or gzipped, with a picture a row: its pixels (channel by channel, row by row), then the label.
+
+    A header is recognised by having no number in it. `rows` picks the rows [first, end), the header not counted.
+    """
+    _check_positive(height=height, width=width, channels=channels, maximum=maximum)
+    path = raw_file(folder, file)
+    count = channels * height * width
+    pixels: list[np.ndarray] = []
+    labels: list[str] = []
+    for line, fields in csv_rows(path):
+        if len(fields) != count + 1:
+            shape = f"{channels} × {height} × {width} pixels and a label"
+            raise ValueError(f"{path}, line {line}: found {len(fields)} columns; allowed: {count + 1} ({shape})")
+        if not pixels and _is_header(fields[:-1]):
+            continue
+        pixels.append(_pixel_row(fields, maximum, f"{path}, line {line}"))
+        labels.append(fields[-1].strip())
+    if not pixels:
+        raise ValueError(f"{path}: the file has no rows")
+    chosen = row_range(rows, len(pixels), path)
+    array = np.stack(pixels[chosen]).reshape(-1, channels, height, width)
+    return Images(array, _typed(labels[chosen]), maximum=maximum, names=None)
+
+
+def class_folders(folder: Path, *, directory: str, height: int, width: int, mode: str) -> Images:
+    """A folder for every class, named like it, with pictures of any size in it; `directory` holds these folders."""
+    _check_positive(height=height, width=width)
+    if mode not in ("L", "RGB"):
+        raise ValueError(f"data.options.mode: found {mode!r}; allowed: L (grey), RGB")
+    root = _class_root(folder, directory)
+    entries = sorted(entry for entry in root.iterdir() if not is_hidden(entry.name))
+    paths: list[Path] = []
+    labels: list[str] = []
+    ignored = sum(not entry.is_dir() for entry in entries)
+    for entry in (entry for entry in entries if entry.is_dir()):
+        pictures, others = image_paths(entry)
+        if not pictures:
+            raise ValueError(f"{entry}: this class folder has no images; add some or remove the folder")
+        paths += pictures
+        labels += [entry.name] * len(pictures)
+        ignored += others
+    if not paths:
+        raise ValueError(f"{root}: found no folders with images; expected one folder for every class")
+    pixels = np.empty((len(paths), 3 if mode == "RGB" else 1, height, width), dtype=np.uint8)
+    read = partial(read_image, height=height, width=width, mode=mode)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets other threads run; map keeps the order
+        for row, picture in enumerate(pool.map(read, paths)):
+            pixels[row] = picture
+    warnings = (f"{ignored} files in {root.as_posix()} are not images and were ignored",) if ignored else ()
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    return Images(pixels, np.array(labels), maximum=255, names=names, warnings=warnings)
+
+
+def csv_series(
+    folder: Path, *, file: str, date: str, date_format: str, columns: list[str], rows: list[int] | None = None
+) -> Series:
+    """A CSV file with a header, a date a row and a column for every series.
+
+    `date_format` is a pattern of strptime, or ISO8601. `rows` picks the rows [first, end), the header not counted.
+    """
+    path = raw_file(folder, file)
+    if not isinstance(columns, list) or not columns or len(set(columns)) != len(columns):
+        raise ValueError(f"data.options.columns: found {columns!r}; allowed: a list of different columns of {path}")
+    lines = csv_rows(path)
+    _, header = next(lines, (0, [""]))
+    places = [position(header, column, path) for column in (date, *columns)]
+    times: list[np.datetime64] = []
+    values: list[list[float]] = []
+    for line, fields in lines:
+        if len(fields) != len(header):
+            raise ValueError(f"{path}, line {line}: found {len(fields)} columns where the header has {len(header)}")
+        place, *fields = [fields[index] for index in places]
+        times.append(np.datetime64(moment(place, date_format, f"{path}, line {line}, column {date!r}"), "s"))
+        _check_order(times, f"{path}, line {line}, column {date!r}")
+        named = zip(columns, fields, strict=True)
+        values.append([number(field, f"{path}, line {line}, column {name!r}") for name, field in named])
+    if not values:
+        raise ValueError(f"{path}: the file has no rows below its header")
+    chosen = row_range(rows, len(values), path)
+    array = np.array(values, dtype=np.float64)[chosen]  # (T, C)
+    for column in np.flatnonzero(np.isnan(array).all(axis=0)):
+        where = f"rows {chosen.start} to {chosen.stop}"
+        raise ValueError(f"{path}: column {columns[column]!r} has no value in {where}; leave the column out")
+    return Series(array, np.array(times, dtype="datetime64[s]")[chosen], list(columns))
+
+
+FORMATS: dict[str, Callable[..., Images | Series]] = {
+    "idx": idx,
+    "pixel_table": pixel_table,
+    "class_folders": class_folders,
+    "csv_series": csv_series,
+}
+
+
+def _check_positive(**options: object) -> None:
+    for name, value in options.items():
+        highest = 255 if name == "maximum" else 65535
+        if type(value) is not int or not 1 <= value <= highest:
+            raise ValueError(f"data.options.{name}: found {value!r}; allowed: a whole number from 1 to {highest}")
+
+
+def _is_header(fields: list[str]) -> bool:
+    def is_number(field: str) -> bool:
+        try:
+            float(field)
+        except ValueError:
+            return False
+        return True
+
+    return not any(is_number(field) for field in fields)
+
+
+def _pixel_row(fields: list[str], maximum: int, place: str) -> np.ndarray:
+    """(C·H·W,) uint8 of one row. Raises ValueError naming line and column."""
+    try:
+        values = np.array(fields[:-1], dtype=np.float64)
+    except ValueError:
+        pixels = enumerate(fields[:-1], start=1)
+        values = np.array([number(field, f"{place}, column {column}") for column, field in pixels])
+    wrong = ~((values >= 0) & (values <= maximum) & (values == np.floor(values)))  # NaN is wrong, too
+    if wrong.any():
+        column = int(wrong.argmax())
+        found = fields[column].strip()
+        raise ValueError(f"{place}, column {column + 1}: found {found!r}; allowed: a whole number from 0 to {maximum}")
+    if not fields[-1].strip():
+        raise ValueError(f"{place}, column {len(fields)}: the label is missing")
+    return values.astype(np.uint8)
+
+
+def _typed(labels: list[str]) -> np.ndarray:
+    """Labels as whole numbers where all are, so that 10 comes after 9; as text otherwise."""
+    try:
+        numbers = np.array(labels, dtype=np.float64)
+    except ValueError:
+        return np.array(labels)
+    whole = np.isfinite(numbers) & (numbers == np.floor(numbers))
+    return numbers.astype(np.int64) if whole.all() else np.array(labels)
+
+
+def _class_root(folder: Path, directory: str) -> Path:
+    root = folder / directory
+    if folder.is_dir() and not root.is_dir():
+        there = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not is_hidden(entry.name))
+        raise ValueError(f"{root}: no such folder; {folder} has {', '.join(there[:8]) or 'no folders'}")
+    if not root.is_dir():
+        raw_file(folder, directory)  # raises with what to do about a missing folder
+    return root
+
+
+def _check_order(times: list[np.datetime64], place: str) -> None:
+    if len(times) < 2 or times[-2] < times[-1]:
+        return
+    if times[-2] == times[-1]:
+        raise ValueError(f"{place}: the date {times[-1]} occurs twice; keep one row for every date")
+    raise ValueError(f"{place}: the date {times[-1]} comes after {times[-2]}; sort the rows by date")

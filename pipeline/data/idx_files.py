@@ -1,0 +1,42 @@
+"""IDX, the format of MNIST (LeCun, Cortes, Burges 1998): a big-endian header, then bytes; often gzipped."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data.csv_files import DAMAGED, opened, raw_file
+
+IMAGES, LABELS = 2051, 2049  # magic numbers: unsigned bytes in three dimensions and in one
+
+
+def read_idx(folder: Path, name: str, magic: int) -> np.ndarray:
+    """(N, H, W) or (N,) uint8. Raises ValueError for another magic number, a short or a damaged file."""
+    path = raw_file(folder, name)
+    try:
+        with opened(path) as stream:
+            data = stream.read()
+    except DAMAGED as error:
+        raise ValueError(f"{path}: the gzip file is damaged ({error}); fetch it again") from None
+    dimensions = magic % 256
+    start = 4 + 4 * dimensions
+    if len(data) < start:
+        raise ValueError(f"{path}: found {len(data)} bytes, too few for the header of an IDX file; fetch it again")
+    found, *shape = struct.unpack(f">{1 + dimensions}I", data[:start])
+    if found != magic:
+        allowed = f"{magic} ({_meaning(magic)}){_swapped(found)}"
+        raise ValueError(f"{path}: found the magic number {found}; allowed: {allowed}")
+    expected = start + int(np.prod(shape, dtype=np.int64))
+    if len(data) != expected:
+        raise ValueError(f"{path}: found {len(data)} bytes where the header promises {expected}; fetch it again")
+    return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape)
+
+
+def _meaning(magic: int) -> str:
+    return "images" if magic == IMAGES else "labels"
+
+
+def _swapped(found: int) -> str:
+    return f"; it holds {_meaning(found)}, are images and labels swapped?" if found in (IMAGES, LABELS) else ""

@@ -1,0 +1,28 @@
+"""What a raw format yields: the records of one part, before they are split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Images:
+    """Pictures of one size, each with a label."""
+
+    pixels: np.ndarray  # (N, C, H, W) uint8, 0 to maximum
+    labels: np.ndarray  # (N,) integers or text
+    maximum: int  # the value of white, 1 to 255
+    names: list[str] | None  # of the files, in the order of the pixels; None where a file holds many pictures
+    warnings: tuple[str, ...] = ()  # what the reader ignored
+
+
+@dataclass(frozen=True)
+class Series:
+    """One or more series over the same times."""
+
+    values: np.ndarray  # (T, C) float64, NaN for missing
+    times: np.ndarray  # (T,) datetime64[s], increasing
+    columns: list[str]
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,57 @@
+"""The step between the rows of a time series, in seconds or in months of the calendar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+DAY = 86400
+
+
+def usual_step(times: np.ndarray) -> tuple[int, int | None]:
+    """The most frequent step in seconds, and in whole months where the calendar rules (months, quarters, years).
+
+    times: (T,) datetime64[s], increasing.
+    """
+    if len(times) < 2:
+        return 0, None
+    steps, counts = np.unique(np.diff(times.astype(np.int64)), return_counts=True)
+    seconds = int(steps[counts.argmax()])
+    if seconds < 28 * DAY or not _same_day(times):
+        return seconds, None
+    months, counts = np.unique(_month_steps(times), return_counts=True)
+    return seconds, int(months[counts.argmax()])
+
+
+def irregular_steps(times: np.ndarray) -> Iterator[str]:
+    """A sentence, if some steps are not the usual one."""
+    seconds, months = usual_step(times)
+    if months is None:
+        wrong = np.flatnonzero(np.diff(times.astype(np.int64)) != seconds)
+    else:
+        wrong = np.flatnonzero(_month_steps(times) != months)
+    if len(wrong):
+        usual = f"{months} months" if months else in_words(seconds)
+        first = f"{times[wrong[0]]} to {times[wrong[0] + 1]}"
+        yield f"{len(wrong)} of {len(times) - 1} steps are not {usual} (first: {first}); rows are taken as even steps"
+
+
+def in_words(seconds: int) -> str:
+    """604800 → '7 days'."""
+    for size, unit in ((DAY, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds % size == 0:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} seconds"
+
+
+def _same_day(times: np.ndarray) -> bool:
+    """Whether all times are the same day of their month, or all the last one."""
+    days = times.astype("datetime64[D]")
+    first = days.astype("datetime64[M]").astype("datetime64[D]")
+    last = ((days + np.timedelta64(1, "D")).astype("datetime64[M]") != days.astype("datetime64[M]")).all()
+    return bool(last or len(np.unique(days - first)) == 1)
+
+
+def _month_steps(times: np.ndarray) -> np.ndarray:
+    return np.diff(times.astype("datetime64[M]").astype(np.int64))
