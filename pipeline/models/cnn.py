@@ -21,6 +21,17 @@ from torch import Tensor, nn
 from pipeline.models.encoder import Ranges, check_ranges, check_shape, choose, inside
 
 
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalisation over the channels of each position (Ba et al., 2016).
+
+    Sequences use it because it knows one position only. The statistics of a batch norm mix all steps: in training
+    they would carry the future into the past, and padding into both.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 @dataclass(frozen=True)
 class Layout:
     """How the convolutions of one level lie: over a grid or a (causal) sequence, and how far apart their taps are."""
@@ -35,20 +46,12 @@ class Layout:
         left, right = (reach, 0) if self.causal else (reach // 2, reach - reach // 2)
         return (left, right, 0, 0) if self.sequence else (left, right, left, right)
 
-
-class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of each position (Ba et al., 2016).
-
-    Sequences use it because it knows one position only. The statistics of a batch norm mix all steps: in training
-    they would carry the future into the past, and padding into both.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    def norm(self, channels: int) -> nn.Module:
+        return ChannelNorm(channels) if self.sequence else nn.BatchNorm2d(channels)
 
 
 class Convolution(nn.Module):
-    """Convolution and normalisation, (B, C, H, W) to (B, out_channels, H, W), blind to what the mask excludes."""
+    """Convolution that keeps the size and is blind to what the mask excludes; without bias, a norm follows."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, layout: Layout) -> None:
         super().__init__()
@@ -57,18 +60,28 @@ class Convolution(nn.Module):
         even = left == right and top == bottom  # then the convolution pads without a copy
         self.zeros = None if even else (left, right, top, bottom)
         padding = (top, left) if even else 0
-        self.convolution = nn.Conv2d(
-            in_channels, out_channels, size, padding=padding, dilation=layout.dilation, bias=False
-        )
-        self.norm = ChannelNorm(out_channels) if layout.sequence else nn.BatchNorm2d(out_channels)
+        self.kernels = nn.Conv2d(in_channels, out_channels, size, padding=padding, dilation=layout.dilation, bias=False)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         if mask is not None:
             x = x * mask
         if self.zeros is not None:
             x = F.pad(x, self.zeros)
-        normalised: Tensor = self.norm(self.convolution(x))
-        return normalised
+        y: Tensor = self.kernels(x)
+        return y
+
+
+class Unit(nn.Module):
+    """Convolution and norm."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, layout: Layout) -> None:
+        super().__init__()
+        self.convolution = Convolution(in_channels, out_channels, kernel_size, layout)
+        self.norm = layout.norm(out_channels)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        y: Tensor = self.norm(self.convolution(x, mask))
+        return y
 
 
 class Plain(nn.Module):
@@ -76,8 +89,8 @@ class Plain(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, layout: Layout) -> None:
         super().__init__()
-        self.first = Convolution(in_channels, out_channels, kernel_size, layout)
-        self.second = Convolution(out_channels, out_channels, kernel_size, layout)
+        self.first = Unit(in_channels, out_channels, kernel_size, layout)
+        self.second = Unit(out_channels, out_channels, kernel_size, layout)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         x = F.relu_(self.first(x, mask))
@@ -87,30 +100,31 @@ class Plain(nn.Module):
 class Inception(nn.Module):
     """Four parallel branches as in GoogLeNet (Szegedy et al., 2015): one point, one kernel, two kernels, the maximum.
 
-    The three branches that begin with a kernel of one point share one convolution; that is the same sum, in fewer
-    and larger steps.
+    The three branches that begin with a kernel of one point share one convolution, and one norm follows the joined
+    branches: the same sums in fewer and larger steps.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, layout: Layout) -> None:
         super().__init__()
         single, narrow = out_channels // 2, out_channels // 8
-        self.sizes = (out_channels - single - 2 * narrow, max(single // 2, 1), narrow)
-        self.points = Convolution(in_channels, sum(self.sizes), 1, layout)
+        self.sizes = [out_channels - single - 2 * narrow, single // 2, 2 * narrow]
+        self.points = Unit(in_channels, sum(self.sizes), 1, layout)
         self.single = Convolution(self.sizes[1], single, kernel_size, layout)
-        self.double_first = Convolution(narrow, 2 * narrow, kernel_size, layout)
+        self.double_first = Unit(2 * narrow, 2 * narrow, kernel_size, layout)
         self.double_second = Convolution(2 * narrow, narrow, kernel_size, layout)
-        self.pooled = Convolution(in_channels, narrow, 1, layout)
         self.window = layout.padding(3)
         self.maximum = nn.MaxPool2d((1, 3) if layout.sequence else 3, stride=1, dilation=layout.dilation)
+        self.pooled = Convolution(in_channels, narrow, 1, layout)
+        self.norm = layout.norm(out_channels)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         if mask is not None:
             x = x * mask  # zeros never win the maximum: the input comes from a ReLU
-        pooled = self.pooled(self.maximum(F.pad(x, self.window)), mask)
-        point, single, double = F.relu_(self.points(x, mask)).split(self.sizes, dim=1)
+        point, single, double = torch.split(F.relu_(self.points(x, mask)), self.sizes, dim=1)
         single = self.single(single, mask)
         double = self.double_second(F.relu_(self.double_first(double, mask)), mask)
-        return F.relu_(torch.cat([point, single, double, pooled], dim=1))
+        pooled = self.pooled(self.maximum(F.pad(x, self.window)), mask)
+        return F.relu_(self.norm(torch.cat([point, single, double, pooled], dim=1)))
 
 
 class Residual(nn.Module):
@@ -118,9 +132,9 @@ class Residual(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, layout: Layout) -> None:
         super().__init__()
-        self.first = Convolution(in_channels, out_channels, kernel_size, layout)
-        self.second = Convolution(out_channels, out_channels, kernel_size, layout)
-        self.shortcut = Convolution(in_channels, out_channels, 1, layout) if in_channels != out_channels else None
+        self.first = Unit(in_channels, out_channels, kernel_size, layout)
+        self.second = Unit(out_channels, out_channels, kernel_size, layout)
+        self.shortcut = Unit(in_channels, out_channels, 1, layout) if in_channels != out_channels else None
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         y = self.second(F.relu_(self.first(x, mask)), mask)
@@ -150,8 +164,8 @@ class CNN(nn.Module):
         "googlenet": Inception,
         "resnet": Residual,
     }
-    RANGES: ClassVar[Ranges] = {"width": (8, 2048), "depth": (1, 12), "kernel_size": (2, 63), "dropout": (0.0, 0.9)}
-    EXAMPLE: ClassVar[Mapping[str, Any]] = {"width": 8, "depth": 2, "kernel_size": 3, "dropout": 0.0}
+    RANGES: ClassVar[Ranges] = {"width": (16, 2048), "depth": (1, 12), "kernel_size": (2, 63), "dropout": (0.0, 0.9)}
+    EXAMPLE: ClassVar[Mapping[str, Any]] = {"width": 16, "depth": 2, "kernel_size": 3, "dropout": 0.0}
 
     def __init__(
         self,
@@ -176,7 +190,7 @@ class CNN(nn.Module):
         self.autocast_pays = True
 
         layouts = [Layout(self.sequence, causal, 2**level if self.sequence else 1) for level in range(depth)]
-        self.stem = Convolution(in_channels, width, kernel_size, layouts[0])
+        self.stem = Unit(in_channels, width, kernel_size, layouts[0])
         self.levels = nn.ModuleList(
             block(before, after, kernel_size, layout)
             for before, after, layout in zip([width, *widths], widths, layouts, strict=False)
@@ -192,13 +206,23 @@ class CNN(nn.Module):
             mask = mask[:, None, None, :]  # (B, 1, 1, T)
         if self.sequence:
             x = x.unsqueeze(2)  # (B, C, 1, T)
-        # Only after the stem: a tensor of one channel counts as channels-last already and would stay as it is.
-        x = F.relu_(self.stem(x, mask)).contiguous(memory_format=torch.channels_last)
+        x = F.relu_(self.stem(channels_last(x), mask))
         for level in self.levels:
             x = self.dropout(level(self.halve(x), mask))
         if mask is not None:
             x = x * mask
         return x.squeeze(2) if self.sequence else x
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """(B, C, H, W) with the channels last in memory.
+
+    A tensor of one channel counts as both layouts, so ``contiguous`` would leave its strides as they are; then every
+    layer behind it would keep the channels first, which is slow.
+    """
+    _, channels, height, width = x.shape
+    x = x.contiguous(memory_format=torch.channels_last)
+    return x.as_strided(x.shape, (channels * height * width, 1, channels * width, channels))
 
 
 def initialise(module: nn.Module) -> None:

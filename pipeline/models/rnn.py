@@ -7,7 +7,7 @@ patch has seen the whole picture. Several steps can be read as one segment (SegR
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -25,7 +25,9 @@ class Scan(nn.Module):
     and takes 1.6 to 2.8 times as long on a CPU.
     """
 
-    def __init__(self, cell: type[nn.RNNBase], in_channels: int, hidden: int, both: bool, forget_bias: float) -> None:
+    def __init__(
+        self, cell: Callable[..., nn.RNNBase], in_channels: int, hidden: int, both: bool, forget_bias: float
+    ) -> None:
         super().__init__()
         self.ahead = cell(in_channels, hidden, batch_first=True)
         self.back = cell(in_channels, hidden, batch_first=True) if both else None
@@ -62,7 +64,7 @@ class RNN(nn.Module):
         ValueError: for an unknown architecture, a value outside ``RNN.RANGES`` or a causal grid.
     """
 
-    ARCHITECTURES: ClassVar[Mapping[str, type[nn.RNNBase]]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+    ARCHITECTURES: ClassVar[Mapping[str, Callable[..., nn.RNNBase]]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
     RANGES: ClassVar[Ranges] = {
         "hidden": (1, 4096),
         "layers": (1, 12),
@@ -134,7 +136,7 @@ class RNN(nn.Module):
 def sweep(scan: nn.Module, x: Tensor) -> Tensor:
     """Scans the rows of (B, H, W, C), each on its own."""
     rows: Tensor = scan(x.flatten(0, 1), None)
-    return rows.unflatten(0, x.shape[:2])
+    return rows.view(*x.shape[:3], rows.shape[-1])
 
 
 def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
@@ -180,8 +182,9 @@ def initialise(recurrent: nn.RNNBase, forget_bias: float) -> None:
             nn.init.zeros_(parameter)
             continue
         draw = nn.init.orthogonal_ if name.startswith("weight_hh") else nn.init.xavier_uniform_
-        for gate in parameter.split(hidden):
+        for gate in torch.split(parameter, hidden):
             draw(gate)
     if isinstance(recurrent, nn.LSTM):
         with torch.no_grad():
-            recurrent.bias_ih_l0[hidden : 2 * hidden] = forget_bias  # torch's order of gates: input, forget, …
+            biases = recurrent.get_parameter("bias_ih_l0")
+            biases[hidden : 2 * hidden] = forget_bias  # torch's order of gates: input, forget, …
