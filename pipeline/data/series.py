@@ -30,10 +30,11 @@ def prepare_series(
     records = _joined(parts, order)
     spans = _spans(parts, order, shares)
     observed = ~np.isnan(records.values)
-    filled, first = fill(records.values, RULES[missing], season)
+    _check_observed(observed, spans, records.columns)
+    filled = fill_gaps(records.values, missing, season)
+    first = int(np.isfinite(filled).all(axis=1).argmax())  # before it, a column has nothing observed yet
     spans["train"] = (first, spans["train"][1])
     _check_lengths(spans, lookback, horizon, season, first)
-    _check_observed(observed, spans, records.columns)
     tables = {
         part: _table(filled, observed, records.times, max(first, start - (part != "train") * lookback), start, end)
         for part, (start, end) in spans.items()
@@ -65,21 +66,18 @@ def prepare_series(
     return Prepared(tables, card)
 
 
-def fill(values: np.ndarray, rule: Callable[[np.ndarray, int], None], season: int) -> tuple[np.ndarray, int]:
-    """Fills the gaps of (T, C) values column by column, from earlier rows only.
+def fill_gaps(values: np.ndarray, rule: str, season: int) -> np.ndarray:
+    """Fills the gaps (NaN) of (T, C) values column by column with a rule of RULES, from earlier rows only.
 
-    Returns the values and the first row from which every column has one. Causal: values up to row t are the same
-    whatever comes after t.
+    Causal: the result up to row t is the same whatever comes after t. Rows before the first observation of a column
+    stay NaN there.
     """
-    filled = values.copy()
-    first = 0
-    for column in range(values.shape[1]):
-        present = np.flatnonzero(~np.isnan(values[:, column]))
-        if not len(present):
-            raise ValueError(f"column {column + 1} has no value at all; leave it out of data.options.columns")
-        first = max(first, int(present[0]))
-        rule(filled[present[0] :, column], season)
-    return filled, first
+    filled = np.array(values, dtype=np.float64)
+    for column in filled.T:
+        present = np.flatnonzero(~np.isnan(column))
+        if len(present):
+            RULES[rule](column[present[0] :], season)
+    return filled
 
 
 def _fill_last(values: np.ndarray, season: int) -> None:
@@ -161,7 +159,7 @@ def _table(
 def _check_observed(observed: np.ndarray, spans: Mapping[str, tuple[int, int]], columns: list[str]) -> None:
     for part, (start, end) in spans.items():
         unseen = [columns[column] for column in np.flatnonzero(~observed[start:end].any(axis=0))]
-        if unseen and (part == "train" or unseen == columns):
+        if end > start and unseen and (part == "train" or unseen == columns):
             raise ValueError(
                 f"column {', '.join(map(repr, unseen))} has no observation in the {end - start} rows of {part}; "
                 "leave it out of data.options.columns or split the series elsewhere"

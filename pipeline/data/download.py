@@ -1,0 +1,87 @@
+"""Downloads: from the net, from a mirror, from a file or out of an installed package; checked, and resumed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import importlib.util
+import logging
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from pipeline.data.folders import disk_full
+from pipeline.data.provenance import file_digest
+from pipeline.data.transfer import chunks_of, shown, transferred
+
+logger = logging.getLogger(__name__)
+
+
+def fetch_file(url: str, sha256: str, work: Path, mirror: Path | None = None) -> Path:
+    """Brings one file to `work/<sha256>.part` and returns this path once the checksum is right.
+
+    url: http(s)://…, file:///absolute/path or package://<installed package>/<path in it>. Where the file `mirror`
+    exists, it is read instead of an http(s) address. The `.part` lies outside the outputs, which DVC deletes before a
+    stage reruns, so that an interrupted transfer goes on where it stopped. Raises ValueError for a source that is
+    missing, cannot be reached or has another checksum; in the last case the `.part` is removed.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    part = work / f"{sha256}.part"
+    left = part.is_file()
+    if left and file_digest(part) == sha256:  # an earlier run got this far
+        return part
+    mirrored = mirror is not None and mirror.is_file()
+    remote = urlsplit(url).scheme in ("http", "https") and not mirrored
+    local = None if remote else mirror if mirrored else local_source(url)
+    try:
+        found = transferred(url, part) if local is None else _copied(local, part)
+        if found != sha256 and left and remote:
+            logger.warning("%s: what an earlier transfer left does not fit; starting over", shown(url))
+            part.unlink()
+            found = transferred(url, part)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise disk_full(work) from error
+        raise
+    if found != sha256:
+        part.unlink()
+        raise ValueError(
+            f"{local or shown(url)}: found SHA-256 {found}; params.yaml asks for {sha256}. The download was removed. "
+            "Either the transfer was disturbed (try again) or the source has changed (look at it, then change sha256)"
+        )
+    return part
+
+
+def local_source(url: str) -> Path:
+    """The file behind a file:// or package:// address. Raises ValueError if there is none."""
+    parts = urlsplit(url)
+    if parts.scheme == "package":
+        path = _package_folder(parts.netloc, url) / unquote(parts.path).lstrip("/")
+    elif parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        path = Path(unquote(parts.path))
+    else:
+        allowed = "http(s)://…, file:///absolute/path, package://<installed package>/<path in it>"
+        raise ValueError(f"{shown(url)}: not an address of a file; allowed: {allowed}")
+    if not path.is_file():
+        raise ValueError(f"{shown(url)}: no such file ({path}); check the address in params.yaml")
+    return path
+
+
+def _package_folder(package: str, url: str) -> Path:
+    """Where a package is installed, without importing it, which could take seconds."""
+    try:
+        spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(f"{shown(url)}: no package {package!r} is installed here; install it or use another address")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _copied(source: Path, part: Path) -> str:
+    """Copies a local file and returns its SHA-256."""
+    digest = hashlib.sha256()
+    with source.open("rb") as stream, part.open("wb") as target:
+        for chunk in chunks_of(stream):
+            digest.update(chunk)
+            target.write(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,83 @@
+"""Archives, unpacked so that nothing can leave the folder or fill the disk."""
+
+from __future__ import annotations
+
+import lzma
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from pipeline.data.transfer import chunks_of
+
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+SMALLEST_LIMIT = 1 << 30  # bytes that any archive may unpack to
+RATIO = 100  # beyond that, an archive may unpack to so many times its own size
+
+DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
+
+Entry = tuple[str, Callable[[], IO[bytes]]]  # name of a file and how to open it
+
+
+def unpack(archive: Path, name: str, folder: Path) -> int:
+    """Unpacks an archive into `folder` and returns the number of files. Its kind follows from the file name `name`.
+
+    Raises ValueError for another kind of file, damage, a name that leads out of the folder or occurs twice, a link,
+    and more than RATIO times the size of the archive (or SMALLEST_LIMIT, if that is more).
+    """
+    if not name.lower().endswith(SUFFIXES):
+        raise ValueError(f"{name}: not an archive that can be unpacked; allowed: {', '.join(SUFFIXES)}")
+    left = max(SMALLEST_LIMIT, RATIO * archive.stat().st_size)
+    count = 0
+    try:
+        for entry, opened in (_zip_entries if name.lower().endswith(".zip") else _tar_entries)(archive, name):
+            target = folder / _inside(entry, name)
+            if target.exists():
+                raise ValueError(f"{name}: {entry!r} occurs twice, in this archive or in the download")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with opened() as source, target.open("xb") as sink:
+                for chunk in chunks_of(source):
+                    left -= len(chunk)
+                    if left < 0:
+                        raise ValueError(f"{name}: unpacks to more than {RATIO} times its size; unpack it by hand")
+                    sink.write(chunk)
+            count += 1
+    except (FileExistsError, NotADirectoryError):
+        raise ValueError(f"{name}: a name in this archive is a file and a folder at once") from None
+    except DAMAGED as error:
+        raise ValueError(f"{name}: the archive is damaged or protected ({error}); it cannot be unpacked") from None
+    return count
+
+
+def _inside(entry: str, name: str) -> PurePosixPath:
+    """The path of an entry below the folder. Raises ValueError if it leads out of it."""
+    path = PurePosixPath(entry.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        raise ValueError(f"{name}: {entry!r} leads out of the folder; nothing was unpacked from this archive")
+    return path
+
+
+def _zip_entries(archive: Path, name: str) -> Iterator[Entry]:
+    with zipfile.ZipFile(archive) as source:
+        for info in source.infolist():
+            if stat.S_ISLNK(info.external_attr >> 16):
+                raise ValueError(_link(name, info.filename))
+            if not info.is_dir():
+                yield info.filename, lambda info=info: source.open(info)  # type: ignore[misc]
+
+
+def _tar_entries(archive: Path, name: str) -> Iterator[Entry]:
+    with tarfile.open(archive) as source:
+        for member in source:
+            if not (member.isfile() or member.isdir()):
+                raise ValueError(_link(name, member.name))
+            stream = source.extractfile(member)  # None for a folder
+            if stream is not None:
+                yield member.name, lambda stream=stream: stream  # type: ignore[misc]
+
+
+def _link(name: str, entry: str) -> str:
+    return f"{name}: {entry!r} is a link or a device, which is not unpacked; make an archive of plain files"

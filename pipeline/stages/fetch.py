@@ -1,0 +1,49 @@
+"""Downloads the files of one data set, checks them and puts them into data/raw."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from pipeline.data.download import fetch_file
+from pipeline.data.folders import remove, replaced_folder
+from pipeline.data.unpack import unpack
+from pipeline.params import Params, ParamsError, nearest
+
+WORK = Path(".work/downloads")
+
+
+def main(name: str | None, params: Params) -> None:
+    """Writes data/raw/<name> once all its files have arrived with the right checksums."""
+    if name not in params.downloads:
+        raise ParamsError(f"download: found {name}; {nearest(str(name), params.downloads)}")
+    files = params.downloads[name]
+    mirror = os.environ.get("PIPELINE_DATA_MIRROR")
+    parts = {
+        file: fetch_file(source.url, source.sha256, WORK, Path(mirror).expanduser() / name / file if mirror else None)
+        for file, source in files.items()
+    }
+    folder = Path("data/raw") / name
+    count = 0
+    with replaced_folder(folder) as fresh:
+        for file, part in parts.items():
+            if files[file].unpack:
+                count += unpack(part, file, fresh)
+            else:
+                _placed(part, fresh / file)
+                count += 1
+    for part in parts.values():
+        remove(part)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    print(f"fetch: {count} files, {size / 1e6:.1f} MB → {folder}")
+
+
+def _placed(part: Path, target: Path) -> None:
+    """A second name for the same bytes, or a copy where the file system has no hard links."""
+    try:
+        target.hardlink_to(part)
+    except FileExistsError:
+        raise ValueError(f"{target.name}: an archive of this download has a file of this name") from None
+    except OSError:
+        shutil.copyfile(part, target)
