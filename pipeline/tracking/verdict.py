@@ -1,0 +1,143 @@
+"""What the figures of an experiment say, in sentences: who wins, by how much, and whether it can be chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pipeline.tracking.readable import capitalised, decimals_for, is_number, percent, plain, signed, words
+from pipeline.tracking.results import Json
+
+Outcome = Literal["better", "equal", "worse"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One model against another on the same test examples. A positive gain means that the first is better."""
+
+    other: str
+    gain: float
+    low: float
+    high: float
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.low > 0:
+            return "better"
+        return "worse" if self.high < 0 else "equal"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The short sentence for the top, what stands behind it, and its tone."""
+
+    headline: str
+    details: tuple[str, ...]
+    tone: Literal["clear", "even", "behind"]
+
+
+def verdict(metrics: Json) -> Verdict:
+    """The outcome for the challenger: against the other candidates, and against the strongest baseline."""
+    challenger = metrics["challenger"]
+    rival, baseline = (_strongest(metrics, kind, without=challenger) for kind in ("candidate", "baseline"))
+    against_rival, against_baseline = (compare(metrics, challenger, other) for other in (rival, baseline))
+    clauses = [_about_rival(challenger, against_rival), _about_baseline(challenger, against_baseline, against_rival)]
+    details = [_score_sentence(metrics, challenger)]
+    details += [
+        _difference_sentence(metrics, challenger, found) for found in (against_rival, against_baseline) if found
+    ]
+    if against_baseline and against_baseline.outcome == "equal":
+        details.append(f"On these data a network is not shown to be worth its cost: {baseline} does as well.")
+    outcomes = {found.outcome for found in (against_rival, against_baseline) if found}
+    tone: Literal["clear", "even", "behind"] = "even" if "equal" in outcomes or not outcomes else "clear"
+    if "worse" in outcomes:
+        tone = "behind"
+    return Verdict("".join(clause for clause in clauses if clause) + ".", tuple(details), tone)
+
+
+def compare(metrics: Json, subject: str, other: str | None) -> Comparison | None:
+    """The stored comparison of two models in the score, whichever way round it is stored."""
+    for entry in metrics.get("differences", {}).values():
+        if {entry["a"], entry["b"]} != {subject, other} or entry.get("score", metrics["score"]) != metrics["score"]:
+            continue
+        better = (1 if entry["a"] == subject else -1) * (1 if metrics["maximize"] else -1)
+        ends = sorted((better * entry["low"], better * entry["high"]))
+        return Comparison(str(other), better * entry["difference"], *ends)
+    return None
+
+
+def ranking(metrics: Json) -> list[str]:
+    """All models, the best test score first."""
+
+    def place(name: str) -> tuple[bool, float]:
+        value = test_score(metrics, name).get("value")
+        if not is_number(value):
+            return True, 0.0
+        return False, -value if metrics["maximize"] else value
+
+    return sorted(metrics["models"], key=place)
+
+
+def test_score(metrics: Json, name: str) -> dict[str, Any]:
+    """The score of a model on test: value, low, high."""
+    return dict(metrics["models"].get(name, {}).get("test", {}).get(metrics["score"]) or {})
+
+
+def score_decimals(metrics: Json) -> int:
+    """Decimals for all scores of an experiment: as many as the narrowest interval deserves."""
+    intervals = [test_score(metrics, name) for name in metrics["models"]]
+    widths = [entry["high"] - entry["low"] for entry in intervals if is_number(entry.get("low"))]
+    widths = [width for width in widths if width > 0]
+    return decimals_for(min(widths) / 2 if widths else None)
+
+
+def _strongest(metrics: Json, kind: str, without: str) -> str | None:
+    names = [name for name in ranking(metrics) if metrics["models"][name]["kind"] == kind and name != without]
+    return names[0] if names else None
+
+
+def _about_rival(challenger: str, found: Comparison | None) -> str:
+    if found is None:
+        return ""
+    return {
+        "better": f"{challenger} beats {found.other}",
+        "equal": f"{challenger} and {found.other} do equally well",
+        "worse": f"{found.other} beats {challenger} on test, although validation picked {challenger}",
+    }[found.outcome]
+
+
+def _about_baseline(challenger: str, found: Comparison | None, rival: Comparison | None) -> str:
+    if found is None:
+        return "; there is no baseline to beat" if rival else f"{challenger} has nothing to be compared with"
+    if rival is None:
+        return {
+            "better": f"{challenger} beats the baseline {found.other}",
+            "equal": f"{challenger} does no better than the baseline {found.other}",
+            "worse": f"{challenger} is worse than the baseline {found.other}",
+        }[found.outcome]
+    beaten = " and the baseline " if rival.outcome == "better" else f"; {challenger} beats the baseline "
+    return {
+        "better": f"{beaten}{found.other}",
+        "equal": f"{', but' if rival.outcome == 'better' else ', and'} the baseline {found.other} does as well",
+        "worse": f", but the baseline {found.other} beats {challenger}",
+    }[found.outcome]
+
+
+def _score_sentence(metrics: Json, name: str) -> str:
+    decimals, found = score_decimals(metrics), test_score(metrics, name)
+    interval = ""
+    if is_number(found.get("low")):
+        ends = f"{plain(found['low'], decimals)} to {plain(found['high'], decimals)}"
+        interval = f" ({percent(metrics['confidence'])} interval {ends})"
+    direction = "higher" if metrics["maximize"] else "lower"
+    score = capitalised(words(metrics["score"]))
+    return f"{score} of {name} on test: {plain(found.get('value'), decimals)}{interval}; {direction} is better."
+
+
+def _difference_sentence(metrics: Json, name: str, found: Comparison) -> str:
+    decimals = score_decimals(metrics)
+    interval = f"{signed(found.low, decimals)} to {signed(found.high, decimals)}"
+    if found.outcome == "equal":
+        return f"Against {found.other} it gains {signed(found.gain, decimals)} ({interval}), which can be chance."
+    amount = plain(abs(found.gain), decimals)
+    return f"Against {found.other} it is {amount} {found.outcome} ({interval})."
