@@ -31,8 +31,7 @@ def prepare_series(
     spans = _spans(parts, order, shares)
     observed = ~np.isnan(records.values)
     _check_observed(observed, spans, records.columns)
-    filled = fill_gaps(records.values, missing, season)
-    first = int(np.isfinite(filled).all(axis=1).argmax())  # before it, a column has nothing observed yet
+    filled, first = fill(records.values, RULES[missing], season)
     spans["train"] = (first, spans["train"][1])
     _check_lengths(spans, lookback, horizon, season, first)
     tables = {
@@ -66,18 +65,21 @@ def prepare_series(
     return Prepared(tables, card)
 
 
-def fill_gaps(values: np.ndarray, rule: str, season: int) -> np.ndarray:
+def fill(values: np.ndarray, rule: Callable[[np.ndarray, int], None], season: int) -> tuple[np.ndarray, int]:
     """Fills the gaps (NaN) of (T, C) values column by column with a rule of RULES, from earlier rows only.
 
-    Causal: the result up to row t is the same whatever comes after t. Rows before the first observation of a column
-    stay NaN there.
+    Returns the values and the first row from which every column has one; before it they may be NaN. Causal: the
+    result up to row t is the same whatever comes after t. Raises ValueError for a column without any value.
     """
     filled = np.array(values, dtype=np.float64)
-    for column in filled.T:
+    first = 0
+    for position, column in enumerate(filled.T, start=1):
         present = np.flatnonzero(~np.isnan(column))
-        if len(present):
-            RULES[rule](column[present[0] :], season)
-    return filled
+        if not len(present):
+            raise ValueError(f"column {position} has no value at all")
+        first = max(first, int(present[0]))
+        rule(column[present[0] :], season)
+    return filled, first
 
 
 def _fill_last(values: np.ndarray, season: int) -> None:
