@@ -13,7 +13,7 @@ from typing import Any
 KEY = "pipeline.key"  # the content key by which a run is found again
 KIND = "pipeline.kind"  # tune, trial, train or evaluate
 COMPLETE = "pipeline.complete"  # the digest of the files from which a run was completed
-ARTIFACTS = "pipeline.artifacts"  # digests of the files that a run holds
+ARTIFACTS = "pipeline.artifacts"  # the digest over all files that a run holds
 
 LONGEST_PARAMETER = 6000  # characters; MLflow's limit
 
@@ -81,7 +81,14 @@ def parameter_text(value: Any) -> str:
 
 
 def parameter_texts(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    return {metric_name(prefix + name): parameter_text(value) for name, value in parameters.items()}
+    """Parameters as MLflow takes them: nested ones under `name/`, the model's own `parameters` without a prefix."""
+    texts: dict[str, str] = {}
+    for name, value in parameters.items():
+        if isinstance(value, Mapping):
+            texts |= parameter_texts(value, prefix if name == "parameters" else f"{prefix}{name}/")
+        else:
+            texts[metric_name(prefix + name)] = parameter_text(value)
+    return texts
 
 
 def number(value: Any) -> float | None:

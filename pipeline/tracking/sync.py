@@ -1,0 +1,164 @@
+"""Brings runs in MLflow up to what the files say: adds what is missing, never doubles what is there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.data.provenance import file_digest
+from pipeline.tracking.origin import origin_tags
+from pipeline.tracking.specification import ARTIFACTS, COMPLETE, KEY, KIND, DataInput, Planned, Point, RunSpec
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric, Param, Run, RunTag
+    from mlflow.tracking import MlflowClient
+
+
+@dataclass
+class Sent:
+    """What one synchronisation found and did."""
+
+    run_ids: dict[str, str] = field(default_factory=dict)  # content key → run id
+    lines: list[str] = field(default_factory=list)  # what was added, in words
+
+
+def sync(client: MlflowClient, experiment_id: str, planned: Iterable[Planned], root: Path) -> Sent:
+    """Ensures that every planned run exists once and completely. Where all is there, one search is all it takes."""
+    sent = Sent()
+    runs = _by_key(client, experiment_id, f"tags.`{KIND}` != 'trial'")
+    for plan in planned:
+        run = runs.get(plan.key)
+        if run is not None and run.data.tags.get(COMPLETE) == plan.digest:
+            sent.run_ids[plan.key] = run.info.run_id
+            continue
+        spec = plan.build()
+        run_id, added = complete(client, experiment_id, spec, run, plan.digest, root)
+        sent.run_ids[plan.key] = run_id
+        if added:
+            sent.lines.append(f"{spec.name}: {', '.join(added)}")
+    return sent
+
+
+def complete(
+    client: MlflowClient,
+    experiment_id: str,
+    spec: RunSpec,
+    run: Run | None,
+    digest: str,
+    root: Path,
+    parent: str | None = None,
+) -> tuple[str, list[str]]:
+    """(run id, what was added) for one run and its children. The mark of completeness is set last."""
+    added = [] if run is not None else ["run"]
+    run = run or _create(client, experiment_id, spec, root, parent)
+    run_id = run.info.run_id
+    added += _complete_values(client, run, spec)
+    added += _complete_artifacts(client, run, spec.artifacts)
+    if spec.data is not None and not (run.inputs and run.inputs.dataset_inputs):
+        _log_input(client, run_id, spec.data)
+    children = _by_key(client, experiment_id, f"tags.`mlflow.parentRunId` = '{run_id}'") if spec.children else {}
+    results = [
+        complete(client, experiment_id, child, children.get(child.key), "", root, run_id)[1] for child in spec.children
+    ]
+    if any(results):
+        added.append(f"{sum(map(bool, results))} trials")
+    if run.info.status != spec.status:
+        client.set_terminated(run_id, spec.status, int(spec.end * 1000) if "run" in added else None)
+    if digest:
+        client.set_tag(run_id, COMPLETE, digest)
+    return run_id, added
+
+
+def _by_key(client: MlflowClient, experiment_id: str, condition: str) -> dict[str, Run]:
+    """Runs by content key; where a key stands twice, the older one."""
+    found: dict[str, Run] = {}
+    token = None
+    while True:
+        page = client.search_runs([experiment_id], condition, page_token=token, order_by=["start_time ASC"])
+        for run in page:
+            if KEY in run.data.tags:
+                found.setdefault(run.data.tags[KEY], run)
+        token = page.token
+        if not token:
+            return found
+
+
+def _create(client: MlflowClient, experiment_id: str, spec: RunSpec, root: Path, parent: str | None) -> Run:
+    tags = {**origin_tags(root), **spec.tags, KEY: spec.key, KIND: spec.kind, "mlflow.source.name": spec.name}
+    if parent is not None:
+        tags["mlflow.parentRunId"] = parent
+    return client.create_run(experiment_id, int(spec.begin * 1000), tags, spec.name)
+
+
+def _complete_values(client: MlflowClient, run: Run, spec: RunSpec) -> list[str]:
+    """Tags that differ, parameters and points that are missing, figures that are missing or have changed."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    tags = {name: value for name, value in spec.tags.items() if name != "pipeline.origin"}  # live stays live
+    wrong_tags = [RunTag(name, value) for name, value in tags.items() if run.data.tags.get(name) != value]
+    parameters = [Param(name, value) for name, value in spec.parameters.items() if name not in run.data.params]
+    known = _known_steps(client, run, {point.metric for point in spec.points})
+    points = [_metric(point) for point in spec.points if point.step not in known.get(point.metric, set())]
+    changed = {name: value for name, value in spec.figures.items() if run.data.metrics.get(name) != value}
+    figures = [Metric(name, value, int(spec.end * 1000), 0) for name, value in changed.items()]
+    if any(name in run.data.metrics for name in changed):  # of values of one step, MLflow shows the latest
+        figures = [Metric(metric.key, metric.value, _now(), 0) for metric in figures]
+    _log(client, run.info.run_id, points + figures, parameters, wrong_tags)
+    counts = {"parameters": len(parameters), "points": len(points), "figures": len(figures)}
+    return [f"{count} {what}" for what, count in counts.items() if count]
+
+
+def _metric(point: Point) -> Metric:
+    from mlflow.entities import Metric
+
+    return Metric(point.metric, point.value, int(point.time * 1000), point.step)
+
+
+def _known_steps(client: MlflowClient, run: Run, metrics: set[str]) -> dict[str, set[int]]:
+    """Steps that a run has of some metrics. A run that was just created is not asked."""
+    known = metrics & set(run.data.metrics)
+    return {name: {point.step for point in client.get_metric_history(run.info.run_id, name)} for name in known}
+
+
+def _log(client: MlflowClient, run_id: str, metrics: list[Metric], parameters: list[Param], tags: list[RunTag]) -> None:
+    """Sends everything in as few calls as MLflow allows: 1,000 metrics, 100 parameters, 100 tags a call."""
+    for start in range(0, max(len(metrics), 10 * len(parameters), 10 * len(tags)), 1000):
+        few = slice(start // 10, start // 10 + 100)
+        room = 1000 - len(parameters[few]) - len(tags[few])
+        batch = metrics[start : start + 1000]
+        client.log_batch(run_id, metrics=batch[:room], params=parameters[few], tags=tags[few])
+        if batch[room:]:
+            client.log_batch(run_id, metrics=batch[room:])
+
+
+def _complete_artifacts(client: MlflowClient, run: Run, artifacts: Mapping[str, Path]) -> list[str]:
+    """Uploads the files, all of them, unless a tag says that the run has exactly these."""
+    digests = {path: file_digest(file) for path, file in artifacts.items()}
+    digest = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+    if not artifacts or run.data.tags.get(ARTIFACTS) == digest:
+        return []
+    for path, file in artifacts.items():
+        client.log_artifact(run.info.run_id, str(file), path.rpartition("/")[0] or None)
+    client.set_tag(run.info.run_id, ARTIFACTS, digest)
+    return [f"{len(artifacts)} files"]
+
+
+def _log_input(client: MlflowClient, run_id: str, data: DataInput) -> None:
+    """MLflow has no class for tables of tensors; the entity is all that the store needs."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    dataset = Dataset(
+        data.name, data.digest, "local", json.dumps({"uri": data.uri}), profile=json.dumps(dict(data.profile))
+    )
+    tags = [InputTag(name, value) for name, value in data.tags.items()]
+    client.log_inputs(run_id, datasets=[DatasetInput(dataset, tags)])
+
+
+def _now() -> int:
+    import time
+
+    return int(time.time() * 1000)

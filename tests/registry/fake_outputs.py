@@ -1,0 +1,140 @@
+"""Writes the output folders of an experiment as the stages do, small, with real networks and chosen predictions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "image_classification": {},
+    "forecasting": {"lookback": 8, "horizon": 4, "season": 4, "missing": "seasonal", "interval": 0.8},
+}
+CNN = {"architecture": "vgg", "width": 16, "depth": 1, "kernel_size": 3, "dropout": 0.0}
+IMAGE_HEAD = {"shift": 0, "flip": False, "label_smoothing": 0.0}
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63606060000000040001f61738"
+    "550000000049454e44ae426082"
+)
+
+
+def write_json(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def write_prepared(root: Path, experiment: str = "digits", seed: int = 0) -> dict[str, Any]:
+    """data/prepared/<experiment>: 200 images of 6 × 6 pixels in three classes. Returns the card."""
+    from pipeline.data.records import Images
+    from pipeline.data.tables import write
+    from pipeline.tasks import load_task
+
+    generator = np.random.default_rng(seed)
+    pixels = generator.integers(0, 16, (200, 1, 6, 6), dtype=np.uint8)
+    records = Images(pixels, np.array(list("abc"))[generator.integers(0, 3, 200)], 16, None)
+    task = load_task("image_classification", SETTINGS["image_classification"])
+    return write(
+        task.prepare({"all": records}, {"validation": 0.2, "test": 0.4}, 0), root / "data/prepared" / experiment
+    )
+
+
+def write_search(root: Path, experiment: str, candidate: str, key: str, trials: int = 3, data: str = "d") -> None:
+    folder = root / "search" / experiment / candidate
+    folder.mkdir(parents=True, exist_ok=True)
+    best = {"key": key, "experiment": experiment, "candidate": candidate, "task": "image_classification",
+            "family": "cnn", "data": data, "code": "c" * 64, "seed": 0, "trial": 1, "loss": 0.5, "precision": "32-true",
+            "score": {"name": "accuracy", "value": 0.9}, "parameters": CNN, "trials": trials, "pruned": 1, "threads": 1}  # fmt: skip
+    write_json(folder / "best.json", best)
+    rows = [{"number": n, "state": "PRUNED" if n == 2 else "COMPLETE", "value": 1 / (n + 1), "epochs": 3,
+             "generation": 0, "width": 4 * n} for n in range(trials)]  # fmt: skip
+    pd.DataFrame(rows).to_csv(folder / "trials.csv", index=False)
+    curves = [{"trial": n, "epoch": epoch, "train_loss": 1 / (epoch + 1), "validation_loss": 1.1 / (epoch + 1)}
+              for n in range(trials) for epoch in range(3)]  # fmt: skip
+    pd.DataFrame(curves).to_csv(folder / "curves.csv", index=False)
+    pd.DataFrame([{"parameter": "width", "importance": 1.0}]).to_csv(folder / "importances.csv", index=False)
+    (folder / "history.png").write_bytes(PNG)
+    write_json(root / "timings" / experiment / candidate / "tune.json", {"seconds": 30.0})
+
+
+def write_model(root: Path, experiment: str, candidate: str, key: str, card: dict[str, Any]) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from pipeline.tasks import load_task
+    from pipeline.tasks.network import build_network
+
+    folder = root / "models" / experiment / candidate
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(int(key, 36) % 1000)
+    parameters = {**CNN, **IMAGE_HEAD}
+    task = load_task("image_classification", {})
+    save_file(build_network(task, "cnn", card, parameters).state_dict(), folder / "model.safetensors")
+    repeats = [
+        {"seed": seed, "best_epoch": 1, "epochs": 3, "validation": {"loss": 0.4, "accuracy": 0.9}} for seed in (0, 1)
+    ]
+    write_json(folder / "model.json", {
+        "key": key, "experiment": experiment, "candidate": candidate, "task": "image_classification", "family": "cnn",
+        "settings": {}, "parameters": parameters, "card": card, "data": card["data"], "code": "c" * 64, "seed": 0,
+        "precision": "32-true", "threads": 1, "repeats": repeats, "chosen": 0, "validation": repeats[0]["validation"],
+    })  # fmt: skip
+    rows = [{"repeat": repeat, "seed": repeat, "epoch": epoch, "step": 5 * epoch, "learning_rate": 0.1,
+             "train_loss": 1.0, "validation_loss": 1 / (epoch + 1), "validation_accuracy": 0.9}
+            for repeat in range(2) for epoch in range(3)]  # fmt: skip
+    pd.DataFrame(rows).to_csv(folder / "history.csv", index=False)
+    (folder / "curves.png").write_bytes(PNG)
+
+
+def predictions_with(right: np.ndarray) -> pd.DataFrame:
+    """Image predictions that are right where asked for."""
+    labels = np.arange(len(right)) % 3
+    predicted = np.where(right, labels, (labels + 1) % 3)
+    table = pd.DataFrame({"example": np.arange(len(right)), "label": labels, "predicted": predicted, "confidence": 0.9})
+    return table.assign(probability_0=0.3, probability_1=0.3, probability_2=0.4)
+
+
+def write_evaluation(
+    root: Path,
+    experiment: str,
+    right: dict[str, np.ndarray],
+    keys: dict[str, str],
+    card: dict[str, Any],
+    challenger: str,
+) -> None:
+    """evaluation/ and metrics/: `right` says for every model (no key: a baseline) which test examples it gets right."""
+    models: dict[str, Any] = {}
+    for name, hits in right.items():
+        folder = root / "evaluation" / experiment / name
+        folder.mkdir(parents=True, exist_ok=True)
+        predictions_with(hits).to_parquet(folder / "predictions.parquet", index=False)
+        (folder / "confusion.png").write_bytes(PNG)
+        value = float(hits.mean())
+        test = {"accuracy": {"value": value, "low": value - 0.05, "high": value + 0.05}}
+        models[name] = {"kind": "baseline", "validation": {"accuracy": value}, "test": test}
+        if name in keys:
+            models[name] |= {"kind": "candidate", "family": "cnn", "architecture": "vgg", "key": keys[name],
+                             "parameters": 100, "multiply_adds": 1000, "seeds": {"accuracy": [value, value]}}  # fmt: skip
+    write_json(root / "metrics" / f"{experiment}.json", {
+        "experiment": experiment, "task": "image_classification", "score": "accuracy", "maximize": True,
+        "data": card["data"], "test_digest": card["digests"]["test"], "confidence": 0.95, "challenger": challenger,
+        "models": models, "differences": {},
+    })  # fmt: skip
+
+
+def hits(share: float, seed: int = 0, count: int = 80) -> np.ndarray:
+    return np.random.default_rng(seed).random(count) < share
+
+
+def write_experiment(
+    root: Path, experiment: str = "digits", key: str = "aaa", share: float = 0.8, baseline: float = 0.5, seed: int = 0
+) -> dict[str, Any]:
+    """All folders of an experiment with one candidate `<experiment>-cnn` and one baseline `svc`. Returns the card."""
+    card = write_prepared(root, experiment)
+    candidate = f"{experiment}-cnn"
+    write_search(root, experiment, candidate, f"{key}s", data=card["data"])
+    write_model(root, experiment, candidate, key, card)
+    right = {candidate: hits(share, seed), "svc": hits(baseline, seed + 1)}
+    write_evaluation(root, experiment, right, {candidate: key}, card, candidate)
+    return card
