@@ -1,0 +1,90 @@
+"""The gate promotes on evidence only."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.registry.gate import Decision, Names, decide
+
+OPTIONS = {"dependent": False, "resamples": 2000, "confidence": 0.95, "margin": 0.0, "seed": 0}
+
+
+def decision(challenger: float, champion: float | None, baseline: float | None, **changed: object) -> Decision:
+    """Accuracies on 400 examples; models with a higher share are right wherever the others are."""
+    examples = np.linspace(0, 1, 400, endpoint=False)
+    scores = [None if share is None else (examples < share).astype(float) for share in (challenger, champion, baseline)]
+    assert scores[0] is not None
+    return decide(scores[0], scores[1], baseline_scores=scores[2], **{"maximize": True, **OPTIONS, **changed})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("challenger", "champion", "baseline", "promoted", "said"),
+    [
+        (0.90, None, 0.80, True, "first version that passes; better than the baseline"),
+        (0.90, None, 0.90, True, "first version that passes; the baseline does as well"),
+        (0.90, None, None, True, "there is no baseline to compare with"),
+        (0.80, None, 0.90, False, "significantly worse than the baseline"),
+        (0.90, 0.80, 0.70, True, "is better than the champion"),
+        (0.90, 0.90, 0.70, False, "is not shown to be better than the champion"),
+        (0.905, 0.90, 0.70, False, "is not shown to be better than the champion"),
+        (0.80, 0.90, 0.70, False, "is significantly worse than the champion"),
+        (0.80, 0.70, 0.90, False, "significantly worse than the baseline"),
+        (0.90, 0.80, 0.90, True, "the baseline does as well"),
+    ],
+)
+def test_decisions(
+    challenger: float, champion: float | None, baseline: float | None, promoted: bool, said: str
+) -> None:
+    found = decision(challenger, champion, baseline)
+    assert found.promoted is promoted
+    assert said in found.reason
+
+
+def test_lower_is_better_where_the_score_says_so() -> None:
+    generator = np.random.default_rng(1)
+    errors = generator.gamma(2.0, size=300)
+    better = decide(errors * 0.8, errors, maximize=False, baseline_scores=errors * 1.5, **OPTIONS)  # type: ignore[arg-type]
+    worse = decide(errors * 1.2, errors, maximize=False, baseline_scores=errors * 1.5, **OPTIONS)  # type: ignore[arg-type]
+    assert better.promoted and better.over_champion is not None and better.over_champion.difference > 0
+    assert not worse.promoted
+
+
+def test_margin_must_be_passed_by_the_whole_interval() -> None:
+    assert decision(0.90, 0.80, None, margin=0.05).promoted
+    refused = decision(0.90, 0.80, None, margin=0.09)
+    assert not refused.promoted
+    assert "not surely by more than the margin of 0.09" in refused.reason
+
+
+def test_reason_names_the_models_and_the_score() -> None:
+    names = Names("digits-cnn", "version 3 (digits-rnn)", "svc", "accuracy")
+    reason = decision(0.9, 0.8, 0.7, names=names).reason
+    assert reason.startswith("digits-cnn is better than version 3 (digits-rnn): accuracy advantage +0.1 [+0.07")
+    assert reason.endswith(".") and "better than svc: accuracy advantage +0.2" in reason
+
+
+def test_equal_models_are_seldom_promoted() -> None:
+    """At 95 % confidence at most 2.5 % of equally good challengers pass; the bound allows for the simulation."""
+    generator = np.random.default_rng(2)
+    promoted = {"accuracy": 0, "loss": 0, "windows": 0}
+    runs = 400
+    for run in range(runs):
+        options = {**OPTIONS, "resamples": 500, "seed": run, "maximize": True, "baseline_scores": None}
+        a, b = (generator.random((2, 200)) < 0.9).astype(float)
+        promoted["accuracy"] += decide(a, b, **options).promoted  # type: ignore[arg-type]
+        a, b = generator.gamma(1.0, size=(2, 200))
+        promoted["loss"] += decide(a, b, **options).promoted  # type: ignore[arg-type]
+        steps = generator.standard_normal((2, 325))
+        a, b = (np.convolve(row, np.ones(26) / 26, "valid") for row in steps)
+        promoted["windows"] += decide(a, b, **{**options, "dependent": True, "block": 52}).promoted  # type: ignore[arg-type]
+    assert all(count / runs <= 0.05 for count in promoted.values()), promoted
+
+
+def test_evidence_is_plain_json() -> None:
+    import json
+
+    evidence = json.loads(json.dumps(decision(0.9, 0.8, None).evidence()))
+    assert evidence["over_baseline"] is None
+    assert evidence["over_champion"]["difference"] == pytest.approx(0.1)
+    assert evidence["over_champion"]["p_value"] < 0.001
