@@ -48,9 +48,10 @@ def bootstrap_interval(
     """Confidence interval of the mean of (N,) scores.
 
     Independent scores of 0 and 1 get Wilson's interval instead: the bootstrap of a perfect score has no width.
-    `dependent` and `block` as in `paired_difference`.
+    `dependent` and `block` as in `paired_difference`; an example without a score is NaN and left out.
     """
-    values = _checked(scores, "scores")
+    values = np.asarray(scores, dtype=np.float64)
+    values = _checked(values[~np.isnan(values)], "scores")
     mean = float(values.mean())
     if not dependent and _is_binary(values):
         wilson = stats.binomtest(int(values.sum()), len(values)).proportion_ci(confidence, method="wilson")
@@ -71,12 +72,15 @@ def paired_difference(
 
     `dependent` examples are neighbours in time, resampled in blocks of `block` examples. Where the overlap is known,
     give twice its length (2 × the horizon for forecast windows); None estimates the length from the differences.
+    An example that has no score (no truth was observed) is NaN on both sides and left out.
     """
-    first, second = _checked(a, "a"), _checked(b, "b")
-    if len(first) != len(second):
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if first.shape != second.shape:
         raise ValueError(
-            f"paired scores need the same examples: {len(first)} scores on one side, {len(second)} on the other"
+            f"paired scores need the same examples: {first.size} scores on one side, {second.size} on the other"
         )
+    scored = ~(np.isnan(first) & np.isnan(second))
+    first, second = _checked(first[scored], "a"), _checked(second[scored], "b")
     paired = first - second
     difference = float(paired.mean())
     length = _block_length(paired, block) if dependent else 1

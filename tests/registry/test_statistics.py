@@ -122,6 +122,15 @@ def test_unusable_scores_are_refused_with_a_reason(a: list[float], b: list[float
         paired_difference(a, b, **INDEPENDENT)
 
 
+def test_examples_without_a_score_are_left_out() -> None:
+    generator = np.random.default_rng(11)
+    a, b = generator.normal(size=(2, 100))
+    gap = np.array([np.nan])
+    with_gap = paired_difference(np.concatenate([a, gap]), np.concatenate([b, gap]), **INDEPENDENT)
+    assert with_gap == paired_difference(a, b, **INDEPENDENT)
+    assert bootstrap_interval([*a, np.nan], **INDEPENDENT) == bootstrap_interval(a, **INDEPENDENT)
+
+
 def test_confidence_outside_of_0_and_1_is_refused() -> None:
     with pytest.raises(ValueError, match="confidence: 95"):
         paired_difference([0.1, 0.2], [0.3, 0.1], **{**INDEPENDENT, "confidence": 95})
