@@ -19,15 +19,17 @@ Row = tuple[int, list[str]]  # line of the file, counted from 1, and the fields
 
 def raw_file(folder: Path, name: str) -> Path:
     """A file of a raw data folder. Raises ValueError if folder or file is missing or the file is empty."""
+    if folder.is_file():
+        raise ValueError(f"{folder}: this is a file; put it into a folder of its own and give data.path that folder")
     if not folder.is_dir():
         raise ValueError(
             f"{folder}: no such folder; fetch it (`dvc repro fetch@{folder.name}` where params.yaml has a download "
             f"of that name), restore it (`dvc pull`), or put your data there and run `dvc add {folder}`"
         )
-    path = folder / name
+    path = folder / str(name)
     if not path.is_file():
         there = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
-        match = difflib.get_close_matches(name, there, n=1)
+        match = difflib.get_close_matches(str(name), there, n=1)
         hint = f"; did you mean {match[0]}?" if match else f"; the folder has {', '.join(there[:8]) or 'no files'}"
         raise ValueError(f"{path}: no such file{hint}")
     if path.stat().st_size == 0:

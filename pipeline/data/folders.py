@@ -18,7 +18,9 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     fresh, old = (folder.with_name(f".{folder.name}.{word}") for word in ("new", "old"))
     try:
         fresh.parent.mkdir(parents=True, exist_ok=True)
-        remove(fresh)  # left by a run that was killed
+        remove(fresh)  # left by a run that was killed, perhaps between the two renames below
+        if old.exists() and not folder.exists():
+            old.rename(folder)
         remove(old)
         fresh.mkdir()
         yield fresh

@@ -97,6 +97,10 @@ def csv_series(
     path = raw_file(folder, file)
     if not isinstance(columns, list) or not columns or len(set(columns)) != len(columns):
         raise ValueError(f"data.options.columns: found {columns!r}; allowed: a list of different columns of {path}")
+    if not isinstance(date_format, str):
+        raise ValueError(
+            f"data.options.date_format: found {date_format!r}; allowed: text such as '%Y-%m-%d', or ISO8601"
+        )
     lines = csv_rows(path)
     _, header = next(lines, (0, [""]))
     places = [position(header, column, path) for column in (date, *columns)]

@@ -22,12 +22,13 @@ def read_idx(folder: Path, name: str, magic: int) -> np.ndarray:
         raise ValueError(f"{path}: the gzip file is damaged ({error}); fetch it again") from None
     dimensions = magic % 256
     start = 4 + 4 * dimensions
-    if len(data) < start:
-        raise ValueError(f"{path}: found {len(data)} bytes, too few for the header of an IDX file; fetch it again")
-    found, *shape = struct.unpack(f">{1 + dimensions}I", data[:start])
-    if found != magic:
+    found = int.from_bytes(data[:4], "big")
+    if len(data) >= 4 and found != magic:
         allowed = f"{magic} ({_meaning(magic)}){_swapped(found)}"
         raise ValueError(f"{path}: found the magic number {found}; allowed: {allowed}")
+    if len(data) < start:
+        raise ValueError(f"{path}: found {len(data)} bytes, too few for the header of an IDX file; fetch it again")
+    shape = struct.unpack(f">{dimensions}I", data[4:start])
     expected = start + int(np.prod(shape, dtype=np.int64))
     if len(data) != expected:
         raise ValueError(f"{path}: found {len(data)} bytes where the header promises {expected}; fetch it again")

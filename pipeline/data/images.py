@@ -58,6 +58,8 @@ def prepare_images(parts: Mapping[str, Images], split: Shares, seed: int) -> Pre
 def _check_same_shape(parts: Mapping[str, Images]) -> None:
     first, *others = parts
     for name, part in parts.items():
+        if not isinstance(part, Images):
+            raise ValueError(f"part {name} holds a {type(part).__name__}; choose a data.format that reads images")
         if not len(part.pixels):
             raise ValueError(f"part {name} has no images; check data.parts.{name} in params.yaml")
     for name in others:

@@ -115,6 +115,9 @@ def _check_settings(lookback: int, horizon: int, season: int, missing: str) -> N
 
 def _joined(parts: Mapping[str, Series], order: list[str]) -> Series:
     """All parts in a row. Raises ValueError if columns differ or a part begins before the end of the one before."""
+    for name, part in parts.items():
+        if not isinstance(part, Series):
+            raise ValueError(f"part {name} holds {type(part).__name__}; choose a data.format that reads series")
     for before, after in pairwise(order):
         columns = parts[before].columns
         if parts[after].columns != columns:

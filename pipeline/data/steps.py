@@ -32,17 +32,22 @@ def irregular_steps(times: np.ndarray) -> Iterator[str]:
     else:
         wrong = np.flatnonzero(_month_steps(times) != months)
     if len(wrong):
-        usual = f"{months} months" if months else in_words(seconds)
+        usual = counted(months, "month") if months else in_words(seconds)
         first = f"{times[wrong[0]]} to {times[wrong[0] + 1]}"
         yield f"{len(wrong)} of {len(times) - 1} steps are not {usual} (first: {first}); rows are taken as even steps"
 
 
 def in_words(seconds: int) -> str:
     """604800 → '7 days'."""
-    for size, unit in ((DAY, "days"), (3600, "hours"), (60, "minutes")):
+    for size, unit in ((DAY, "day"), (3600, "hour"), (60, "minute")):
         if seconds % size == 0:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} seconds"
+            return counted(seconds // size, unit)
+    return counted(seconds, "second")
+
+
+def counted(number: int, unit: str) -> str:
+    """'1 day', '7 days'."""
+    return f"{number} {unit}{'' if number == 1 else 's'}"
 
 
 def _same_day(times: np.ndarray) -> bool:

@@ -36,7 +36,7 @@ def main(name: str | None, params: Params) -> None:
     for part in parts.values():
         remove(part)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    print(f"fetch: {count} files, {size / 1e6:.1f} MB → {folder}")
+    print(f"fetch: {count} file{'s' if count != 1 else ''}, {size / 1e6:.1f} MB → {folder}")
 
 
 def _placed(part: Path, target: Path) -> None:

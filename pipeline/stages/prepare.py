@@ -30,4 +30,5 @@ def main(name: str | None, params: Params) -> None:
     for warning in card["warnings"]:
         logger.warning("%s: %s", name, warning)
     counts = ", ".join(f"{count} {split}" for split, count in card["counts"].items())
-    print(f"prepare: {counts} → {target} (data {card['data'][:12]}, {len(card['warnings'])} warnings in card.json)")
+    warned = f"; warnings in card.json: {len(card['warnings'])}" if card["warnings"] else ""
+    print(f"prepare: {counts} → {target} (data {card['data'][:12]}{warned})")

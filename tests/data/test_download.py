@@ -1,0 +1,249 @@
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from pipeline.data import transfer
+from pipeline.data.download import fetch_file, local_source
+
+CONTENT = bytes(range(256)) * 4000  # 1,024,000 bytes
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Server(ThreadingHTTPServer):
+    """Serves CONTENT at every path; a test sets how badly."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content = CONTENT
+        self.ranges = True  # whether a Range header is honoured
+        self.cuts: list[int] = []  # after how many bytes the next answers break off
+        self.codes: list[int] = []  # what the next answers say instead
+        self.pause = 0.0  # seconds before every 64 KiB
+        self.seen: list[dict[str, str]] = []  # headers of all requests, with the path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/file.bin"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        server = self.server
+        server.seen.append({"path": self.path, **self.headers})
+        code = server.codes.pop(0) if server.codes else 0
+        if code:
+            self.send_response(code)
+            if code == 302:
+                self.send_header("Location", self.path.replace("/moved/", "/"))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        asked = self.headers.get("Range") if server.ranges else None
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        if asked and start >= len(server.content):
+            self.send_error(416)
+            return
+        rest = server.content[start:]
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(rest)))
+        if asked:
+            self.send_header("Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}")
+        self.end_headers()
+        if server.cuts:
+            rest = rest[: server.cuts.pop(0)]
+        for position in range(0, len(rest), 65536):
+            time.sleep(server.pause)
+            self.wfile.write(rest[position : position + 65536])
+        self.close_connection = True
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(transfer, "BACKOFF", 0.01)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    running = Server()
+    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield running
+    running.shutdown()
+    running.server_close()
+    thread.join()
+
+
+def complaint(*arguments) -> str:
+    with pytest.raises(ValueError) as caught:
+        fetch_file(*arguments)
+    assert type(caught.value) is ValueError
+    return str(caught.value)
+
+
+def ranges(server: Server) -> list[str | None]:
+    return [headers.get("Range") for headers in server.seen]
+
+
+def test_a_file_is_fetched_once_and_checked(server, tmp_path):
+    part = fetch_file(server.url, SHA256, tmp_path / "work")
+    assert part.read_bytes() == CONTENT and part == tmp_path / "work" / f"{SHA256}.part"
+    assert fetch_file(server.url, SHA256, tmp_path / "work") == part and ranges(server) == [None]
+
+
+def test_a_broken_transfer_goes_on_where_it_stopped(server, tmp_path):
+    server.cuts = [300_000, 100_000]
+    assert fetch_file(server.url, SHA256, tmp_path).read_bytes() == CONTENT
+    assert ranges(server) == [None, "bytes=300000-", "bytes=400000-"]
+
+
+def test_a_transfer_that_is_killed_goes_on_in_the_next_run(server, tmp_path):
+    server.pause = 0.05
+    code = "import sys; from pathlib import Path; from pipeline.data.download import fetch_file; "
+    code += "fetch_file(sys.argv[1], sys.argv[2], Path(sys.argv[3]))"
+    root = Path(__file__).parents[2]
+    child = subprocess.Popen([sys.executable, "-c", code, server.url, SHA256, str(tmp_path)], cwd=root)
+    part = tmp_path / f"{SHA256}.part"
+    deadline = time.monotonic() + 30
+    while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    kept = part.stat().st_size
+    assert 0 < kept < len(CONTENT)
+    server.pause = 0.0
+    assert fetch_file(server.url, SHA256, tmp_path).read_bytes() == CONTENT
+    assert ranges(server) == [None, f"bytes={kept}-"]
+
+
+def test_a_server_that_ignores_ranges_sends_the_whole_file(server, tmp_path):
+    server.ranges, server.cuts = False, [300_000]
+    assert fetch_file(server.url, SHA256, tmp_path).read_bytes() == CONTENT
+    assert ranges(server) == [None, "bytes=300000-"]
+
+
+def test_a_server_that_stalls_is_asked_again(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "TIMEOUT", 0.2)
+    monkeypatch.setattr(transfer, "ATTEMPTS", 2)
+    server.pause = 1.0
+    message = complaint(server.url, SHA256, tmp_path)
+    assert "no answer after 2 attempts (timed out). What has arrived is kept" in message
+
+
+def test_a_busy_server_is_asked_again_but_not_forever(server, tmp_path):
+    server.codes = [503, 429, 500]
+    assert fetch_file(server.url, SHA256, tmp_path).read_bytes() == CONTENT and len(server.seen) == 4
+    server.codes = [503] * 9
+    assert "after 5 attempts (the server answered 503)" in complaint(server.url, "0" * 64, tmp_path)
+
+
+def test_a_refusal_is_told_at_once(server, tmp_path):
+    server.codes = [404]
+    message = complaint(server.url, SHA256, tmp_path)
+    assert message.startswith(f"{server.url}: the server answered 404 (Not Found); check the address")
+    assert len(server.seen) == 1
+
+
+def test_no_server_at_all_names_the_mirror(tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "BACKOFF", 0.0)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    message = complaint("http://127.0.0.1:9/x.gz", SHA256, tmp_path)
+    assert "http://127.0.0.1:9/x.gz: no answer after 5 attempts" in message and "PIPELINE_DATA_MIRROR" in message
+
+
+def test_a_wrong_checksum_names_both_and_removes_the_download(server, tmp_path):
+    message = complaint(server.url, "0" * 64, tmp_path)
+    assert f"{server.url}: found SHA-256 {SHA256}; params.yaml asks for {'0' * 64}" in message
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("size", [100_000, len(CONTENT), len(CONTENT) + 5])
+def test_leftovers_that_do_not_fit_are_replaced(server, tmp_path, size):
+    (tmp_path / f"{SHA256}.part").write_bytes(b"x" * size)
+    assert fetch_file(server.url, SHA256, tmp_path).read_bytes() == CONTENT
+    assert ranges(server) == [f"bytes={size}-", None]
+
+
+def test_a_mirror_wins_over_the_net_and_is_checked_too(server, tmp_path):
+    mirror = tmp_path / "mirror" / "fashion-mnist" / "file.bin"
+    mirror.parent.mkdir(parents=True)
+    mirror.write_bytes(CONTENT)
+    assert fetch_file(server.url, SHA256, tmp_path / "a", mirror).read_bytes() == CONTENT and not server.seen
+    mirror.write_bytes(b"other")
+    assert f"{mirror}: found SHA-256" in complaint(server.url, SHA256, tmp_path / "b", mirror)
+    mirror.unlink()
+    assert fetch_file(server.url, SHA256, tmp_path / "c", mirror).read_bytes() == CONTENT and len(server.seen) == 1
+
+
+def test_secrets_of_an_address_reach_the_server_but_no_message(server, tmp_path, caplog):
+    url = server.url.replace("http://", "http://ann:p%40ss@") + "?token=hidden"
+    server.codes = [503, 401]
+    message = complaint(url, SHA256, tmp_path) + caplog.text
+    assert server.seen[0]["Authorization"] == "Basic YW5uOnBAc3M=" and server.seen[0]["path"].endswith("?token=hidden")
+    for secret in ("ann", "p%40ss", "p@ss", "hidden"):
+        assert secret not in message
+    message = complaint(url.replace("file.bin", "a b"), SHA256, tmp_path)
+    assert "not a valid address" in message and "hidden" not in message and "ann" not in message
+
+
+def test_a_redirection_does_not_take_the_password_along(server, tmp_path):
+    server.codes = [302]
+    url = server.url.replace("http://", "http://ann:secret@").replace("/file", "/moved/file")
+    assert fetch_file(url, SHA256, tmp_path).read_bytes() == CONTENT
+    assert ["Authorization" in headers for headers in server.seen] == [True, False]
+
+
+def test_files_and_packages_are_sources(tmp_path):
+    source = tmp_path / "a file.csv"
+    source.write_bytes(CONTENT)
+    assert fetch_file(source.as_uri(), SHA256, tmp_path / "work").read_bytes() == CONTENT
+    heavy = "import sys; from pipeline.data.download import local_source as f; "
+    heavy += "print(f('package://sklearn/datasets/data/digits.csv.gz').stat().st_size, 'sklearn' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", heavy], cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert found.stdout.split()[1] == "False" and int(found.stdout.split()[0]) > 0, found.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("package://no_such_package/x.csv", "no package 'no_such_package' is installed here"),
+        ("package://sklearn/no/such.csv", "package://sklearn/no/such.csv: no such file"),
+        ("package://os/x", "no package 'os'"),
+        ("package://../x", "no package '..'"),
+        ("file:///no/such.csv", "file:///no/such.csv: no such file (/no/such.csv)"),
+        ("file://host/such.csv", "not an address of a file; allowed: http(s)://"),
+        ("ftp://host/such.csv", "not an address of a file"),
+        ("data.csv", "not an address of a file"),
+    ],
+)
+def test_addresses_without_a_file_are_refused(url, expected):
+    with pytest.raises(ValueError) as caught:
+        local_source(url)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full (Linux)")
+def test_a_full_disk_is_told(server, tmp_path):
+    (tmp_path / f"{SHA256}.part").symlink_to("/dev/full")
+    assert f"{tmp_path}: no space left on the disk" in complaint(server.url, SHA256, tmp_path)
+
+
+def test_progress_is_one_bar_in_a_terminal_and_plain_lines_elsewhere(server, tmp_path, monkeypatch, capsys, caplog):
+    monkeypatch.setattr(transfer, "INTERVAL", 0.0)
+    caplog.set_level("INFO")
+    fetch_file(server.url, SHA256, tmp_path / "a")
+    assert "file.bin: 1.0 MB of 1.0 MB" in caplog.text and capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    fetch_file(server.url, SHA256, tmp_path / "b")
+    assert "file.bin: 100%" in capsys.readouterr().err

@@ -1,0 +1,105 @@
+import io
+import stat
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pipeline.data import unpack as module
+from pipeline.data.unpack import unpack
+
+
+def zipped(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def tarred(path: Path, files: dict[str, bytes], mode: str = "w:gz", **attributes: object) -> Path:
+    with tarfile.open(path, mode) as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            for attribute, value in attributes.items():
+                setattr(member, attribute, value)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+def complaint(archive: Path, name: str, folder: Path) -> str:
+    with pytest.raises(ValueError) as caught:
+        unpack(archive, name, folder)
+    assert type(caught.value) is ValueError
+    return str(caught.value)
+
+
+FILES = {"cats/a.txt": b"meow", "./dogs/b.txt": b"woof" * 1000, "empty.txt": b""}
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("x.zip", zipped),
+        ("X.ZIP", zipped),
+        ("x.tar.gz", tarred),
+        ("x.tgz", tarred),
+        ("x.tar", lambda path, files: tarred(path, files, "w")),
+        ("x.tar.xz", lambda path, files: tarred(path, files, "w:xz")),
+    ],
+)
+def test_archives_are_unpacked_whole(tmp_path, name, make):
+    archive = make(tmp_path / "0abc.part", FILES)
+    (tmp_path / "out").mkdir()
+    assert unpack(archive, name, tmp_path / "out") == 3
+    found = {
+        path.relative_to(tmp_path / "out").as_posix(): path.read_bytes() for path in (tmp_path / "out").rglob("*.txt")
+    }
+    assert found == {"cats/a.txt": b"meow", "dogs/b.txt": b"woof" * 1000, "empty.txt": b""}
+
+
+@pytest.mark.parametrize("entry", ["../evil.txt", "a/../../evil.txt", "/tmp/evil.txt", "..\\evil.txt", "C:\\evil.txt"])
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_no_name_leads_out_of_the_folder(tmp_path, entry, kind):
+    archive = (zipped if kind == "zip" else tarred)(tmp_path / "x", {entry: b"x"})
+    (tmp_path / "deep" / "out").mkdir(parents=True)
+    message = complaint(archive, f"x.{kind}", tmp_path / "deep" / "out")
+    assert "leads out of the folder" in message and "evil.txt" in message
+    assert not list(tmp_path.rglob("evil*"))
+
+
+def test_links_and_devices_are_refused(tmp_path):
+    for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE):
+        archive = tarred(tmp_path / "x", {"link": b""}, type=kind, linkname="/etc/passwd")
+        assert "'link' is a link or a device" in complaint(archive, "x.tar", tmp_path)
+    info = zipfile.ZipInfo("link")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "z", "w") as packed:
+        packed.writestr(info, "/etc/passwd")
+    assert "'link' is a link or a device" in complaint(tmp_path / "z", "z.zip", tmp_path)
+
+
+@pytest.mark.parametrize("make", [zipped, tarred])
+def test_an_archive_that_unpacks_to_far_more_than_its_size_is_stopped(tmp_path, make, monkeypatch):
+    monkeypatch.setattr(module, "SMALLEST_LIMIT", 1 << 20)
+    archive = make(tmp_path / "x", {f"{number}": b"\0" * (1 << 20) for number in range(4)})
+    message = complaint(archive, "x.zip" if make is zipped else "x.tgz", tmp_path)
+    assert "unpacks to more than 100 times its size" in message
+
+
+def test_damaged_protected_and_foreign_files_are_refused(tmp_path):
+    for name, make in (("x.zip", zipped), ("x.tgz", tarred)):
+        data = make(tmp_path / "x", FILES).read_bytes()
+        for broken in (data[: len(data) // 2], b"", b"<html>not found</html>"):
+            (tmp_path / "x").write_bytes(broken)
+            assert f"{name}: the archive is damaged" in complaint(tmp_path / "x", name, tmp_path / "out")
+    assert "allowed: .zip, .tar, .tar.gz" in complaint(tmp_path / "x", "x.rar", tmp_path)
+
+
+def test_names_that_collide_are_refused(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.csv").write_text("here before")
+    assert "'a.csv' occurs twice" in complaint(zipped(tmp_path / "x", {"a.csv": b""}), "x.zip", tmp_path / "out")
+    archive = tarred(tmp_path / "y", {"b": b"", "b/c": b""})
+    assert "a file and a folder at once" in complaint(archive, "y.tgz", tmp_path / "out")

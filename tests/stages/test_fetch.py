@@ -1,0 +1,90 @@
+import hashlib
+import zipfile
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline.params import Download, ParamsError
+from pipeline.stages.fetch import main
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PIPELINE_DATA_MIRROR", raising=False)
+    return tmp_path
+
+
+def downloads(name: str, **files: tuple[str, bytes, bool | None]):
+    entries = {
+        file.replace("_", "."): Download(url=url, sha256=hashlib.sha256(data).hexdigest(), unpack=unpack)
+        for file, (url, data, unpack) in files.items()
+    }
+    return SimpleNamespace(downloads={name: entries})
+
+
+def source(folder, name: str, data: bytes) -> str:
+    (folder / "source").mkdir(exist_ok=True)
+    (folder / "source" / name).write_bytes(data)
+    return (folder / "source" / name).as_uri()
+
+
+def test_the_packaged_digits_are_fetched(here, capsys):
+    sha256 = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
+    entry = Download(url="package://sklearn/datasets/data/digits.csv.gz", sha256=sha256)
+    main("digits", SimpleNamespace(downloads={"digits": {"digits.csv.gz": entry}}))
+    assert hashlib.sha256((here / "data/raw/digits/digits.csv.gz").read_bytes()).hexdigest() == sha256
+    assert capsys.readouterr().out == "fetch: 1 file, 0.1 MB → data/raw/digits\n"
+    assert not list((here / ".work" / "downloads").iterdir())
+
+
+def test_files_and_archives_come_together_and_older_files_go(here):
+    with zipfile.ZipFile(here / "pictures.zip", "w") as archive:
+        archive.writestr("cats/a.txt", "meow")
+    packed = (here / "pictures.zip").read_bytes()
+    params = downloads(
+        "mixed",
+        pictures_zip=(source(here, "p.zip", packed), packed, True),
+        kept_zip=(source(here, "k.zip", packed), packed, False),
+        labels_csv=(source(here, "l.csv", b"a,b\n"), b"a,b\n", None),
+    )
+    (here / "data/raw/mixed").mkdir(parents=True)
+    (here / "data/raw/mixed/old.csv").write_text("old")
+    main("mixed", params)
+    found = sorted(path.relative_to(here).as_posix() for path in (here / "data/raw").rglob("*") if path.is_file())
+    assert found == ["data/raw/mixed/cats/a.txt", "data/raw/mixed/kept.zip", "data/raw/mixed/labels.csv"]
+    assert [path.name for path in (here / "data/raw").iterdir()] == ["mixed"]
+
+
+def test_a_mirror_is_used_for_a_name_with_a_hyphen(here, monkeypatch):
+    (here / "mirror" / "fashion-mnist").mkdir(parents=True)
+    (here / "mirror" / "fashion-mnist" / "t10k.gz").write_bytes(b"bytes")
+    monkeypatch.setenv("PIPELINE_DATA_MIRROR", str(here / "mirror"))
+    main("fashion-mnist", downloads("fashion-mnist", t10k_gz=("http://127.0.0.1:9/t10k.gz", b"bytes", None)))
+    assert (here / "data/raw/fashion-mnist/t10k.gz").read_bytes() == b"bytes"
+
+
+def test_a_wrong_checksum_leaves_earlier_data_and_the_good_files_for_the_next_try(here):
+    good, bad = source(here, "good.csv", b"good"), source(here, "bad.csv", b"other")
+    (here / "data/raw/x").mkdir(parents=True)
+    (here / "data/raw/x/good.csv").write_text("earlier")
+    with pytest.raises(ValueError, match="found SHA-256"):
+        main("x", downloads("x", good_csv=(good, b"good", None), bad_csv=(bad, b"bad", None)))
+    assert (here / "data/raw/x/good.csv").read_text() == "earlier"
+    assert [path.name for path in (here / "data/raw").iterdir()] == ["x"]
+    kept = f"{hashlib.sha256(b'good').hexdigest()}.part"
+    assert [path.name for path in (here / ".work/downloads").iterdir()] == [kept]
+
+
+def test_a_bad_archive_leaves_earlier_data(here):
+    (here / "data/raw/x").mkdir(parents=True)
+    (here / "data/raw/x/a.csv").write_text("earlier")
+    with pytest.raises(ValueError, match=r"a.zip: the archive is damaged"):
+        main("x", downloads("x", a_zip=(source(here, "a.zip", b"no zip"), b"no zip", True)))
+    assert [path.name for path in (here / "data/raw").rglob("*")] == ["x", "a.csv"]
+
+
+def test_an_unknown_download_is_named_with_the_nearest(here):
+    params = downloads("digits", a_csv=("file:///a", b"", None))
+    with pytest.raises(ParamsError, match=r"download: found digit; allowed: digits; did you mean `digits`"):
+        main("digit", params)
