@@ -44,22 +44,16 @@ def prepare_series(
     card: dict[str, Any] = {
         "shape": "sequence",
         "schema": schema(tables),
-        "counts": {part: end - start for part, (start, end) in spans.items()},
         "split": _described(shares, order),
         "columns": records.columns,
-        "start": {part: str(records.times[start]) for part, (start, _) in spans.items()},
-        "end": {part: str(records.times[end - 1]) for part, (_, end) in spans.items()},
         "step_seconds": seconds,
         "step_months": months,
+        **_periods(records, observed, spans),
         **statistics,
         "lookback": lookback,
         "horizon": horizon,
         "season": season,
         "missing_rule": missing,
-        "missing": {
-            part: dict(zip(records.columns, (~observed[start:end]).sum(axis=0).tolist(), strict=True))
-            for part, (start, end) in spans.items()
-        },
         "warnings": [*records.warnings, *_warnings(records, observed, statistics["ranges"], spans, first)],
     }
     return Prepared(tables, card)
@@ -188,6 +182,19 @@ def _check_lengths(spans: Mapping[str, tuple[int, int]], lookback: int, horizon:
                 f"{part} has {count} rows{dropped}, but needs {need} or more ({reason}); "
                 "use a longer series, other shares or other settings"
             )
+
+
+def _periods(records: Series, observed: np.ndarray, spans: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    """Rows, first and last time and missing values of every split, context not counted."""
+    return {
+        "counts": {part: end - start for part, (start, end) in spans.items()},
+        "start": {part: str(records.times[start]) for part, (start, _) in spans.items()},
+        "end": {part: str(records.times[end - 1]) for part, (_, end) in spans.items()},
+        "missing": {
+            part: dict(zip(records.columns, (~observed[start:end]).sum(axis=0).tolist(), strict=True))
+            for part, (start, end) in spans.items()
+        },
+    }
 
 
 def _statistics(values: np.ndarray, columns: list[str]) -> dict[str, Any]:

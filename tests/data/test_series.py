@@ -135,7 +135,7 @@ def test_irregular_steps_are_warned_of():
     series = days(np.arange(50.0))
     series.times[30:] += np.timedelta64(2, "D")
     (warning,) = prepare_series({"all": series}, SHARES, **SETTINGS).card["warnings"]
-    assert warning.startswith("1 of 49 steps are not 1 days (first: 2020-01-30T00:00:00 to 2020-02-02T00:00:00)")
+    assert warning.startswith("1 of 49 steps are not 1 day (first: 2020-01-30T00:00:00 to 2020-02-02T00:00:00)")
 
 
 @pytest.mark.parametrize(

@@ -26,15 +26,15 @@ def test_ends_of_months_are_regular():
 
 def test_a_missing_month_and_a_missing_week_are_irregular():
     (month,) = irregular_steps(times("2020-01-01", "2020-02-01", "2020-04-01", "2020-05-01"))
-    assert month.startswith("1 of 3 steps are not 1 months (first: 2020-02-01T00:00:00 to 2020-04-01T00:00:00)")
+    assert month.startswith("1 of 3 steps are not 1 month (first: 2020-02-01T00:00:00 to 2020-04-01T00:00:00)")
     (week,) = irregular_steps(times("2020-01-01", "2020-01-08", "2020-01-22", "2020-01-29"))
     assert week.startswith("1 of 3 steps are not 7 days")
 
 
 def test_steps_in_words():
-    assert [in_words(seconds) for seconds in (604800, 7200, 900, 61)] == [
+    assert [in_words(seconds) for seconds in (604800, 3600, 900, 61)] == [
         "7 days",
-        "2 hours",
+        "1 hour",
         "15 minutes",
         "61 seconds",
     ]
