@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeGuard
 
 MINUS, THIN_SPACE, ABSENT = "−", "\u202f", "–"
 ABBREVIATIONS = {"auc", "bleu", "cer", "cnn", "crps", "f1", "iou", "mae", "map", "mase", "rmse", "rnn", "smape", "wer"}
@@ -76,7 +76,7 @@ def probability(value: Any) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[int | float]:
     """Whether there is a figure to show: None and NaN are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

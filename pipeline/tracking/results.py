@@ -50,7 +50,8 @@ def read_results(params: Params, name: str, root: Path) -> Results:
     """Reads the files of the experiment `name` under `root`, the repository."""
     experiment = params.experiments[name]
     metrics = _json(root / "metrics" / f"{name}.json")
-    candidates = {key: _candidate(root, name, key, entry.family) for key, entry in params.of(name).items()}
+    families = {key: params.candidates[key].family for key in experiment.candidates}
+    candidates = {key: _candidate(root, name, key, family) for key, family in families.items()}
     registry = (_json(root / "reports" / "registry.json") or {}).get("experiments", {}).get(name)
     card = _json(root / "data" / "prepared" / name / "card.json")
     return Results(

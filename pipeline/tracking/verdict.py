@@ -29,11 +29,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The short sentence for the top, what stands behind it, and its tone."""
+    """The short sentence for the top, and what stands behind it."""
 
     headline: str
     details: tuple[str, ...]
-    tone: Literal["clear", "even", "behind"]
 
 
 def verdict(metrics: Json) -> Verdict:
@@ -48,11 +47,7 @@ def verdict(metrics: Json) -> Verdict:
     ]
     if against_baseline and against_baseline.outcome == "equal":
         details.append(f"On these data a network is not shown to be worth its cost: {baseline} does as well.")
-    outcomes = {found.outcome for found in (against_rival, against_baseline) if found}
-    tone: Literal["clear", "even", "behind"] = "even" if "equal" in outcomes or not outcomes else "clear"
-    if "worse" in outcomes:
-        tone = "behind"
-    return Verdict("".join(clause for clause in clauses if clause) + ".", tuple(details), tone)
+    return Verdict("".join(clause for clause in clauses if clause) + ".", tuple(details))
 
 
 def compare(metrics: Json, subject: str, other: str | None) -> Comparison | None:
@@ -101,7 +96,7 @@ def _about_rival(challenger: str, found: Comparison | None) -> str:
         return ""
     return {
         "better": f"{challenger} beats {found.other}",
-        "equal": f"{challenger} and {found.other} do equally well",
+        "equal": f"{challenger} and {found.other} cannot be told apart",
         "worse": f"{found.other} beats {challenger} on test, although validation picked {challenger}",
     }[found.outcome]
 
@@ -115,10 +110,10 @@ def _about_baseline(challenger: str, found: Comparison | None, rival: Comparison
             "equal": f"{challenger} does no better than the baseline {found.other}",
             "worse": f"{challenger} is worse than the baseline {found.other}",
         }[found.outcome]
-    beaten = " and the baseline " if rival.outcome == "better" else f"; {challenger} beats the baseline "
+    ahead = rival.outcome == "better"
     return {
-        "better": f"{beaten}{found.other}",
-        "equal": f"{', but' if rival.outcome == 'better' else ', and'} the baseline {found.other} does as well",
+        "better": f" and the baseline {found.other}" if ahead else f"; {challenger} beats the baseline {found.other}",
+        "equal": f"{', but' if ahead else ', and'} the baseline {found.other} does as well",
         "worse": f", but the baseline {found.other} beats {challenger}",
     }[found.outcome]
 
@@ -138,6 +133,5 @@ def _difference_sentence(metrics: Json, name: str, found: Comparison) -> str:
     decimals = score_decimals(metrics)
     interval = f"{signed(found.low, decimals)} to {signed(found.high, decimals)}"
     if found.outcome == "equal":
-        return f"Against {found.other} it gains {signed(found.gain, decimals)} ({interval}), which can be chance."
-    amount = plain(abs(found.gain), decimals)
-    return f"Against {found.other} it is {amount} {found.outcome} ({interval})."
+        return f"Its lead over {found.other} is {signed(found.gain, decimals)} ({interval}), which can be chance."
+    return f"It is {plain(abs(found.gain), decimals)} {found.outcome} than {found.other} ({interval})."
