@@ -1,0 +1,105 @@
+"""A trained model as a folder that MLflow can serve: weights, description, code, requirements, signature, example."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import logging
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.data.provenance import ROOT, import_closure
+from pipeline.registry.store import edit_description
+from pipeline.registry.trial import Trial
+
+SERVABLE = Path(__file__).with_name("servable.py")
+
+
+def copy_code(task: str, family: str, target: Path, root: Path = ROOT) -> list[Path]:
+    """Copies the modules that answer requests of this task and family, and nothing else. Returns the files."""
+    from pipeline.models import FAMILIES
+    from pipeline.tasks import TASKS
+
+    starts = ["pipeline/tasks/network.py", "pipeline/data/tables.py", _file_of(TASKS[task]), _file_of(FAMILIES[family])]
+    copied = []
+    for name in import_closure(*starts, root=root):
+        copied.append(target / name)
+        copied[-1].parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / name, copied[-1])
+    for folder in {file.parent for file in copied} | {target / "pipeline"}:
+        (folder / "__init__.py").touch()
+    return copied
+
+
+def requirements(code: Iterable[Path], modules: Iterable[str]) -> list[str]:
+    """Pins of the packages that the code names and that were loaded when the model answered, and of mlflow."""
+    named = {name for file in code for name in _imported(file)} & set(modules)
+    owners = importlib.metadata.packages_distributions()
+    packages = {owners[name][0] for name in named if name in owners} | {"mlflow", "numpy", "pandas"}
+    # A local part such as +cpu names a build that no public index has.
+    return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in sorted(packages)]
+
+
+def package(
+    model: Path, code: Path, trial: Trial, scores: np.ndarray, target: Path, work: Path, metadata: dict[str, str]
+) -> None:
+    """Writes the servable folder `target` for the folder `model` of the stage train.
+
+    `scores` on the test examples travel along: with them a later challenger is compared. `work` is a scratch folder.
+    """
+    from mlflow import pyfunc
+    from mlflow.models import infer_signature
+
+    assert trial.example is not None and trial.answer is not None
+    for name in ("mlflow.types.type_hints", "mlflow.models.model", "mlflow.pyfunc"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # remarks about type hints and validation that say nothing here
+    np.save(work / "scores.npy", scores)
+    pinned = requirements(code.rglob("*.py"), trial.modules)
+    pyfunc.save_model(
+        str(target),
+        python_model=str(SERVABLE),
+        artifacts={
+            "model": str(model / "model.json"),
+            "weights": str(model / "model.safetensors"),
+            "scores": str(work / "scores.npy"),
+        },
+        code_paths=[str(code / "pipeline")],
+        pip_requirements=pinned,
+        signature=infer_signature(trial.example, trial.answer),
+        input_example=trial.example,
+        metadata=metadata,
+    )
+    strip_paths(target)
+
+
+def strip_paths(folder: Path) -> None:
+    """MLmodel names the files from which it was made by their absolute paths; the copies beside it are what counts."""
+    edit_description(folder, _with_relative_paths)
+
+
+def _with_relative_paths(description: Any) -> Any:
+    flavor = description["flavors"]["python_function"]
+    flavor["model_code_path"] = Path(flavor["model_code_path"]).name
+    for artifact in flavor["artifacts"].values():
+        artifact["uri"] = artifact["path"]
+    return description
+
+
+def _file_of(entry: str) -> str:
+    return entry.partition(":")[0].replace(".", "/") + ".py"
+
+
+def _imported(file: Path) -> set[str]:
+    """Top-level names that a file imports anywhere."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {re.split(r"\.", alias.name)[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names

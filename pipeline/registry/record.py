@@ -1,0 +1,94 @@
+"""reports/registry.json: who is champion, how every decision was made, and what MLflow has still to get."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+FILE = Path("reports", "registry.json")
+
+Entry = dict[str, Any]  # one decision: challenger, against, promoted, reason, evidence, champion_after, time
+
+
+def read(root: Path) -> dict[str, Any]:
+    """What the file says, or an empty record. Raises ValueError for a damaged file: its history cannot be made anew."""
+    file = root / FILE
+    if not file.is_file():
+        return {"experiments": {}}
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged ({error}); restore it, or remove it to forget earlier decisions") from None
+    return {"experiments": {}, **found}
+
+
+def write(record: Mapping[str, Any], roots: Iterable[Path]) -> None:
+    """Writes the file under every root at once or not at all: a run in a copy of the repository has two."""
+    text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    for root in roots:
+        file = root / FILE
+        file.parent.mkdir(parents=True, exist_ok=True)
+        scratch = file.with_suffix(".tmp")
+        scratch.write_text(text, encoding="utf-8")
+        os.replace(scratch, file)
+
+
+def entry(
+    challenger: Mapping[str, str],
+    against: Mapping[str, str] | None,
+    *,
+    promoted: bool,
+    reason: str,
+    evidence: Mapping[str, Any],
+) -> Entry:
+    """A line of the history. Without evidence, the reason says why the two could not be compared."""
+    return {
+        "time": _stamp(),
+        "challenger": dict(challenger),
+        "against": None if against is None else dict(against),
+        "promoted": promoted,
+        "reason": reason,
+        "evidence": dict(evidence),
+        "champion_after": challenger["key"] if promoted else against and against["key"],
+    }
+
+
+def moved_by_hand(champion: Mapping[str, str]) -> Entry:
+    """A line for a champion that the gate did not choose: a rollback, or another repository's decision."""
+    return {
+        "time": _stamp(),
+        "challenger": None,
+        "against": None,
+        "promoted": False,
+        "reason": f"version {champion['version']} was made champion outside of this gate",
+        "evidence": {},
+        "champion_after": champion["key"],
+    }
+
+
+def decided(history: Iterable[Entry], challenger: str, champion: str | None) -> Entry | None:
+    """The decision about two content keys, if there was one: it is taken only once."""
+    for line in history:
+        against = line["against"] and line["against"]["key"]
+        if line["challenger"] and line["challenger"]["key"] == challenger and against == champion:
+            return line
+    return None
+
+
+def last_promotion(history: Iterable[Entry], key: str) -> Entry | None:
+    """The decision that made a key the champion."""
+    found = [line for line in history if line["champion_after"] == key and (line["promoted"] or not line["challenger"])]
+    return found[-1] if found else None
+
+
+def champion_of(history: list[Entry]) -> str | None:
+    """The key of the champion after the last decision."""
+    return history[-1]["champion_after"] if history else None
+
+
+def _stamp() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

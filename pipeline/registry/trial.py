@@ -1,0 +1,86 @@
+"""Starts rehearsals: what a model answers, and which scores it gets, tried in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipeline.registry.statistics import Scores
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a rehearsal has found. `block`: examples to resample together; `modules`: what serving imports."""
+
+    dependent: bool
+    block: int | None
+    modules: frozenset[str]
+    scores: Mapping[str, Scores]
+    example: pd.DataFrame | None
+    answer: pd.DataFrame | None
+    predictions: Path | None  # of the model on the test examples
+
+
+class TrialFailed(Exception):
+    """A model could not be loaded, could not answer or could not be scored."""
+
+
+def rehearse(
+    model: Path,
+    code: Path,
+    prepared: Path,
+    output: Path,
+    *,
+    example: bool = False,
+    predict: bool = False,
+    predictions: Mapping[str, Path] | None = None,
+) -> Trial:
+    """Tries the model of a folder with the package `pipeline` under `code`. Raises TrialFailed with the last lines."""
+    output.mkdir(parents=True)
+    files = {name: str(file.resolve()) for name, file in (predictions or {}).items()}
+    job = {"model": str(model.resolve()), "prepared": str(prepared.resolve()), "output": str(output.resolve())}
+    text = json.dumps({**job, "example": example, "predict": predict, "predictions": files})
+    (output / "job.json").write_text(text, encoding="utf-8")
+    script = Path(__file__).with_name("rehearsal.py")
+    # -P: the folder of the script must not come first in sys.path, or our statistics.py hides Python's own.
+    command = [sys.executable, "-P", str(script), str((output / "job.json").resolve())]
+    environment = {**os.environ, "PYTHONPATH": str(code.resolve()), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, env=environment, cwd=output, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise TrialFailed("; ".join(done.stderr.strip().splitlines()[-2:]) or f"exit code {done.returncode}")
+    return _read(output)
+
+
+def _read(output: Path) -> Trial:
+    facts = json.loads((output / "facts.json").read_text(encoding="utf-8"))
+    scores = {file.stem: read_scores(file) for file in (output / "scores").glob("*.npy")}
+    frames = {name: _frame(output / f"{name}.parquet") for name in ("example", "answer")}
+    file = output / "predictions.parquet"
+    predictions = file if file.is_file() else None
+    return Trial(
+        facts["dependent"], facts["block"], frozenset(facts["modules"]), scores, **frames, predictions=predictions
+    )
+
+
+def read_scores(file: Path) -> Scores:
+    """(N,) scores of single examples."""
+    import numpy as np
+
+    return np.asarray(np.load(file, allow_pickle=False), dtype=np.float64)
+
+
+def _frame(file: Path) -> pd.DataFrame | None:
+    if not file.is_file():
+        return None
+    import pandas as pd
+
+    return pd.read_parquet(file)

@@ -1,0 +1,326 @@
+"""What becomes of an experiment's challenger: a version, a decision, an alias; each once a content key."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.params import Gate
+from pipeline.registry import record
+from pipeline.registry.store import RESTORING, Store, Version
+from pipeline.registry.trial import Trial, TrialFailed, read_scores, rehearse
+from pipeline.tracking.specification import KEY
+
+if TYPE_CHECKING:  # the gate and the packaging take a second to import: they come when there is something to do
+    from pipeline.registry.gate import Decision
+    from pipeline.registry.statistics import Scores
+
+SAME = ("task", "classes", "columns", "channels", "height", "width", "lookback", "horizon", "step_seconds")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files of one experiment."""
+
+    experiment: str
+    metrics: Mapping[str, Any]
+
+    @property
+    def challenger(self) -> str:
+        return str(self.metrics["challenger"])
+
+    @property
+    def prepared(self) -> Path:
+        return Path("data/prepared", self.experiment)
+
+    def model(self, candidate: str) -> Path:
+        return Path("models", self.experiment, candidate)
+
+    def description(self, candidate: str) -> dict[str, Any]:
+        """model.json, or nothing where the candidate was not trained."""
+        file = self.model(candidate) / "model.json"
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+
+    def predictions(self, model: str) -> Path:
+        return Path("evaluation", self.experiment, model, "predictions.parquet")
+
+    def candidate_with(self, key: str) -> str | None:
+        """The candidate whose present training has this key."""
+        folders = sorted(Path("models", self.experiment).glob("*/model.json"))
+        return next((file.parent.name for file in folders if json.loads(file.read_text("utf-8"))["key"] == key), None)
+
+    @cached_property
+    def baseline(self) -> str | None:
+        """The baseline with the best validation score: test reports, it does not pick."""
+        score, sign = self.metrics["score"], -1 if self.metrics["maximize"] else 1
+        found = {name: entry for name, entry in self.metrics["models"].items() if entry["kind"] == "baseline"}
+        return min(found, key=lambda name: sign * found[name]["validation"][score], default=None)
+
+
+@dataclass
+class Standing:
+    """How things stand after this run."""
+
+    challenger: Version
+    champion: Version | None
+    decision: record.Entry | None
+    history: list[record.Entry]
+    sent: list[str] = field(default_factory=list)
+    pending: list[str] = field(default_factory=list)
+
+
+class Registrar:
+    """Brings one registered model up to what the files say, and asks the gate where nothing was decided yet."""
+
+    def __init__(
+        self,
+        store: Store,
+        outputs: Outputs,
+        history: list[record.Entry],
+        run_ids: Mapping[str, str],
+        gate: Gate,
+        seed: int,
+    ) -> None:
+        self.store, self.outputs, self.history, self.run_ids = store, outputs, list(history), run_ids
+        self.gate, self.seed = gate, seed
+        self.sent: list[str] = []
+        self.pending: list[str] = []
+
+    def settle(self) -> Standing:
+        """Everything in order: lost versions, the challenger's version, the decision, the aliases.
+
+        Raises TrialFailed where the challenger cannot answer its own example.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            self.work = Path(scratch)
+            self._restore()
+            key = self.outputs.description(self.outputs.challenger)["key"]
+            challenger = self.store.versions.get(key) or self._add(self.outputs.challenger)
+            self._note_moves()
+            decision = self._decision(challenger, self.store.at("champion"))
+            challenger = self.store.versions[key]
+            if self.store.point("challenger", challenger):
+                self.sent.append(f"alias challenger → version {challenger.number}")
+        return Standing(challenger, self.store.at("champion"), decision, self.history, self.sent, self.pending)
+
+    def _decision(self, challenger: Version, champion: Version | None) -> record.Entry | None:
+        """The decision about these two, taken now if nobody took it before."""
+        if champion is not None and champion.key == challenger.key:
+            return record.last_promotion(self.history, champion.key) or told_by_tags(challenger)
+        known = record.decided(self.history, challenger.key, champion.key if champion else None)
+        known = known or told_by_tags(challenger, champion.key if champion else "")
+        lost = record.champion_of(self.history)
+        if known is None and champion is None and lost is not None and lost not in self.store.versions:
+            self.pending.append(
+                f"no decision about {challenger}: the champion of the record ({lost[:12]}) could not be restored; "
+                f"bring back its files, or remove {record.FILE} to begin without a champion"
+            )
+            return None
+        return known or self._decide(challenger, champion)
+
+    def _decide(self, challenger: Version, champion: Version | None) -> record.Entry:
+        against = None if champion is None else champion.named()
+        try:
+            found = self._asked_gate(challenger, champion)
+            line = record.entry(
+                challenger.named(), against, promoted=found.promoted, reason=found.reason, evidence=found.evidence()
+            )
+        except TrialFailed as error:
+            assert champion is not None
+            reason = (
+                f"{challenger.candidate} could not be compared with {champion}: {error}. The champion stays; "
+                "to replace it, move the alias by hand in the MLflow UI."
+            )
+            line = record.entry(challenger.named(), against, promoted=False, reason=reason, evidence={})
+        tagged = self.store.tag(challenger, decision_tags(line))
+        self.store.describe(tagged, line["reason"])
+        if line["promoted"]:
+            self.store.point("champion", tagged)
+            self.sent.append(f"alias champion → version {tagged.number}")
+        self.history.append(line)
+        return line
+
+    def _asked_gate(self, challenger: Version, champion: Version | None) -> Decision:
+        """Raises TrialFailed where the champion cannot be scored on the present test examples."""
+        from pipeline.registry.gate import Names, decide
+
+        scores = self._trial.scores
+        theirs = None if champion is None else self._scores_of(champion)
+        if theirs is not None and len(theirs) != len(scores["challenger"]):
+            raise TrialFailed(f"it answers {len(theirs)} test examples instead of {len(scores['challenger'])}")
+        names = Names(challenger.candidate, str(champion), self.outputs.baseline or "", self.outputs.metrics["score"])
+        return decide(
+            scores["challenger"],
+            theirs,
+            maximize=self.outputs.metrics["maximize"],
+            dependent=self._trial.dependent,
+            block=self._trial.block,
+            resamples=self.gate.resamples,
+            confidence=self.gate.confidence,
+            margin=self.gate.margin,
+            seed=self.seed,
+            baseline_scores=scores.get("baseline"),
+            names=names,
+        )
+
+    def _scores_of(self, champion: Version) -> Scores:
+        """The champion's scores on the present test examples: stored with it, or from its servable and its own code."""
+        metrics = self.outputs.metrics
+        wanted = {"pipeline.test_digest": metrics["test_digest"], "pipeline.score": metrics["score"]}
+        if all(champion.tags.get(name) == value for name, value in wanted.items()):
+            return read_scores(self.store.download(champion, "artifacts/scores.npy", self.work / "champion-scores"))
+        folder = self.store.download(champion, "", self.work / "champion")
+        self._check_comparable(folder / "artifacts/model.json")
+        place = self.work / "champion-trial"
+        trial = rehearse(folder / "artifacts", folder / "code", self.outputs.prepared, place, predict=True)
+        assert trial.predictions is not None
+        again = rehearse(self._model, self._code, self.outputs.prepared, self.work / "champion-scored",
+                         predictions={"champion": trial.predictions})  # fmt: skip
+        return again.scores["champion"]
+
+    def _check_comparable(self, description: Path) -> None:
+        if not description.is_file():
+            raise TrialFailed("it has another origin and no model.json")
+        theirs, ours = json.loads(description.read_text("utf-8")), self.outputs.description(self.outputs.challenger)
+        cards = theirs["card"], ours["card"]
+        different = [name for name in SAME if cards[0].get(name) != cards[1].get(name)]
+        if different:
+            raise TrialFailed(f"it was made for other data: {', '.join(different)} differ")
+
+    @cached_property
+    def _code(self) -> Path:
+        """The modules that serve the challenger, copied as they will travel with it."""
+        from pipeline.registry.packaging import copy_code
+
+        ours = self.outputs.description(self.outputs.challenger)
+        copy_code(ours["task"], ours["family"], self.work / "code")
+        return self.work / "code"
+
+    @property
+    def _model(self) -> Path:
+        return self.outputs.model(self.outputs.challenger)
+
+    @cached_property
+    def _trial(self) -> Trial:
+        """The challenger answers its example; its scores and those of the baseline come from the evaluation."""
+        names = {"challenger": self.outputs.challenger, "baseline": self.outputs.baseline}
+        files = {role: self.outputs.predictions(name) for role, name in names.items() if name is not None}
+        place = self.work / "trial"
+        return rehearse(self._model, self._code, self.outputs.prepared, place, example=True, predictions=files)
+
+    def _add(self, candidate: str, **marks: str) -> Version:
+        """A version of a candidate's present training."""
+        from pipeline.registry.packaging import copy_code, package
+
+        ours = self.outputs.description(candidate)
+        if candidate == self.outputs.challenger:
+            model, code, trial = self._model, self._code, self._trial
+        else:
+            model, code = self.outputs.model(candidate), self.work / f"code-{candidate}"
+            copy_code(ours["task"], ours["family"], code)
+            files = {"challenger": self.outputs.predictions(candidate)}
+            place = self.work / f"trial-{candidate}"
+            trial = rehearse(model, code, self.outputs.prepared, place, example=True, predictions=files)
+        folder = self.work / f"servable-{candidate}"
+        tags = {**self._tags(ours), **marks}
+        package(model, code, trial, trial.scores["challenger"], folder, self.work, tags)
+        version = self.store.add(folder, tags, self.run_ids.get(ours["key"]))
+        self.sent.append(str(version))
+        return version
+
+    def _tags(self, ours: Mapping[str, Any]) -> dict[str, str]:
+        metrics = self.outputs.metrics
+        value = metrics["models"][ours["candidate"]]["test"][metrics["score"]]["value"]
+        return {
+            KEY: ours["key"],
+            "pipeline.candidate": ours["candidate"],
+            "pipeline.family": ours["family"],
+            "pipeline.architecture": str(ours["parameters"].get("architecture", "")),
+            "pipeline.task": ours["task"],
+            "pipeline.data": ours["data"],
+            "pipeline.test_digest": metrics["test_digest"],
+            "pipeline.score": metrics["score"],
+            "pipeline.test_score": f"{value:.6g}",
+        }
+
+    def _note_moves(self) -> None:
+        """Writes down where somebody else has moved the alias, so that a lost MLflow comes back as it was."""
+        champion = self.store.at("champion")
+        if champion is not None and record.champion_of(self.history) not in (None, champion.key):
+            self.history.append(record.moved_by_hand(champion.named()))
+
+    def _restore(self) -> None:
+        """Makes versions anew that MLflow has lost with its database, in their order, and points the aliases back."""
+        unfinished = [version for version in self.store.versions.values() if RESTORING in version.tags]
+        if not self.history or (self.store.versions and not unfinished):
+            return
+        for line in self.history:
+            for role in ("against", "challenger"):
+                if line[role] and line[role]["key"] not in self.store.versions:
+                    self._restore_version(line[role])
+        for line in self.history:
+            if line["challenger"] and line["challenger"]["key"] in self.store.versions:
+                self.store.tag(self.store.versions[line["challenger"]["key"]], decision_tags(line))
+        champion = self.store.versions.get(record.champion_of(self.history) or "")
+        if champion is not None:
+            self.store.point("champion", champion)
+            self.sent.append(f"alias champion → version {champion.number}, as the record says")
+        for version in list(self.store.versions.values()):
+            if RESTORING in version.tags:
+                self.store.untag(version, RESTORING)
+
+    def _restore_version(self, known: Mapping[str, str]) -> None:
+        candidate = self.outputs.candidate_with(known["key"])
+        if candidate is not None and candidate in self.outputs.metrics["models"]:
+            self._add(candidate, **{RESTORING: "true"})
+            return
+        folder = self.store.stray_folder(known["key"], self.work / f"stray-{known['key']}")
+        if folder is None:
+            self.pending.append(
+                f"version {known['version']} ({known['candidate']}, key {known['key'][:12]}) is lost: "
+                "neither models/ nor mlartifacts/ holds it any more"
+            )
+            return
+        from ruamel.yaml import YAML
+
+        noted = YAML(typ="safe").load((folder / "MLmodel").read_text(encoding="utf-8"))["metadata"]
+        version = self.store.add(folder, {**noted, RESTORING: "true"}, self.run_ids.get(known["key"]))
+        self.sent.append(f"{version}, from mlartifacts")
+
+
+def decision_tags(line: record.Entry) -> dict[str, str]:
+    """A decision as tags of the challenger's version."""
+    against = line["against"]
+    return {
+        "pipeline.decision": "promoted" if line["promoted"] else "kept out",
+        "pipeline.reason": line["reason"],
+        "pipeline.against": against["key"] if against else "",
+        "pipeline.against_version": against["version"] if against else "",
+        "pipeline.evidence": json.dumps(line["evidence"], sort_keys=True),
+        "pipeline.decided": line["time"],
+    }
+
+
+def told_by_tags(version: Version, against: str | None = None) -> record.Entry | None:
+    """The decision that a version's tags tell of, for a record that was lost or is kept on another machine."""
+    tags = version.tags
+    if "pipeline.decision" not in tags or (against is not None and tags.get("pipeline.against") != against):
+        return None
+    other = tags.get("pipeline.against")
+    promoted = tags["pipeline.decision"] == "promoted"
+    return {
+        "time": tags.get("pipeline.decided", ""),
+        "challenger": version.named(),
+        "against": {"key": other, "version": tags.get("pipeline.against_version", ""), "candidate": ""}
+        if other
+        else None,
+        "promoted": promoted,
+        "reason": tags.get("pipeline.reason", ""),
+        "evidence": json.loads(tags.get("pipeline.evidence") or "{}"),
+        "champion_after": version.key if promoted else other,
+    }
