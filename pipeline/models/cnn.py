@@ -151,8 +151,8 @@ class CNN(nn.Module):
         architecture: the block, one of ``CNN.ARCHITECTURES``.
         width: channels of the first level; on a grid every further level has twice the channels.
         depth: number of levels. On a grid each halves height and width, ``stride = 2 ** depth``; over a sequence
-            each doubles the dilation, so that a feature sees ``1 + 2 * (kernel_size - 1) * 2 ** depth`` steps or so.
-        kernel_size: side of the kernels (the point-wise ones and the stem of a grid aside).
+            each doubles the dilation, so that a feature sees ``1 + (kernel_size - 1) * (2 ** (depth + 1) - 1)`` steps.
+        kernel_size: side of all kernels but the point-wise ones.
         dropout: share of the channels that are dropped after each level in training.
 
     Raises:

@@ -50,7 +50,8 @@ def test_both_directions_equal_a_packed_bidirectional_network() -> None:
     x, lengths = torch.randn(3, 2, 9), torch.tensor([9, 4, 1])
     sequence = nn.utils.rnn.pack_padded_sequence(x.transpose(1, 2), lengths, batch_first=True)
     expected, _ = nn.utils.rnn.pad_packed_sequence(packed(sequence)[0], batch_first=True, total_length=9)
-    assert torch.allclose(network(x, lengths), expected.transpose(1, 2), atol=1e-6)
+    inside = torch.arange(9) < lengths[:, None]
+    assert torch.allclose(network(x, lengths), (scan.norm(expected) * inside[:, :, None]).transpose(1, 2), atol=1e-5)
 
 
 def test_forget_bias_is_set_once_and_only_in_the_lstm() -> None:
@@ -70,7 +71,7 @@ def test_recurrent_weights_of_every_gate_are_orthogonal() -> None:
 def test_a_high_forget_bias_keeps_the_gradient_over_a_long_lag() -> None:
     def share_of_first_step(forget_bias: float) -> float:
         x = torch.randn(4, 2, 100, generator=torch.Generator().manual_seed(0)).requires_grad_()
-        build(layers=1, forget_bias=forget_bias)(x)[:, :, -1].sum().backward()
+        build(layers=1, forget_bias=forget_bias)(x)[:, 0, -1].sum().backward()
         assert x.grad is not None
         return (x.grad[:, :, 0].norm() / x.grad[:, :, -1].norm()).item()
 
