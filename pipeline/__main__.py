@@ -47,7 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS):
             raise
-        return _complain(given.stage, ValueError(f"{error.strerror}: {error.filename or Path.cwd()}; nothing earlier was changed"))
+        return _complain(
+            given.stage, ValueError(f"{error.strerror}: {error.filename or Path.cwd()}; nothing earlier was changed")
+        )
     except KeyboardInterrupt:
         return 130
     return 0

@@ -46,6 +46,11 @@ class Trainer(Section):
     strategy: str
     precision: str | int
 
+    @property
+    def distributed(self) -> bool:
+        """Whether one fit spans several devices, so that fits cannot stand side by side."""
+        return self.devices != 1 or self.num_nodes > 1 or self.strategy != "auto"
+
 
 class Tracking(Section):
     uri: str | None
@@ -114,17 +119,24 @@ class Experiment(Section):
     split: Split
     settings: dict[str, Any]
     training: Training
+    candidates: Annotated[list[str], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _split_fits_the_parts(self) -> Experiment:
         parts, split = self.data.parts, self.split
         for part, share in (("validation", split.validation), ("test", split.test)):
             if part in parts and share is not None:
-                raise ValueError(f"split.{part}: found {share}, but this part is published and is never split again; use null")
+                raise ValueError(
+                    f"split.{part}: found {share}, but this part is published and is never split again; use null"
+                )
             if part not in parts and share is None:
-                raise ValueError(f"split.{part}: found null, but data.parts has no part `{part}`; give a share, such as 0.2")
+                raise ValueError(
+                    f"split.{part}: found null, but data.parts has no part `{part}`; give a share, such as 0.2"
+                )
         if "all" in parts and (split.validation or 0) + (split.test or 0) >= 1:
-            raise ValueError(f"split: found shares of {split.validation} and {split.test}, which leave nothing to train on")
+            raise ValueError(
+                f"split: found shares of {split.validation} and {split.test}, which leave nothing to train on"
+            )
         return self
 
 
@@ -149,7 +161,11 @@ class Range(Section):
 def _kind_of_space(entry: Any) -> str:
     if not isinstance(entry, dict | Section):
         return "<value>"
-    return "<range>" if {"low", "high"} & set(entry if isinstance(entry, dict) else type(entry).model_fields) else "<choices>"
+    return (
+        "<range>"
+        if {"low", "high"} & set(entry if isinstance(entry, dict) else type(entry).model_fields)
+        else "<choices>"
+    )
 
 
 Space = Annotated[
@@ -177,10 +193,6 @@ class Params(Section):
     experiments: Annotated[dict[Name, Experiment], Field(min_length=1)]
     candidates: Annotated[dict[Name, Candidate], Field(min_length=1)]
 
-    def of(self, experiment: str) -> dict[str, Candidate]:
-        """The candidates of an experiment, in the order of the file."""
-        return {name: entry for name, entry in self.candidates.items() if entry.experiment == experiment}
-
 
 def nearest(found: str, allowed: Iterable[str]) -> str:
     """`'gru' (did you mean …?)`-style ending of a message about a name."""
@@ -202,7 +214,10 @@ def read_raw(path: str | Path = "params.yaml") -> dict[str, Any]:
     except (YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(document, dict):
-        raise ParamsError(f"{path}: found {type(document).__name__}, expected a mapping with the keys {', '.join(Params.model_fields)}")
+        raise ParamsError(
+            f"{path}: found {type(document).__name__}; expected a mapping with the keys "
+            + ", ".join(Params.model_fields)
+        )
     return document
 
 
@@ -217,7 +232,9 @@ def load(path: str | Path = "params.yaml") -> Params:
 
 def report(path: str | Path, found: list[str]) -> str:
     """One message for all problems of a file."""
-    return f"{path} has {len(found)} problem{'s' if len(found) > 1 else ''}:\n" + "\n".join(f"  {line}" for line in found)
+    return f"{path} has {len(found)} problem{'s' if len(found) > 1 else ''}:\n" + "\n".join(
+        f"  {line}" for line in found
+    )
 
 
 def problems(raw: Mapping[str, Any]) -> list[str]:
@@ -272,7 +289,9 @@ def _siblings(location: list[Any]) -> list[str]:
         return ["choices, or low and high (and log)"]
     section: Any = Params
     for part in location:
-        annotation = section.model_fields[part].annotation if _is_section(section) and part in section.model_fields else section
+        annotation = (
+            section.model_fields[part].annotation if _is_section(section) and part in section.model_fields else section
+        )
         section = _inner(annotation)
     return list(section.model_fields) if _is_section(section) else []
 
@@ -306,5 +325,25 @@ def _disagreements(raw: Mapping[str, Any]) -> list[str]:
             lines.append(f"candidates.{name}.experiment: found {owner!r}; {nearest(owner, experiments)}")
         elif isinstance(experiments[owner], Mapping) and entry.get("task") != experiments[owner].get("task"):
             task = experiments[owner].get("task")
-            lines.append(f"candidates.{name}.task: found {entry.get('task')!r}; experiment `{owner}` has the task {task!r}")
+            lines.append(
+                f"candidates.{name}.task: found {entry.get('task')!r}; experiment `{owner}` has the task {task!r}"
+            )
+    return lines + _unlisted(experiments, candidates)
+
+
+def _unlisted(experiments: Mapping[str, Any], candidates: Mapping[str, Any]) -> list[str]:
+    """An experiment lists its candidates, so that DVC notices when one goes: both sides must agree."""
+    lines = []
+    owners = {name: entry.get("experiment") for name, entry in candidates.items() if isinstance(entry, Mapping)}
+    for experiment, entry in experiments.items():
+        listed = entry.get("candidates") if isinstance(entry, Mapping) else None
+        if not isinstance(listed, list):
+            continue
+        path, own = f"experiments.{experiment}.candidates", [name for name in owners if owners[name] == experiment]
+        lines += [f"{path}: found {name!r}; {nearest(str(name), own)}" for name in listed if name not in own]
+        lines += [
+            f"{path}: candidate `{name}` is missing; add it, or remove candidates.{name}"
+            for name in own
+            if name not in listed
+        ]
     return lines

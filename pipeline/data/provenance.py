@@ -30,8 +30,9 @@ def content_key(**parts: Any) -> str:
 def import_closure(*starts: str, root: Path = ROOT) -> list[str]:
     """Files of this package that the given files import, directly or not, relative to the repository, sorted.
 
-    Imports inside functions count; those under `if TYPE_CHECKING` do not. Tables of names (TASKS, FAMILIES) are not
-    followed: a stage names the task and the family that it works with.
+    Imports inside functions count, but for those of a task: its `prepare`, `pictures` and `answer` belong to one stage
+    each, which names what they need. Imports under `if TYPE_CHECKING` do not run. Tables of names (TASKS, FAMILIES)
+    are not followed: a stage names the task and the family that it works with.
     """
     seen: set[str] = set()
     waiting = list(starts)
@@ -51,7 +52,7 @@ def code_digest(*starts: str, root: Path = ROOT) -> str:
 
 def _imports(file: str, root: Path) -> Iterable[str]:
     tree = ast.parse((root / file).read_text(encoding="utf-8"))
-    for node in _running_nodes(tree):
+    for node in _running_nodes(tree, functions=not file.startswith("pipeline/tasks/")):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -63,13 +64,15 @@ def _imports(file: str, root: Path) -> Iterable[str]:
                 yield from _files_of(name, root)
 
 
-def _running_nodes(tree: ast.AST) -> Iterable[ast.AST]:
-    """All nodes but those under `if TYPE_CHECKING`."""
+def _running_nodes(tree: ast.AST, functions: bool) -> Iterable[ast.AST]:
+    """All nodes but those under `if TYPE_CHECKING` and, unless `functions`, those inside functions."""
     for child in ast.iter_child_nodes(tree):
         if isinstance(child, ast.If) and getattr(child.test, "id", "") == "TYPE_CHECKING":
             continue
+        if isinstance(child, ast.FunctionDef) and not functions:
+            continue
         yield child
-        yield from _running_nodes(child)
+        yield from _running_nodes(child, functions)
 
 
 def _files_of(module: str, root: Path) -> Iterable[str]:

@@ -16,8 +16,10 @@ import pandas as pd
 from torch import Tensor, nn
 
 from pipeline.data.tables import Prepared, Table
+from pipeline.models.encoder import Encoder
 
 Card = Mapping[str, Any]
+Batch = dict[str, Tensor]
 
 
 class Task(ABC):
@@ -31,6 +33,7 @@ class Task(ABC):
     maximize: ClassVar[bool]  # whether a higher score is better
     dimensions: ClassVar[int]  # of the encoder's input: 2 for a grid (B, C, H, W), 1 for a sequence (B, C, T)
     causal: ClassVar[bool]  # whether position t of the features may see positions after t
+    SETTINGS: ClassVar[tuple[str, ...]]  # the keys of `settings` in params.yaml
     dependent: ClassVar[bool]  # whether neighbouring examples overlap in time, so that resampling needs blocks
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -42,28 +45,56 @@ class Task(ABC):
         """Splits raw records and turns them into tables of tensors and a card. Fits on train only."""
 
     @abstractmethod
-    def examples(self, table: Table, card: Card) -> dict[str, Tensor]:
+    def examples(self, table: Table, card: Card) -> Batch:
         """Tensors whose first dimension counts the examples of one split."""
 
     @abstractmethod
-    def network(self, encoder: nn.Module, card: Card, **parameters: Any) -> nn.Module:
-        """The encoder with the task's head on it."""
+    def network(self, encoder: Encoder, card: Card, **parameters: Any) -> nn.Module:
+        """The encoder with the task's head on it.
+
+        The keyword-only arguments of an implementation are the task's parameters in params.yaml. The network keeps
+        what the loss and the augmentation need.
+        """
 
     @abstractmethod
-    def loss(self, network: nn.Module, batch: dict[str, Tensor], training: bool) -> Tensor:
-        """Mean loss of a batch, a scalar; augments and regularises when `training`."""
+    def augment(self, network: nn.Module, batch: Batch) -> Batch:
+        """A batch as the network sees it in training; random by torch's generator."""
 
     @abstractmethod
-    def predict(self, network: nn.Module, examples: dict[str, Tensor], card: Card) -> pd.DataFrame:
+    def output(self, network: nn.Module, batch: Batch) -> Tensor:
+        """(B, …) what the network makes of a batch."""
+
+    @abstractmethod
+    def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
+        """Mean loss of a batch, a scalar; regularised while `network.training`."""
+
+    @abstractmethod
+    def scores(self, output: Tensor, batch: Batch, card: Card) -> Tensor:
+        """(B,) contributions of the examples to the score."""
+
+    @abstractmethod
+    def predict(self, network: nn.Module, examples: Batch, card: Card) -> pd.DataFrame:
         """One row per example (and step), with the truth beside the prediction."""
 
     @abstractmethod
+    def resampled_metrics(self, predictions: pd.DataFrame, card: Card, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """All figures of a prediction table, (R,) values each, if every example counted `weights` (R, N) times.
+
+        `score` is one of them. Weights make bootstrap intervals of any figure a few matrix products.
+        """
+
     def metrics(self, predictions: pd.DataFrame, card: Card) -> dict[str, float]:
-        """All figures of a prediction table; `score` is one of them."""
+        """The figures of the table as it stands."""
+        once = np.ones((1, int(predictions["example"].max()) + 1))
+        return {name: float(values[0]) for name, values in self.resampled_metrics(predictions, card, once).items()}
 
     @abstractmethod
     def example_scores(self, predictions: pd.DataFrame) -> np.ndarray:
         """(N,) contributions whose mean is the score, in the order of the examples."""
+
+    def block(self, card: Card) -> int | None:
+        """How many neighbouring examples are resampled together; None where examples are independent."""
+        return None
 
     @abstractmethod
     def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:

@@ -1,0 +1,155 @@
+"""Compares the candidates of an experiment with each other and with the baselines on the test split."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from pipeline.data.folders import replaced_folder
+from pipeline.data.tables import Table, read_card, read_table
+from pipeline.params import Evaluation, Params, ParamsError, nearest
+from pipeline.registry.intervals import intervals_of
+from pipeline.registry.statistics import paired_difference
+from pipeline.tasks import load_task
+from pipeline.tasks.cost import latency, multiply_adds, parameter_count
+from pipeline.tasks.network import load_network
+from pipeline.tasks.task import Card, Task
+from pipeline.training.folders import write_json
+
+Predictions = dict[str, pd.DataFrame]  # by split: validation, test
+
+
+def main(name: str | None, params: Params) -> None:
+    """Writes evaluation/<name> and metrics/<name>.json; measured latencies go to timings/."""
+    if name not in params.experiments:
+        raise ParamsError(f"experiment: found {name}; {nearest(str(name), params.experiments)}")
+    experiment = params.experiments[name]
+    torch.set_num_threads(params.threads)
+    prepared = Path("data/prepared", name)
+    card = read_card(prepared)
+    tables = {split: read_table(prepared, split) for split in ("train", "validation", "test")}
+    task = load_task(experiment.task, experiment.settings)
+    models: dict[str, dict[str, Any]] = {}
+    predictions: dict[str, Predictions] = {}
+    for candidate in experiment.candidates:
+        models[candidate], predictions[candidate] = _candidate(Path("models", name, candidate), tables, name, candidate)
+    for baseline, found in task.baselines(tables, card, params.seed).items():
+        models[baseline], predictions[baseline] = {"kind": "baseline"}, found
+    with replaced_folder(Path("evaluation", name)) as folder:
+        for model, found in predictions.items():
+            models[model] |= _measured(task, found, card, params.evaluation, params.seed)
+            _store(folder / model, task, model, found, tables["test"], card)
+    metrics = {
+        "experiment": name,
+        "task": experiment.task,
+        "score": task.score,
+        "maximize": task.maximize,
+        "data": card["data"],
+        "test_digest": card["digests"]["test"],
+        "confidence": params.evaluation.confidence,
+        "challenger": challenger(models, task),
+        "models": models,
+        "differences": _differences(task, predictions, card, experiment.candidates, params.evaluation, params.seed),
+    }
+    write_json(Path("metrics", f"{name}.json"), metrics)
+    best = metrics["models"][metrics["challenger"]]["test"][task.score]
+    said = f"{task.score} {best['value']:.4g} [{best['low']:.4g}, {best['high']:.4g}]"
+    print(f"evaluate: {metrics['challenger']} is the challenger, test {said} → evaluation/{name}, metrics/{name}.json")
+
+
+def challenger(models: dict[str, dict[str, Any]], task: Task) -> str:
+    """The candidate with the best validation score; of equals the one with the lower validation loss."""
+    sign = -1 if task.maximize else 1
+
+    def rank(name: str) -> tuple[float, float]:
+        return sign * models[name]["validation"][task.score], models[name]["validation_loss"]
+
+    return min((name for name, model in models.items() if model["kind"] == "candidate"), key=rank)
+
+
+def _candidate(
+    folder: Path, tables: dict[str, Table], experiment: str, name: str
+) -> tuple[dict[str, Any], Predictions]:
+    """What is known of a trained candidate and its predictions; measures its latency on the way."""
+    task, network, card, description = load_network(folder)
+    examples = {split: task.examples(tables[split], card) for split in ("validation", "test")}
+    predictions = {split: task.predict(network, examples[split], card) for split in examples}
+    first = {key: tensor[:1] for key, tensor in examples["test"].items()}
+    write_json(Path("timings", experiment, name, "latency.json"), latency(task, network, first))
+    facts = {
+        "kind": "candidate",
+        "family": description["family"],
+        "architecture": description["parameters"]["architecture"],
+        "key": description["key"],
+        "parameters": parameter_count(network),
+        "multiply_adds": multiply_adds(task, network, first),
+        "validation_loss": description["validation"]["loss"],
+        "seeds": _seeds(task, network, card, examples["test"], load_file(folder / "repeats.safetensors")),
+    }
+    return facts, predictions
+
+
+def _seeds(
+    task: Task, network: nn.Module, card: Card, examples: dict[str, torch.Tensor], weights: dict[str, torch.Tensor]
+) -> dict[str, list[float]]:
+    """The test score of every repeat: how much of a difference is only the seed."""
+    kept = {key: value.clone() for key, value in network.state_dict().items()}
+    scores = []
+    for repeat in sorted({key.split("/")[0] for key in weights}, key=int):
+        own = {key.split("/", 1)[1]: value for key, value in weights.items() if key.startswith(f"{repeat}/")}
+        network.load_state_dict(own)
+        scores.append(task.metrics(task.predict(network, examples, card), card)[task.score])
+    network.load_state_dict(kept)
+    return {task.score: scores}
+
+
+def _measured(task: Task, predictions: Predictions, card: Card, evaluation: Evaluation, seed: int) -> dict[str, Any]:
+    """Validation figures, and test figures with their intervals."""
+    scores = task.example_scores(predictions["test"])
+    found = intervals_of(
+        lambda weights: task.resampled_metrics(predictions["test"], card, weights),
+        scores,
+        score=task.score,
+        block=task.block(card),
+        resamples=evaluation.resamples,
+        confidence=evaluation.confidence,
+        seed=seed,
+    )
+    return {"validation": task.metrics(predictions["validation"], card), "test": found}
+
+
+def _store(folder: Path, task: Task, model: str, predictions: Predictions, test: Table, card: Card) -> None:
+    """Prediction tables and pictures of a model."""
+    folder.mkdir(parents=True)
+    predictions["test"].to_parquet(folder / "predictions.parquet", index=False)
+    predictions["validation"].to_parquet(folder / "validation.parquet", index=False)
+    task.pictures(predictions["test"], test, card, folder, model)
+
+
+def _differences(
+    task: Task,
+    predictions: dict[str, Predictions],
+    card: Card,
+    candidates: list[str],
+    evaluation: Evaluation,
+    seed: int,
+) -> dict[str, Any]:
+    """Paired differences of the score between the candidates, and of every candidate from every baseline."""
+    baselines = [name for name in predictions if name not in candidates]
+    pairs = [*combinations(candidates, 2), *((name, baseline) for name in candidates for baseline in baselines)]
+    scores = {name: task.example_scores(found["test"]) for name, found in predictions.items()}
+    differences = {}
+    for first, second in pairs:
+        found = paired_difference(
+            scores[first], scores[second], dependent=task.dependent, block=task.block(card),
+            resamples=evaluation.resamples, confidence=evaluation.confidence, seed=seed,
+        )  # fmt: skip
+        differences[f"{first} − {second}"] = {"a": first, "b": second, "score": task.score, **asdict(found)}
+    return differences

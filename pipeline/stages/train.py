@@ -1,0 +1,61 @@
+"""Trains a candidate with its best parameters, several times with different seeds, and keeps the best repeat."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+from pipeline.data.folders import replaced_folder
+from pipeline.data.provenance import content_key
+from pipeline.params import Params
+from pipeline.tracking.live import live_run
+from pipeline.training.facts import subject_of
+from pipeline.training.fit import is_first_process
+from pipeline.training.folders import write_timing
+from pipeline.training.model_files import write_model
+from pipeline.training.pool import open_pool
+
+
+def main(name: str | None, params: Params) -> None:
+    """Writes models/<experiment>/<name>: weights, architecture, history and learning curves."""
+    started = time.monotonic()
+    subject = subject_of("train", name, params)
+    candidate, budget = subject.candidate, subject.experiment.training
+    best = json.loads(Path("search", candidate.experiment, subject.name, "best.json").read_text(encoding="utf-8"))
+    facts = subject.facts | {"settings": subject.experiment.settings, "parameters": best["parameters"]}
+    trainer = params.trainer.model_dump()
+    key = content_key(stage="train", facts=facts, budget=budget.model_dump(), trainer=trainer)
+    work = Path(".work", key)
+    work.mkdir(parents=True, exist_ok=True)
+    jobs = [
+        subject.job(
+            f"repeat-{repeat}",
+            work,
+            best["parameters"],
+            seed=params.seed + repeat,
+            epochs=budget.epochs,
+            patience=budget.patience,
+            trainer=trainer,
+            limits={},
+        )
+        for repeat in range(budget.repeats)
+    ]
+    watched = live_run(
+        params.tracking, experiment=candidate.experiment, kind="train", candidate=subject.name, key=key, work=work,
+        parameters=facts | budget.model_dump(), description=f"Training of {name} with its best parameters",
+    )  # fmt: skip
+    workers = 0 if params.trainer.distributed else min(params.workers, budget.repeats)
+    epochs = budget.repeats * budget.epochs
+    with open_pool(workers, candidate.task, candidate.family, f"train {name}", epochs) as pool, watched:
+        outcomes = pool.run(jobs)
+    if not is_first_process():
+        return
+    target = Path("models", candidate.experiment, subject.name)
+    with replaced_folder(target) as folder:
+        validation = write_model(folder, {"key": key} | facts, subject.card, jobs, outcomes, subject.task.score)
+    write_timing(candidate.experiment, subject.name, "train", started)
+    shutil.rmtree(work, ignore_errors=True)
+    score = subject.task.score
+    print(f"train: {len(jobs)} repeats, best validation {score} {validation[score]:.4g} → {target}")

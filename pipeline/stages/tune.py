@@ -1,0 +1,110 @@
+"""Searches the parameters of a candidate on train and validation."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.data.folders import replaced_folder
+from pipeline.data.provenance import content_key
+from pipeline.params import Params, Range
+from pipeline.tracking.live import live_run
+from pipeline.training import pictures
+from pipeline.training.facts import subject_of
+from pipeline.training.fit import Outcome
+from pipeline.training.folders import write_json, write_timing
+from pipeline.training.pool import open_pool
+from pipeline.training.search import Space, Trial, best_trial, importances, search, searched
+
+
+def main(name: str | None, params: Params) -> None:
+    """Writes search/<experiment>/<name>: the best parameters, all trials, their curves and pictures."""
+    started = time.monotonic()
+    subject = subject_of("tune", name, params)
+    candidate, budget = subject.candidate, subject.experiment.training
+    trainer = params.trainer.model_dump() | {"devices": 1, "num_nodes": 1, "strategy": "auto"}
+    key = content_key(
+        stage="tune", facts=subject.facts, space=candidate.model_dump(), budget=budget.model_dump(),
+        settings=subject.experiment.settings, trainer=trainer,
+    )  # fmt: skip
+    work = Path(".work", key)
+    work.mkdir(parents=True, exist_ok=True)
+
+    def run(proposals: list[tuple[int, dict[str, Any], dict[int, float]]]) -> list[Outcome]:
+        jobs = []
+        for number, parameters, limits in proposals:
+            trial = f"trial-{number:03d}"
+            write_json(work / f"{trial}.params.json", parameters)
+            jobs.append(
+                subject.job(
+                    trial,
+                    work,
+                    parameters,
+                    seed=params.seed,
+                    epochs=budget.trial_epochs,
+                    patience=None,
+                    trainer=trainer,
+                    limits=limits,
+                )
+            )
+        return pool.run(jobs)
+
+    watched = live_run(
+        params.tracking, experiment=candidate.experiment, kind="tune", candidate=subject.name, key=key, work=work,
+        parameters=subject.facts | budget.model_dump(), description=f"Search for the parameters of {name}",
+    )  # fmt: skip
+    epochs = budget.trials * budget.trial_epochs
+    with open_pool(params.workers, candidate.task, candidate.family, f"tune {name}", epochs) as pool, watched:
+        trials = search(candidate.parameters, budget.trials, budget.generation, budget.pruning, params.seed, run)
+    target = Path("search", candidate.experiment, subject.name)
+    with replaced_folder(target) as folder:
+        best = _write(folder, candidate.parameters, trials, subject.task.score, {"key": key} | subject.facts)
+    write_timing(candidate.experiment, subject.name, "tune", started)
+    shutil.rmtree(work, ignore_errors=True)
+    print(f"tune: {len(trials)} trials ({best['pruned']} pruned), best validation loss {best['loss']:.4g} → {target}")
+
+
+def _write(folder: Path, space: Space, trials: Sequence[Trial], score: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Fills the folder and returns what best.json says."""
+    best, explained = best_trial(trials), importances(space, trials, facts["seed"])
+    table = pd.DataFrame([_row(trial) for trial in trials])
+    pictures.write_table(table, folder / "trials.csv")
+    curves = [{"trial": trial.number, **row} for trial in trials for row in trial.outcome.history]
+    pictures.write_table(pd.DataFrame(curves), folder / "curves.csv")
+    pictures.write_table(
+        pd.DataFrame(explained.items(), columns=["parameter", "importance"]), folder / "importances.csv"
+    )
+    title = str(facts["candidate"])
+    logarithmic = {name: isinstance(entry, Range) and bool(entry.log) for name, entry in space.items()}
+    pictures.search_history(table, folder / "history.png", title)
+    pictures.parallel_coordinates(
+        table, {name: logarithmic[name] for name in searched(space)}, folder / "parallel.png", title
+    )
+    pictures.importance_bars(explained, folder / "importances.png", title)
+    said = {
+        **facts,
+        "trial": best.number,
+        "loss": best.value,
+        "score": {"name": score, "value": best.outcome.figures[f"validation_{score}"]},
+        "parameters": best.parameters,
+        "trials": len(trials),
+        "pruned": sum(trial.outcome.pruned for trial in trials),
+    }
+    write_json(folder / "best.json", said)
+    return said
+
+
+def _row(trial: Trial) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "state": "PRUNED" if trial.outcome.pruned else "COMPLETE",
+        "value": trial.value,
+        "epochs": len(trial.outcome.history),
+        "generation": trial.generation,
+        **trial.parameters,
+    }

@@ -1,0 +1,260 @@
+"""Image classification: one label for a picture, on features pooled over the grid."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.data.tables import Prepared, Table
+from pipeline.models.encoder import Encoder
+from pipeline.tasks.task import Batch, Card, Task
+
+CALIBRATION_BINS = 15
+LARGE = 8_000  # training images above which a kernel machine takes minutes and boosted trees take its place
+
+
+class Classifier(nn.Module):
+    """Normalises pixels, encodes them, averages the features over the grid and weighs the classes."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, encoder: Encoder, card: Card, *, shift: int, flip: bool, label_smoothing: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.out_channels, len(card["classes"]))
+        self.shift, self.flip, self.label_smoothing = shift, flip, label_smoothing
+        scale = float(card["maximum"])
+        for name in ("mean", "deviation"):
+            self.register_buffer(name, torch.tensor(card[name], dtype=torch.float32).view(1, -1, 1, 1) * scale)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) uint8 → (B, classes) logits."""
+        pixels = (images.float() - self.mean) / self.deviation
+        features = self.encoder(pixels.contiguous(memory_format=torch.channels_last))  # (B, F, H', W')
+        logits: Tensor = self.head(features.mean(dim=(2, 3)))
+        return logits
+
+
+class ImageClassification(Task):
+    score = "accuracy"
+    maximize = True
+    dimensions = 2
+    causal = False
+    dependent = False
+    SETTINGS = ()
+
+    def prepare(self, parts: Mapping[str, Any], split: Mapping[str, float | None], seed: int) -> Prepared:
+        from pipeline.data.images import prepare_images
+
+        return prepare_images(dict(parts), split, seed)
+
+    def examples(self, table: Table, card: Card) -> Batch:
+        return {"images": table["images"], "labels": table["labels"]}
+
+    def network(  # type: ignore[override]  # the keywords are this task's parameters in params.yaml
+        self, encoder: Encoder, card: Card, *, shift: int, flip: bool, label_smoothing: float
+    ) -> Classifier:
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing: found {label_smoothing}; allowed: 0 up to, but not including, 1")
+        if not 0 <= shift < min(card["height"], card["width"]):
+            raise ValueError(
+                f"shift: found {shift}; allowed: pixels from 0 to less than the height and width of the images"
+            )
+        return Classifier(encoder, card, shift=shift, flip=flip, label_smoothing=label_smoothing)
+
+    def augment(self, network: nn.Module, batch: Batch) -> Batch:
+        assert isinstance(network, Classifier)
+        images = batch["images"]
+        if network.flip:
+            flipped = torch.rand(len(images), device=images.device) < 0.5
+            images = torch.where(flipped[:, None, None, None], images.flip(3), images)
+        if network.shift:
+            images = shifted(images, network.shift)
+        return {**batch, "images": images}
+
+    def output(self, network: nn.Module, batch: Batch) -> Tensor:
+        logits: Tensor = network(batch["images"])
+        return logits
+
+    def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
+        assert isinstance(network, Classifier)
+        smoothing = network.label_smoothing if network.training else 0.0
+        return functional.cross_entropy(output.float(), batch["labels"], label_smoothing=smoothing)
+
+    def scores(self, output: Tensor, batch: Batch, card: Card) -> Tensor:
+        return (output.argmax(1) == batch["labels"]).float()
+
+    @torch.inference_mode()
+    def predict(self, network: nn.Module, examples: Batch, card: Card) -> pd.DataFrame:
+        logits = torch.cat([network(images) for images in torch.split(examples["images"], 512)])
+        return prediction_table(logits.softmax(1).double().cpu().numpy(), examples["labels"].cpu().numpy())
+
+    def resampled_metrics(self, predictions: pd.DataFrame, card: Card, weights: np.ndarray) -> dict[str, np.ndarray]:
+        truth, found, confidence = (predictions[name].to_numpy() for name in ("label", "predicted", "confidence"))
+        classes = np.arange(len(card["classes"]))
+        is_truth, is_found = truth[:, None] == classes, found[:, None] == classes  # (N, K)
+        hits, truths, founds = weights @ (is_truth & is_found), weights @ is_truth, weights @ is_found  # (R, K)
+        right = (truth == found).astype(np.float64)
+        bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+        gaps = weights @ ((right - confidence)[:, None] * (bins[:, None] == np.arange(CALIBRATION_BINS)))
+        count = weights.sum(1)
+        return {
+            "accuracy": weights @ right / count,
+            "macro_f1": _mean_where(2 * hits, truths + founds, truths > 0),
+            "calibration_error": np.abs(gaps).sum(1) / count,  # Guo et al. 2017
+            "worst_class_recall": np.where(truths > 0, hits / np.maximum(truths, 1e-12), 1.0).min(1),
+        }
+
+    def example_scores(self, predictions: pd.DataFrame) -> np.ndarray:
+        return (predictions["label"] == predictions["predicted"]).to_numpy(np.float64)
+
+    def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
+        pixels = {name: table["images"].flatten(1).numpy() / card["maximum"] for name, table in tables.items()}
+        labels = {name: table["labels"].numpy() for name, table in tables.items()}
+        name, scores = (_svc if len(labels["train"]) <= LARGE else _boosted_trees)(pixels, labels, seed)
+        temperature = _temperature(scores["validation"], labels["validation"])
+        return {
+            name: {
+                split: prediction_table(_softmax(scores[split] / temperature), labels[split])
+                for split in ("validation", "test")
+            }
+        }
+
+    def pictures(self, predictions: pd.DataFrame, table: Table, card: Card, folder: Path, title: str) -> list[Path]:
+        from pipeline.tasks.pictures import confusion_matrix, worst_mistakes
+
+        return [
+            confusion_matrix(predictions, card["classes"], folder / "confusion.png", title),
+            worst_mistakes(predictions, table["images"].numpy(), card, folder / "mistakes.png", title),
+        ]
+
+    def input_example(self, table: Table, card: Card) -> pd.DataFrame:
+        return pd.DataFrame({"image": [encoded(image, card) for image in table["images"][:3].numpy()]})
+
+    def answer(self, network: nn.Module, request: pd.DataFrame, card: Card) -> pd.DataFrame:
+        if "image" not in request:
+            raise ValueError(
+                f"found the columns {list(request.columns)}; expected one column `image` with image files (PNG, JPEG)"
+            )
+        images = [decoded(data, card, row) for row, data in enumerate(request["image"])]
+        shape = (len(images), card["channels"], card["height"], card["width"])
+        table = {
+            "images": torch.from_numpy(np.array(images, dtype=np.uint8).reshape(shape)),
+            "labels": torch.full((len(images),), -1),
+        }
+        classes = [str(name) for name in card["classes"]]
+        if not images:
+            return pd.DataFrame({name: [] for name in ("class", "confidence", *classes)})
+        predictions = self.predict(network, table, card)
+        answer = pd.DataFrame({"class": [classes[index] for index in predictions["predicted"]]})
+        answer["confidence"] = predictions["confidence"]
+        for index, name in enumerate(classes):
+            answer[name] = predictions[f"probability_{index}"]
+        return answer
+
+
+def shifted(images: Tensor, most: int) -> Tensor:
+    """(B, C, H, W) every picture moved by up to `most` pixels each way, black where nothing was."""
+    height, width = images.shape[2:]
+    padded = functional.pad(images, (most, most, most, most))
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 2m+1, 2m+1, H, W), a view
+    down, right = torch.randint(0, 2 * most + 1, (2, len(images)), device=images.device)
+    return windows[torch.arange(len(images), device=images.device), :, down, right]
+
+
+def prediction_table(probabilities: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+    """One row per image: label, predicted class, its confidence, and (N, K) probabilities as columns."""
+    table = pd.DataFrame({"example": np.arange(len(labels)), "label": labels, "predicted": probabilities.argmax(1)})
+    table["confidence"] = probabilities.max(1)
+    columns = {f"probability_{index}": probabilities[:, index] for index in range(probabilities.shape[1])}
+    return pd.concat([table, pd.DataFrame(columns)], axis=1)
+
+
+def _mean_where(numerator: np.ndarray, denominator: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """(R, K) ratios → (R,) their means over the columns that are used."""
+    ratios = np.where(used, numerator / np.maximum(denominator, 1e-12), 0.0)
+    result: np.ndarray = ratios.sum(1) / used.sum(1)
+    return result
+
+
+def encoded(image: np.ndarray, card: Card) -> bytes:
+    """(C, H, W) → the bytes of a PNG file."""
+    from PIL import Image
+
+    values = np.rint(image.astype(np.float64) * 255 / card["maximum"]).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(values[0] if len(values) == 1 else values.transpose(1, 2, 0)).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def decoded(data: bytes, card: Card, row: int) -> np.ndarray:
+    """The bytes of an image file → (C, H, W) in the scale of the training data. Raises ValueError with the row."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if not isinstance(data, bytes):
+        raise ValueError(
+            f"row {row}: found {type(data).__name__}; expected the bytes of an image file (base64 in JSON)"
+        )
+    try:
+        picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+        picture = picture.convert("L" if card["channels"] == 1 else "RGB")
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"row {row}: not a readable image file ({error})") from None
+    if picture.size != (card["width"], card["height"]):
+        picture = picture.resize((card["width"], card["height"]), Image.Resampling.BILINEAR)
+    values: np.ndarray = np.rint(np.asarray(picture, dtype=np.float64) * card["maximum"] / 255).astype(np.uint8)
+    return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
+
+
+def _svc(
+    pixels: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], seed: int
+) -> tuple[str, dict[str, np.ndarray]]:
+    """Support vector machine; its two parameters are picked on validation."""
+    from sklearn.svm import SVC
+
+    def fitted(penalty: float, gamma: float) -> SVC:
+        return SVC(C=penalty, gamma=gamma, random_state=seed).fit(pixels["train"], labels["train"])
+
+    scale = 1 / (pixels["train"].shape[1] * pixels["train"].var())
+    grid = [fitted(penalty, scale * factor) for penalty in (1.0, 10.0) for factor in (0.5, 1.0, 2.0)]
+    best = max(grid, key=lambda model: model.score(pixels["validation"], labels["validation"]))
+    scores = {}
+    for split in ("validation", "test"):
+        decision = best.decision_function(pixels[split])
+        scores[split] = decision if decision.ndim == 2 else np.stack([-decision, decision], axis=1) / 2
+    return "svc", scores
+
+
+def _boosted_trees(
+    pixels: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], seed: int
+) -> tuple[str, dict[str, np.ndarray]]:
+    """Histogram gradient boosting, for data sets on which a kernel machine takes too long."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    model = HistGradientBoostingClassifier(max_iter=60, learning_rate=0.2, early_stopping=False, random_state=seed)
+    model.fit(pixels["train"], labels["train"])
+    return "boosted_trees", {
+        split: np.log(model.predict_proba(pixels[split]) + 1e-12) for split in ("validation", "test")
+    }
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    powers = np.exp(scores - scores.max(1, keepdims=True))
+    result: np.ndarray = powers / powers.sum(1, keepdims=True)
+    return result
+
+
+def _temperature(scores: np.ndarray, labels: np.ndarray) -> float:
+    """The divisor of the scores that makes them most likely on validation (Guo et al. 2017)."""
+    candidates = np.geomspace(0.01, 10, 61)
+    losses = [-np.log(_softmax(scores / value)[np.arange(len(labels)), labels] + 1e-12).mean() for value in candidates]
+    return float(candidates[int(np.argmin(losses))])

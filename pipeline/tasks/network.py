@@ -1,0 +1,41 @@
+"""A network out of its description, with random or with stored weights."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pipeline.models import load_family
+from pipeline.tasks import load_task
+from pipeline.tasks.task import Card, Task
+
+
+def keyword_names(function: Any) -> list[str]:
+    """The names of a function's keyword-only arguments: its parameters in params.yaml."""
+    parameters = inspect.signature(function).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+
+
+def build_network(task: Task, family: str, card: Card, parameters: Mapping[str, Any]) -> nn.Module:
+    """The task's head on an encoder of the family. Raises ValueError for parameters out of range."""
+    encoder_type: Any = load_family(family)
+    chosen = {name: parameters[name] for name in keyword_names(encoder_type.__init__)}
+    channels = len(card["columns"]) if task.dimensions == 1 else card["channels"]
+    encoder = encoder_type(channels, task.dimensions, task.causal, **chosen)
+    return task.network(encoder, card, **{name: parameters[name] for name in keyword_names(task.network)})
+
+
+def load_network(folder: Path) -> tuple[Task, nn.Module, dict[str, Any], dict[str, Any]]:
+    """(task, network in evaluation mode, card, model.json) of a folder with model.json and model.safetensors."""
+    from safetensors.torch import load_file
+
+    description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    task = load_task(description["task"], description["settings"])
+    network = build_network(task, description["family"], description["card"], description["parameters"])
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    return task, network.eval(), description["card"], description

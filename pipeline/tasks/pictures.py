@@ -1,0 +1,134 @@
+"""Pictures of predictions. Drawn without a display and without dates in the files, so that the same predictions give
+the same bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from pipeline.tasks.task import Card
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK, BLUE, ORANGE, GREY = "#1f2933", "#2563a8", "#c8641e", "#9aa5b1"
+MISTAKES = 24
+MOST_CLASSES_WITH_NUMBERS = 20
+
+
+def figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches, independent of pyplot and of the user's matplotlibrc."""
+    import matplotlib
+    from matplotlib.figure import Figure as NewFigure
+
+    matplotlib.rcdefaults()
+    matplotlib.rcParams.update({
+        "font.size": 9, "axes.edgecolor": GREY, "axes.labelcolor": INK, "text.color": INK, "axes.spines.top": False,
+        "axes.spines.right": False, "xtick.color": INK, "ytick.color": INK, "axes.titlesize": 10, "svg.hashsalt": "0",
+    })  # fmt: skip
+    return NewFigure(figsize=(width, height), layout="constrained")
+
+
+def save(drawn: Figure, path: Path) -> Path:
+    """Writes a PNG without metadata that would change from version to version."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn.savefig(path, dpi=110, metadata={"Software": None})
+    return path
+
+
+def confusion_matrix(predictions: pd.DataFrame, classes: list[str], path: Path, title: str) -> Path:
+    """How often each class was taken for which: shares of the true class as colour, counts as numbers."""
+    count = len(classes)
+    matrix = np.zeros((count, count), dtype=int)
+    np.add.at(matrix, (predictions["label"].to_numpy(), predictions["predicted"].to_numpy()), 1)
+    side = min(2.2 + 0.38 * count, 10)
+    drawn = figure(side + 0.6, side)
+    axes = drawn.add_subplot()
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    if count <= MOST_CLASSES_WITH_NUMBERS:
+        for row, column in zip(*np.nonzero(matrix), strict=True):
+            ink = "white" if shares[row, column] > 0.6 else INK
+            axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=ink, fontsize=8)
+    axes.set_xticks(
+        range(count),
+        [str(name) for name in classes],
+        rotation=45 if count > 6 else 0,
+        ha="right" if count > 6 else "center",
+    )
+    axes.set_yticks(range(count), [str(name) for name in classes])
+    axes.set(xlabel="predicted", ylabel="true", title=title)
+    return save(drawn, path)
+
+
+def worst_mistakes(predictions: pd.DataFrame, images: np.ndarray, card: Card, path: Path, title: str) -> Path:
+    """The mistakes that the model was surest of."""
+    wrong = predictions[predictions["label"] != predictions["predicted"]]
+    worst = wrong.sort_values(["confidence", "example"], ascending=[False, True]).head(MISTAKES)
+    columns = 8
+    rows = max(-(-len(worst) // columns), 1)
+    drawn = figure(columns * 1.15, rows * 1.55 + 0.4)
+    drawn.suptitle(
+        f"{title}: {len(wrong)} of {len(predictions)} wrong" + (", the surest first" if len(wrong) > 1 else ""),
+        fontsize=10,
+    )
+    classes = [str(name) for name in card["classes"]]
+    for place, (example, label, predicted, confidence) in enumerate(
+        zip(worst["example"], worst["label"], worst["predicted"], worst["confidence"], strict=True)
+    ):
+        axes = drawn.add_subplot(rows, columns, place + 1)
+        picture = images[example].transpose(1, 2, 0)
+        axes.imshow(picture.squeeze(), cmap="gray_r" if card["channels"] == 1 else None, vmin=0, vmax=card["maximum"])
+        axes.set_title(f"{classes[label]} as {classes[predicted]}\n{confidence:.0%}", fontsize=7)
+        axes.axis("off")
+    return save(drawn, path)
+
+
+def forecast_fans(
+    predictions: pd.DataFrame, past: np.ndarray, card: Card, path: Path, title: str, interval: float
+) -> Path:
+    """Six forecasts with what came before and after: evenly spread origins, the last of them the worst one."""
+    first_column = card["columns"][0]
+    table = predictions[predictions["column"] == first_column]
+    errors = (table["truth"] - table["forecast"]).abs().where(table["observed"]).groupby(table["example"]).mean()
+    origins = [*np.linspace(0, len(past) - 1, 5).astype(int).tolist(), int(errors.idxmax())]
+    drawn = figure(10, 5.2)
+    drawn.suptitle(f"{title}: {first_column}", fontsize=10)
+    for place, origin in enumerate(origins):
+        axes = drawn.add_subplot(2, 3, place + 1)
+        rows = table[table["example"] == origin]
+        before = past[origin, 0, -2 * len(rows) :]
+        axes.plot(np.arange(-len(before) + 1, 1), before, color=GREY, linewidth=1)
+        axes.fill_between(
+            rows["step"],
+            rows["lower"],
+            rows["upper"],
+            color=BLUE,
+            alpha=0.18,
+            linewidth=0,
+            label=f"{interval:.0%} interval",
+        )
+        axes.plot(rows["step"], rows["forecast"], color=BLUE, label="forecast")
+        axes.plot(rows["step"], rows["truth"].where(rows["observed"]), color=ORANGE, linewidth=1, label="truth")
+        date = np.datetime64(int(rows["time"].iloc[0]), "s").astype("datetime64[D]")
+        worst = "worst, " if place == len(origins) - 1 else ""
+        axes.set_title(f"{worst}from {date}: error {errors[origin]:.3g}", fontsize=8)
+    drawn.axes[0].legend(fontsize=7, frameon=False)
+    return save(drawn, path)
+
+
+def error_by_step(predictions: pd.DataFrame, path: Path, title: str) -> Path:
+    """How the error and the coverage of the interval change along the horizon."""
+    seen = predictions[predictions["observed"]]
+    error = (seen["truth"] - seen["forecast"]).abs().groupby(seen["step"]).mean()
+    inside = seen["truth"].between(seen["lower"], seen["upper"]).groupby(seen["step"]).mean()
+    drawn = figure(8, 2.8)
+    left, right = drawn.subplots(1, 2)
+    left.plot(error.index, error, color=BLUE)
+    left.set(xlabel="step", ylabel="mean absolute error", ylim=(0, None), title=title)
+    right.plot(inside.index, inside, color=BLUE)
+    right.set(xlabel="step", ylabel="coverage of the interval", ylim=(0, 1.02))
+    return save(drawn, path)

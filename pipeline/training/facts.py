@@ -1,0 +1,70 @@
+"""What a search or a training is made of: looked up once, written into its outputs, and hashed into its key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.data.provenance import code_digest
+from pipeline.data.tables import read_card
+from pipeline.params import Candidate, Experiment, Params, ParamsError, nearest
+from pipeline.tasks import load_task
+from pipeline.tasks.task import Task
+from pipeline.training.fit import Job, precision_of
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A candidate with everything that belongs to it."""
+
+    name: str
+    candidate: Candidate
+    experiment: Experiment
+    task: Task
+    card: Mapping[str, Any]
+    prepared: Path
+    facts: dict[str, Any]
+
+    def job(self, name: str, work: Path, parameters: Mapping[str, Any], **others: Any) -> Job:
+        """A fit of this candidate; `others` are what differs between a trial and a final training."""
+        return Job(
+            name=name,
+            work=str(work),
+            prepared=str(self.prepared),
+            task=self.experiment.task,
+            settings=self.experiment.settings,
+            family=self.candidate.family,
+            parameters=parameters,
+            batch_size=self.experiment.training.batch_size,
+            threads=self.facts["threads"],
+            **others,
+        )
+
+
+def subject_of(stage: str, name: str | None, params: Params) -> Subject:
+    """Raises ParamsError for a candidate that params.yaml does not name."""
+    if name is None or name not in params.candidates:
+        raise ParamsError(f"candidate: found {name}; {nearest(str(name), params.candidates)}")
+    candidate = params.candidates[name]
+    experiment = params.experiments[candidate.experiment]
+    prepared = Path("data/prepared", candidate.experiment)
+    card, task = read_card(prepared), load_task(experiment.task, experiment.settings)
+    facts = {
+        "experiment": candidate.experiment,
+        "candidate": name,
+        "task": experiment.task,
+        "family": candidate.family,
+        "data": card["data"],
+        "code": code_digest(*sources(stage, candidate.task, candidate.family)),
+        "seed": params.seed,
+        "threads": params.threads,
+        "precision": precision_of(params.trainer.model_dump(), task.dimensions),
+    }
+    return Subject(name, candidate, experiment, task, card, prepared, facts)
+
+
+def sources(stage: str, task: str, family: str) -> list[str]:
+    """The files from which the imports of a candidate's stage start."""
+    return [f"pipeline/stages/{stage}.py", f"pipeline/tasks/{task}.py", f"pipeline/models/{family}.py"]

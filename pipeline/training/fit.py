@@ -1,0 +1,193 @@
+"""One Trainer set-up for tuning and training alike."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EarlyStopping
+
+from pipeline.data.batches import Batches, EpochOrder
+from pipeline.data.tables import read_card, read_table
+from pipeline.tasks import load_task
+from pipeline.tasks.network import build_network
+from pipeline.tasks.task import Batch
+from pipeline.training.module import AveragedWeights, BestWeights, Fitting, Journal, Pruning
+from pipeline.training.optimisation import optimisation_of
+
+VALIDATION_BATCH = 512
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fit: everything a process needs to do it, and nothing about who asked for it."""
+
+    name: str  # of the files that the fit leaves in `work`: trial-003, repeat-0
+    work: str
+    prepared: str
+    task: str
+    settings: Mapping[str, Any]
+    family: str
+    parameters: Mapping[str, Any]
+    seed: int
+    batch_size: int  # global
+    epochs: int
+    patience: int | None
+    trainer: Mapping[str, Any]
+    threads: int
+    limits: Mapping[int, float]  # epoch → the highest validation loss with which a trial goes on
+
+    @property
+    def outcome(self) -> Path:
+        return Path(self.work, f"{self.name}.json")
+
+    @property
+    def weights(self) -> Path:
+        return Path(self.work, f"{self.name}.safetensors")
+
+    @property
+    def journal(self) -> Path:
+        return Path(self.work, f"{self.name}.jsonl")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a fit found: the figures of its best epoch and one row per epoch."""
+
+    figures: dict[str, float]
+    best_epoch: int
+    pruned: bool
+    history: list[dict[str, float]]
+
+
+def fit(job: Job) -> Outcome:
+    """Trains until the last epoch, until patience ends or until the trial is pruned; keeps the best weights.
+
+    A fit that was completed before is read from its files.
+    """
+    if job.outcome.exists():
+        return Outcome(**json.loads(job.outcome.read_text(encoding="utf-8")))
+    prepare_process(job.threads)
+    job.journal.unlink(missing_ok=True)
+    outcome, weights, writes = _fit(job)
+    if writes:
+        _keep(job, outcome, weights)
+    return outcome
+
+
+def prepare_process(threads: int) -> None:
+    """Fixes the number of threads, on which results depend, and quietens what Lightning says about each Trainer."""
+    torch.set_num_threads(threads)
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+
+
+def precision_of(trainer: Mapping[str, Any], dimensions: int) -> str:
+    """The precision that `auto` stands for: bf16-mixed for grids where the device has units for it."""
+    wanted = str(trainer["precision"])
+    if wanted != "auto":
+        return wanted
+    return "bf16-mixed" if dimensions == 2 and _has_bf16(str(trainer["accelerator"])) else "32-true"
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one of a distributed training that writes results."""
+    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+    return next((os.environ[name] for name in names if name in os.environ), "0") == "0"
+
+
+def _has_bf16(accelerator: str) -> bool:
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if accelerator in ("auto", "cpu"):
+        return any(torch.cpu.get_capabilities().get(unit) for unit in ("avx512_bf16", "amx_bf16"))
+    return False
+
+
+def _fit(job: Job) -> tuple[Outcome, Mapping[str, torch.Tensor], bool]:
+    task, card = load_task(job.task, job.settings), read_card(Path(job.prepared))
+    tables = {split: task.examples(read_table(Path(job.prepared), split), card) for split in ("train", "validation")}
+    torch.manual_seed(job.seed)
+    network = build_network(task, job.family, card, job.parameters)
+    if task.dimensions == 2:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimisation = optimisation_of(job.parameters)
+    best, journal = BestWeights(), Journal(job.journal)
+    pruning = Pruning(lambda epoch, lowest: lowest > job.limits.get(epoch, float("inf")))
+    callbacks: list[pl.Callback] = [best, journal, pruning]
+    if job.patience:
+        callbacks.append(EarlyStopping("validation_loss", patience=job.patience, check_finite=True))
+    if optimisation.ema_decay:
+        callbacks.append(AveragedWeights(optimisation.ema_decay))
+    trainer = build_trainer(job, task.dimensions, optimisation.gradient_clip, callbacks)
+    data = _Data(tables, job.batch_size, job.seed)
+    steps = job.epochs * len(data.batches("train", trainer))
+    trainer.fit(Fitting(task, network, card, optimisation, job.seed, steps), datamodule=data)
+    if best.epoch < 0:
+        raise ValueError(f"{job.name}: training ended before the first validation")
+    outcome = Outcome(best.figures, best.epoch, pruning.pruned, journal.rows)
+    return outcome, best.weights, trainer.is_global_zero
+
+
+def build_trainer(job: Job, dimensions: int, gradient_clip: float, callbacks: list[pl.Callback]) -> pl.Trainer:
+    """`trainer` of params.yaml as a Trainer that writes nothing by itself."""
+    settings = {**job.trainer, "precision": precision_of(job.trainer, dimensions)}
+    return pl.Trainer(
+        **settings,
+        max_epochs=job.epochs,
+        gradient_clip_val=gradient_clip or None,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        default_root_dir=job.work,
+    )
+
+
+class _Data(pl.LightningDataModule):
+    """The loaders of a fit: Lightning asks for them when the process knows its rank."""
+
+    def __init__(self, tables: Mapping[str, Batch], batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.tables, self.batch_size, self.seed = tables, batch_size, seed
+
+    def batches(self, split: str, trainer: pl.Trainer) -> Batches:
+        examples, rank, world = self.tables[split], trainer.global_rank, trainer.world_size
+        if split == "train":
+            order = EpochOrder(len(next(iter(examples.values()))), self.seed)
+            return Batches(examples, self.batch_size, order, rank, world)
+        return Batches(examples, VALIDATION_BATCH * world, None, rank, world)
+
+    def train_dataloader(self) -> Any:
+        assert self.trainer is not None
+        return self.batches("train", self.trainer)
+
+    def val_dataloader(self) -> Any:
+        assert self.trainer is not None
+        return self.batches("validation", self.trainer)
+
+
+def _keep(job: Job, outcome: Outcome, weights: Mapping[str, torch.Tensor]) -> None:
+    """Weights first, then the outcome that says they are complete; each under its name only when it is whole."""
+    from safetensors.torch import save
+
+    _replace(job.weights, save({name: value.contiguous() for name, value in weights.items()}))
+    _replace(job.outcome, json.dumps(outcome.__dict__).encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(path.name + ".part")
+    partial.write_bytes(content)
+    os.replace(partial, path)

@@ -1,0 +1,172 @@
+"""The LightningModule of every task and the callbacks that watch it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from pipeline.tasks.task import Batch, Card, Task
+from pipeline.training.optimisation import Optimisation
+
+ShardedStrategy = (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
+
+
+class Fitting(pl.LightningModule):
+    """Trains a network by its task's loss; random numbers depend on (seed, step) alone."""
+
+    def __init__(
+        self, task: Task, network: nn.Module, card: Card, optimisation: Optimisation, seed: int, steps: int
+    ) -> None:
+        super().__init__()
+        self.task, self.network, self.card = task, network, card
+        self.optimisation, self.seed, self.steps = optimisation, seed, steps
+        self.loss_sum = torch.zeros(())  # of the running epoch; a tensor, because reading it would wait for the device
+        self.validation: list[Tensor] = []  # (3,) loss sum, score sum and count, a batch each
+
+    def configure_optimizers(self) -> Any:
+        chosen = self.optimisation
+        decayed = [weight for weight in self.network.parameters() if weight.ndim > 1]
+        others = [weight for weight in self.network.parameters() if weight.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": chosen.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=chosen.learning_rate, fused=self.fused)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: chosen.factor(step, self.steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @property
+    def fused(self) -> bool:
+        """Whether AdamW updates all weights in one operation: not with a gradient scaler or with sharded weights."""
+        return self.trainer.precision != "16-mixed" and not isinstance(self.trainer.strategy, ShardedStrategy)
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Lightning refuses to clip for a fused optimizer under mixed precision, although bf16 scales no gradients."""
+        if self.fused and gradient_clip_val and not gradient_clip_algorithm:
+            nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def on_train_epoch_start(self) -> None:
+        self.loss_sum = torch.zeros((), device=self.device)
+
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        torch.manual_seed(((self.seed + 1) << 32) + (self.global_step << 8) + self.global_rank)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        batch = self.task.augment(self.network, batch)
+        loss = self.task.loss(self.network, self.task.output(self.network, batch), batch)
+        self.loss_sum += loss.detach()
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        output = self.task.output(self.network, batch)
+        count = len(output)
+        loss = self.task.loss(self.network, output, batch).double() * count
+        scores = self.task.scores(output, batch, self.card).double().sum()
+        self.validation.append(torch.stack([loss, scores, torch.full_like(loss, count)]))
+
+    def on_validation_epoch_end(self) -> None:
+        total = torch.stack(self.validation).sum(0)
+        self.validation.clear()
+        if self.trainer.world_size > 1:
+            gathered = self.all_gather(total)
+            assert isinstance(gathered, Tensor)
+            total = gathered.sum(0)
+        loss, score = (total[:2] / total[2]).tolist()
+        self.log_dict({"validation_loss": loss, f"validation_{self.task.score}": score})
+
+
+class AveragedWeights(pl.Callback):
+    """An exponential moving average of the weights, in their place while validation runs (Polyak and Juditsky 1992)."""
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self.average: list[Tensor] = []
+        self.trained: list[Tensor] = []
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        weights = [weight.detach() for weight in module.parameters()]
+        if not self.average:
+            self.average = [weight.clone() for weight in weights]
+        decay = min(self.decay, (1 + trainer.global_step) / (10 + trainer.global_step))  # short memory at the start
+        torch._foreach_lerp_(self.average, weights, 1 - decay)
+
+    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if self.average:
+            self.trained = [weight.detach().clone() for weight in module.parameters()]
+            _overwrite(module, self.average)
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if self.average:
+            _overwrite(module, self.trained)
+            self.trained = []
+
+
+def _overwrite(module: nn.Module, values: list[Tensor]) -> None:
+    with torch.no_grad():
+        torch._foreach_copy_(list(module.parameters()), values)
+
+
+class BestWeights(pl.Callback):
+    """Keeps the weights of the epoch with the lowest validation loss; stands before AveragedWeights in the list,
+    so that it sees the averaged weights before they are taken out again."""
+
+    def __init__(self) -> None:
+        self.loss = float("inf")
+        self.epoch = -1
+        self.figures: dict[str, float] = {}
+        self.weights: dict[str, Tensor] = {}
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        if self.epoch >= 0 and not figures["validation_loss"] < self.loss:
+            return
+        self.loss, self.epoch, self.figures = figures["validation_loss"], trainer.current_epoch, figures
+        network = module.network
+        assert isinstance(network, nn.Module)
+        self.weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+
+
+class Journal(pl.Callback):
+    """One line per epoch into a file that lives outside the outputs: what tracking streams from while training runs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[dict[str, float]] = []
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, Fitting)
+        steps = max(len(trainer.train_dataloader or [1]), 1)
+        metrics = {
+            "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
+            "train_loss": float(module.loss_sum) / steps,
+            **{name: float(value) for name, value in trainer.callback_metrics.items()},
+        }
+        self.rows.append({"epoch": trainer.current_epoch, "step": trainer.global_step, **metrics})
+        if trainer.is_global_zero:
+            line = {"epoch": trainer.current_epoch, "time": time.time(), "metrics": metrics}
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(line) + "\n")
+
+
+class Pruning(pl.Callback):
+    """Ends a trial as soon as `hopeless` says so of (epoch, lowest validation loss so far)."""
+
+    def __init__(self, hopeless: Callable[[int, float], bool]) -> None:
+        self.hopeless = hopeless
+        self.lowest = float("inf")
+        self.pruned = False
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.lowest = min(self.lowest, float(trainer.callback_metrics["validation_loss"]))
+        if self.hopeless(trainer.current_epoch, self.lowest):
+            self.pruned = trainer.should_stop = True
