@@ -45,8 +45,9 @@ def verdict(metrics: Json) -> Verdict:
     details += [
         _difference_sentence(metrics, challenger, found) for found in (against_rival, against_baseline) if found
     ]
-    if against_baseline and against_baseline.outcome == "equal":
-        details.append(f"On these data a network is not shown to be worth its cost: {baseline} does as well.")
+    if against_baseline and against_baseline.outcome != "better":
+        reason = "does as well" if against_baseline.outcome == "equal" else "does better"
+        details.append(f"On these data a network is not shown to be worth its cost: {baseline} {reason}.")
     return Verdict("".join(clause for clause in clauses if clause) + ".", tuple(details))
 
 

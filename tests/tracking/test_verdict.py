@@ -1,0 +1,73 @@
+"""The sentence at the top of a report for every way a comparison can end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.tracking.readable import compact, decimals_for, duration, plain, signed
+from pipeline.tracking.verdict import verdict
+
+BETTER, EQUAL, WORSE = (0.02, 0.01, 0.03), (0.01, -0.01, 0.03), (-0.02, -0.03, -0.01)
+
+
+def metrics(rival: Any, baseline: Any, *, maximize: bool = True) -> dict[str, Any]:
+    """`a` is the challenger; rival and baseline are its leads over `b` and `c`; None: there is no such model."""
+    models: dict[str, Any] = {"a": {"kind": "candidate", "test": {"score": {"value": 0.9, "low": 0.88, "high": 0.92}}}}
+    differences = {}
+    for name, kind, lead in (("b", "candidate", rival), ("c", "baseline", baseline)):
+        if lead:
+            models[name] = {"kind": kind, "test": {"score": {"value": 0.9}}}
+            gap, low, high = lead if maximize else (-lead[0], -lead[2], -lead[1])
+            differences[f"{name} − a"] = {"a": name, "b": "a", "difference": -gap, "low": -high, "high": -low}
+    common = {"challenger": "a", "score": "score", "maximize": maximize, "confidence": 0.95}
+    return {**common, "models": models, "differences": differences}
+
+
+@pytest.mark.parametrize("maximize", [True, False])
+@pytest.mark.parametrize(
+    ("rival", "baseline", "sentence"),
+    [
+        (BETTER, BETTER, "a beats b and the baseline c."),
+        (BETTER, EQUAL, "a beats b, but the baseline c does as well."),
+        (BETTER, WORSE, "a beats b, but the baseline c beats a."),
+        (EQUAL, BETTER, "a and b cannot be told apart; a beats the baseline c."),
+        (EQUAL, EQUAL, "a and b cannot be told apart, and the baseline c does as well."),
+        (EQUAL, WORSE, "a and b cannot be told apart, but the baseline c beats a."),
+        (WORSE, BETTER, "b beats a on test, although validation picked a; a beats the baseline c."),
+        (WORSE, EQUAL, "b beats a on test, although validation picked a, and the baseline c does as well."),
+        (BETTER, None, "a beats b; there is no baseline to beat."),
+        (None, EQUAL, "a does no better than the baseline c."),
+        (None, None, "a has nothing to be compared with."),
+    ],
+)
+def test_headline_names_winner_and_baseline(rival: Any, baseline: Any, sentence: str, maximize: bool) -> None:
+    assert verdict(metrics(rival, baseline, maximize=maximize)).headline == sentence
+
+
+def test_a_baseline_that_does_as_well_is_said_plainly() -> None:
+    assert (
+        verdict(metrics(BETTER, EQUAL))
+        .details[-1]
+        .endswith("a network is not shown to be worth its cost: c does as well.")
+    )
+    assert "worth its cost" not in " ".join(verdict(metrics(BETTER, BETTER)).details)
+
+
+def test_numbers_have_the_digits_that_their_uncertainty_allows() -> None:
+    assert [decimals_for(width) for width in (0.0004, 0.014, 0.3, 5.0, 700.0, None)] == [4, 3, 2, 1, 0, 3]
+    assert [plain(-0.0004), plain(-12345.678, 1), plain(None), plain(float("nan"))] == [
+        "0.000",
+        "−12\u202f345.7",
+        "–",
+        "–",
+    ]
+    assert [signed(0.02, 2), signed(-0.02, 2), signed(0.001, 2)] == ["+0.02", "−0.02", "0.00"]
+    assert [compact(950), compact(999_900), compact(1_234_000)] == ["950", "1\u202fM", "1.23\u202fM"]
+    assert [duration(0.42), duration(38.2), duration(59.7), duration(12_000)] == [
+        "0.42\u202fs",
+        "38\u202fs",
+        "1\u202fmin 0\u202fs",
+        "3\u202fh 20\u202fmin",
+    ]
