@@ -123,7 +123,14 @@ def _against(decision: record.Entry) -> str | None:
 
 def _postponed(before: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
     """The record as it was, with what could not be sent this time."""
-    empty: dict[str, Any] = {"model": None, "champion": None, "challenger": None, "decision": None, "versions": 0, "history": []}
+    empty: dict[str, Any] = {
+        "model": None,
+        "champion": None,
+        "challenger": None,
+        "decision": None,
+        "versions": 0,
+        "history": [],
+    }
     kept = {name: value for name, value in before.items() if name != "note"}
     return {**empty, **kept, "sent": [], "pending": [reason] if reason else []}
 
