@@ -22,6 +22,6 @@ def main(name: str | None, params: Params) -> None:
     command += ["--default-artifact-root", address.artifacts] if address.artifacts else []
     command += ["--host", "127.0.0.1", "--port", port, "--workers", "1"]
     # Nine processes fewer: the server would be ready to run judges of language models in the background.
-    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     print(f"ui: open http://127.0.0.1:{port} in a few seconds (Ctrl-C ends it)", flush=True)
-    os.execv(sys.executable, command)
+    os.execve(sys.executable, command, {**quiet, **os.environ})
