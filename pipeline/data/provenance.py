@@ -27,11 +27,11 @@ def content_key(**parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def import_closure(*starts: str, root: Path = ROOT) -> list[str]:
+def import_closure(*starts: str, root: Path = ROOT, whole_tasks: bool = False) -> list[str]:
     """Files of this package that the given files import, directly or not, relative to the repository, sorted.
 
     Imports inside functions count, but for those of a task: its `prepare`, `pictures` and `answer` belong to one stage
-    each, which names what they need. Imports under `if TYPE_CHECKING` do not run. Tables of names (TASKS, FAMILIES)
+    each, which names what they need (`whole_tasks` counts them, too). Imports under `if TYPE_CHECKING` do not run. Tables of names (TASKS, FAMILIES)
     are not followed: a stage names the task and the family that it works with.
     """
     seen: set[str] = set()
@@ -41,7 +41,7 @@ def import_closure(*starts: str, root: Path = ROOT) -> list[str]:
         if file in seen or file.startswith(EXEMPT):
             continue
         seen.add(file)
-        waiting += _imports(file, root)
+        waiting += _imports(file, root, functions=whole_tasks or not file.startswith("pipeline/tasks/"))
     return sorted(seen)
 
 
@@ -50,9 +50,9 @@ def code_digest(*starts: str, root: Path = ROOT) -> str:
     return content_key(**{file: file_digest(root / file) for file in import_closure(*starts, root=root)})
 
 
-def _imports(file: str, root: Path) -> Iterable[str]:
+def _imports(file: str, root: Path, functions: bool) -> Iterable[str]:
     tree = ast.parse((root / file).read_text(encoding="utf-8"))
-    for node in _running_nodes(tree, functions=not file.startswith("pipeline/tasks/")):
+    for node in _running_nodes(tree, functions):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
