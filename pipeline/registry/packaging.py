@@ -27,7 +27,7 @@ def copy_code(task: str, family: str, target: Path, root: Path = ROOT) -> list[P
 
     starts = ["pipeline/tasks/network.py", "pipeline/data/tables.py", _file_of(TASKS[task]), _file_of(FAMILIES[family])]
     copied = []
-    for name in import_closure(*starts, root=root):
+    for name in import_closure(*starts, root=root, whole_tasks=True):
         copied.append(target / name)
         copied[-1].parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / name, copied[-1])
@@ -38,11 +38,10 @@ def copy_code(task: str, family: str, target: Path, root: Path = ROOT) -> list[P
 
 def requirements(code: Iterable[Path], modules: Iterable[str]) -> list[str]:
     """Pins of the packages that the code names and that were loaded when the model answered, and of mlflow."""
-    named = {name for file in code for name in _imported(file)} & set(modules)
-    owners = importlib.metadata.packages_distributions()
-    packages = {owners[name][0] for name in named if name in owners} | {"mlflow", "numpy", "pandas"}
+    named = {name for file in code for name in _imported(file)} & set(modules) - {"pipeline"}
+    found = [_distribution(name) for name in sorted(named | {"mlflow", "numpy", "pandas"})]
     # A local part such as +cpu names a build that no public index has.
-    return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in sorted(packages)]
+    return sorted(f"{entry.name.lower()}=={entry.version.partition('+')[0]}" for entry in found if entry is not None)
 
 
 def package(
@@ -103,3 +102,19 @@ def _imported(file: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module.partition(".")[0])
     return names
+
+
+def _distribution(module: str) -> importlib.metadata.Distribution | None:
+    """The installed package that a module belongs to, such as pillow for PIL.
+
+    `packages_distributions()` of the standard library looks at every installed file, which takes seconds.
+    """
+    try:
+        return importlib.metadata.distribution(module)
+    except importlib.metadata.PackageNotFoundError:
+        pass
+    for entry in importlib.metadata.distributions():
+        files = entry.read_text("RECORD") or ""
+        if f"\n{module}/__init__.py," in files or files.startswith(f"{module}/"):
+            return entry
+    return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline.tracking.address import Address
+from pipeline.tracking.client import as_default
 from pipeline.tracking.specification import KEY
 
 if TYPE_CHECKING:
@@ -95,9 +96,11 @@ class Store:
         if not self.exists:
             self.client.create_registered_model(self.name, description=self.description)
             self.exists = True
-        created = self.client.create_model_version(
-            self.name, f"models:/{model.model_id}", run_id, dict(tags), model_id=model.model_id
-        )
+        source = f"models:/{model.model_id}"
+        with as_default(self.address):
+            created = self.client.create_model_version(
+                self.name, source, run_id, dict(tags), model_id=model.model_id, await_creation_for=0
+            )
         version = _version(str(created.version), tags)
         self.versions[version.key] = version
         return version
@@ -106,11 +109,10 @@ class Store:
         """A file or folder of a version, copied into `target`."""
         from mlflow.artifacts import download_artifacts
 
-        uri = f"models:/{self.name}/{version.number}/{path}".rstrip("/")
+        uri, place = f"models:/{self.name}/{version.number}/{path}".rstrip("/"), self.address.uri
         target.mkdir(parents=True, exist_ok=True)
-        return Path(
-            download_artifacts(uri, dst_path=str(target), tracking_uri=self.address.uri, registry_uri=self.address.uri)
-        )
+        with as_default(self.address):
+            return Path(download_artifacts(uri, dst_path=str(target), tracking_uri=place, registry_uri=place))
 
     def stray_folder(self, key: str, target: Path) -> Path | None:
         """A copy of the files of a version that MLflow has forgotten but whose artifacts are still here."""

@@ -50,14 +50,19 @@ def rehearse(
     job = {"model": str(model.resolve()), "prepared": str(prepared.resolve()), "output": str(output.resolve())}
     text = json.dumps({**job, "example": example, "predict": predict, "predictions": files})
     (output / "job.json").write_text(text, encoding="utf-8")
+    run_apart(output / "job.json", code)
+    return _read(output)
+
+
+def run_apart(job: Path, code: Path) -> None:
+    """Runs rehearsal.py with the package under `code` in a fresh Python."""
     script = Path(__file__).with_name("rehearsal.py")
     # -P: the folder of the script must not come first in sys.path, or our statistics.py hides Python's own.
-    command = [sys.executable, "-P", str(script), str((output / "job.json").resolve())]
+    command = [sys.executable, "-P", str(script), str(job.resolve())]
     environment = {**os.environ, "PYTHONPATH": str(code.resolve()), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, env=environment, cwd=output, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, cwd=job.parent, capture_output=True, text=True)
     if done.returncode != 0:
         raise TrialFailed("; ".join(done.stderr.strip().splitlines()[-2:]) or f"exit code {done.returncode}")
-    return _read(output)
 
 
 def _read(output: Path) -> Trial:

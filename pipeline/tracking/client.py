@@ -18,9 +18,13 @@ PROBING = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "4", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 WORKING = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # with the password, where the address has one
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
+
+
+FOREIGN = ("mlflow.", "requests.", "urllib3.", "sqlalchemy.", "alembic.", "sqlite3", "boto", "google.", "azure.")
 
 
 class Unreachable(Exception):
@@ -39,6 +43,7 @@ def connect(address: Address) -> MlflowClient:
         # Setting up a database logs every migration.
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # every retry; the last one is reported
         client = MlflowClient(address.uri, address.uri)
         client.search_experiments(max_results=1)
     _set_defaults(WORKING)
@@ -47,14 +52,28 @@ def connect(address: Address) -> MlflowClient:
 
 @contextmanager
 def reported(address: Address) -> Iterator[None]:
-    """Turns whatever MLflow raises into Unreachable with a message that shows no credentials."""
+    """Turns what MLflow and its connections raise into Unreachable with a message that shows no credentials."""
     try:
         yield
-    except Unreachable:
-        raise
     except Exception as error:
+        if not any(kind.__module__.startswith(FOREIGN) for kind in type(error).__mro__):
+            raise
         lines = address.scrub(error).strip().splitlines() or [""]
         raise Unreachable(f"{address.shown}: {type(error).__name__}: {_shortened(lines[0])}") from error
+
+
+@contextmanager
+def as_default(address: Address) -> Iterator[None]:
+    """Makes this address MLflow's own default for a while: inside the model registry, MLflow asks it and no client."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    os.environ["MLFLOW_TRACKING_URI"] = address.uri
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MLFLOW_TRACKING_URI"]
+        else:
+            os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def experiment_id(client: MlflowClient, address: Address, name: str, description: str) -> str:
@@ -79,11 +98,11 @@ def _set_defaults(values: Mapping[str, str]) -> None:
 
 @contextmanager
 def _only_for_now(values: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables that the user has not set, for the length of a `with` block."""
-    added = [name for name in values if name not in os.environ]
-    _set_defaults({name: values[name] for name in added})
+    """Environment variables for the length of a `with` block, except where the user has set them."""
+    free = [name for name in values if os.environ.get(name) in (None, WORKING[name])]
+    os.environ.update({name: values[name] for name in free})
     try:
         yield
     finally:
-        for name in added:
-            os.environ.pop(name, None)
+        for name in free:
+            del os.environ[name]

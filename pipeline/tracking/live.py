@@ -107,6 +107,10 @@ class Follower(threading.Thread):
                 self._follow(connect(self.address))
         except Unreachable as error:
             logger.warning("no live view in MLflow (%s); `register` sends everything from the files", error)
+        except Exception:  # a mistake in this view of a training is no reason to end the training
+            logger.warning(
+                "the live view in MLflow broke off; `register` sends everything from the files", exc_info=True
+            )
 
     def _follow(self, client: MlflowClient) -> None:
         identity = self.identity

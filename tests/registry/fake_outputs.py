@@ -44,9 +44,12 @@ def write_prepared(root: Path, experiment: str = "digits", seed: int = 0) -> dic
 def write_search(root: Path, experiment: str, candidate: str, key: str, trials: int = 3, data: str = "d") -> None:
     folder = root / "search" / experiment / candidate
     folder.mkdir(parents=True, exist_ok=True)
-    best = {"key": key, "experiment": experiment, "candidate": candidate, "task": "image_classification",
-            "family": "cnn", "data": data, "code": "c" * 64, "seed": 0, "trial": 1, "loss": 0.5, "precision": "32-true",
-            "score": {"name": "accuracy", "value": 0.9}, "parameters": CNN, "trials": trials, "pruned": 1, "threads": 1}  # fmt: skip
+    best = {
+        "key": key, "experiment": experiment, "candidate": candidate, "task": "image_classification",
+        "family": "cnn", "data": data, "code": "c" * 64, "seed": 0, "threads": 1, "precision": "32-true",
+        "parameters": CNN, "trial": 1, "trials": trials, "pruned": 1, "loss": 0.5,
+        "score": {"name": "accuracy", "value": 0.9},
+    }  # fmt: skip
     write_json(folder / "best.json", best)
     rows = [{"number": n, "state": "PRUNED" if n == 2 else "COMPLETE", "value": 1 / (n + 1), "epochs": 3,
              "generation": 0, "width": 4 * n} for n in range(trials)]  # fmt: skip
@@ -114,8 +117,8 @@ def write_evaluation(
         test = {"accuracy": {"value": value, "low": value - 0.05, "high": value + 0.05}}
         models[name] = {"kind": "baseline", "validation": {"accuracy": value}, "test": test}
         if name in keys:
-            models[name] |= {"kind": "candidate", "family": "cnn", "architecture": "vgg", "key": keys[name],
-                             "parameters": 100, "multiply_adds": 1000, "seeds": {"accuracy": [value, value]}}  # fmt: skip
+            found = {"kind": "candidate", "family": "cnn", "architecture": "vgg", "key": keys[name]}
+            models[name] |= {**found, "parameters": 100, "multiply_adds": 1000, "seeds": {"accuracy": [value, value]}}
     write_json(root / "metrics" / f"{experiment}.json", {
         "experiment": experiment, "task": "image_classification", "score": "accuracy", "maximize": True,
         "data": card["data"], "test_digest": card["digests"]["test"], "confidence": 0.95, "challenger": challenger,
@@ -138,3 +141,17 @@ def write_experiment(
     right = {candidate: hits(share, seed), "svc": hits(baseline, seed + 1)}
     write_evaluation(root, experiment, right, {candidate: key}, card, candidate)
     return card
+
+
+def params_for(*experiments: str, uri: str | None = None, candidates: tuple[str, ...] = ("cnn", "rnn")) -> Any:
+    """What `register` reads of params.yaml."""
+    from types import SimpleNamespace
+
+    from pipeline.params import Gate, Tracking
+
+    entries = {
+        name: SimpleNamespace(description=f"About {name}", candidates=[f"{name}-{family}" for family in candidates])
+        for name in experiments
+    }
+    gate = Gate(resamples=1000, confidence=0.95, margin=0.0)
+    return SimpleNamespace(seed=0, tracking=Tracking(uri=uri, artifacts=None), gate=gate, experiments=entries)

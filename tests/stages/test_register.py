@@ -1,0 +1,426 @@
+"""The stage register: MLflow follows the files, and a champion changes on evidence only and once."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.stages.register import main
+
+
+@pytest.fixture(scope="module")
+def fake() -> ModuleType:
+    """The writer of output folders."""
+    spec = importlib.util.spec_from_file_location("fake", Path(__file__).parents[1] / "registry" / "fake_outputs.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def template(fake: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The outputs of an experiment, and an empty MLflow store: setting one up takes seconds, a copy takes none."""
+    from pipeline.params import Tracking
+    from pipeline.tracking.address import address_of
+    from pipeline.tracking.client import connect
+
+    root = tmp_path_factory.mktemp("template")
+    fake.write_experiment(root, key="aaa", share=0.7)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        connect(address_of(Tracking(uri=None, artifacts=None), root))
+    shutil.copyfile(root / "mlflow.db", root / "empty.db")
+    return root
+
+
+@pytest.fixture
+def repository(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
+    """A working directory of its own with these outputs; models are tried in this process, which has PyTorch."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    if "apart" not in request.fixturenames:
+        monkeypatch.setattr("pipeline.registry.trial.run_apart", tried_here)
+    return tmp_path
+
+
+@pytest.fixture
+def apart() -> None:
+    """Asks `repository` to try models in a process of their own, as in earnest."""
+
+
+def tried_here(job: Path, code: Path) -> None:
+    from pipeline.registry import rehearsal
+    from pipeline.registry.trial import TrialFailed
+
+    try:
+        rehearsal.main(json.loads(job.read_text()))
+    except Exception as error:
+        raise TrialFailed(repr(error)) from error
+
+
+def record(root: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((root / "reports/registry.json").read_text())["experiments"]["digits"]
+    return found
+
+
+def client_of(root: Path, database: str = "mlflow.db") -> Any:
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(f"sqlite:///{root}/{database}", f"sqlite:///{root}/{database}")
+
+
+def lost(fake: ModuleType, root: Path) -> Any:
+    """Parameters for a store that knows nothing. Its file has another name: this process holds the old one open."""
+    shutil.copyfile(root / "empty.db", root / "new.db")
+    return fake.params_for("digits", uri="sqlite:///new.db")
+
+
+def aliases(client: Any) -> dict[str, int]:
+    return {alias: int(number) for alias, number in client.get_registered_model("digits").aliases.items()}
+
+
+def retrain(fake: ModuleType, root: Path, key: str, share: float, base: float = 0.7, baseline: float = 0.5) -> None:
+    """A new training that is right wherever one with the share `base` is, and elsewhere up to `share`."""
+    card = json.loads((root / "data/prepared/digits/card.json").read_text())
+    fake.write_model(root, "digits", "digits-cnn", key, card)
+    draws = np.random.default_rng(0).random(80)
+    right = {"digits-cnn": draws < share, "svc": np.random.default_rng(1).random(80) < baseline}
+    fake.write_evaluation(root, "digits", right, {"digits-cnn": key}, card, "digits-cnn")
+
+
+def snapshot(client: Any) -> dict[str, Any]:
+    """Everything that the registry and the runs hold, for comparison."""
+    place = client.get_experiment_by_name("digits").experiment_id
+    versions = {v.version: (dict(v.tags), v.description, v.last_updated_timestamp)
+                for v in client.search_model_versions("name = 'digits'")}  # fmt: skip
+    runs = {
+        run.info.run_id: (run.info.status, run.info.end_time, run.data.to_dictionary())
+        for run in client.search_runs([place])
+    }
+    points = {
+        (run, name): len(client.get_metric_history(run, name))
+        for run, found in runs.items()
+        for name in found[2]["metrics"]
+    }
+    return {"versions": versions, "aliases": aliases(client), "runs": runs, "points": points}
+
+
+def test_first_model_becomes_champion_and_a_second_run_changes_nothing(
+    repository: Path, fake: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = fake.params_for("digits")
+    main(None, params)
+    client = client_of(repository)
+    assert aliases(client) == {"champion": 1, "challenger": 1}
+    version = client.get_model_version_by_alias("digits", "champion")
+    assert version.tags["pipeline.key"] == "aaa"
+    assert version.tags["pipeline.decision"] == "promoted"
+    assert "first version that passes; better than svc: accuracy advantage" in version.description
+    assert "digits-cnn is the first version that passes" in capsys.readouterr().out
+    before, history = snapshot(client), record(repository)["history"]
+    main(None, params)
+    assert snapshot(client) == before
+    assert record(repository)["history"] == history
+    lines = capsys.readouterr().out.splitlines()
+    assert "nothing to send" in lines[0]
+    assert "is up to date; `make ui` shows it" in lines[1]
+
+
+def test_model_carries_no_path_of_this_machine_and_no_pickle(repository: Path, fake: ModuleType, apart: None) -> None:
+    main(None, fake.params_for("digits"))
+    folder = next((repository / "mlartifacts").glob("digits/models/*/artifacts"))
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    assert not [file for file in files if file.suffix in (".pkl", ".pt", ".pth", ".pyc")]
+    for file in files:
+        content = file.read_bytes()
+        for path in (str(repository), str(Path(__file__).parents[2]), sys.prefix):
+            assert path.encode() not in content, (file, path)
+    code = {file.relative_to(folder / "code").as_posix() for file in (folder / "code").rglob("*.py")}
+    assert "pipeline/tasks/image_classification.py" in code
+    assert not {name for name in code if name.startswith(("pipeline/stages", "pipeline/training", "pipeline/tracking"))}
+    pins = (folder / "requirements.txt").read_text().splitlines()
+    assert all("==" in pin and "+" not in pin for pin in pins)
+    assert {"torch", "mlflow", "pillow", "safetensors"} <= {pin.partition("==")[0] for pin in pins}
+
+
+def test_figures_stand_beside_the_logged_model_and_are_not_doubled(repository: Path, fake: ModuleType) -> None:
+    main(None, fake.params_for("digits"))
+    client = client_of(repository)
+    version = client.get_model_version_by_alias("digits", "champion")
+    model = client.get_logged_model(version.source.removeprefix("models:/"))
+    expected = json.loads((repository / "metrics/digits.json").read_text())["models"]["digits-cnn"]["test"]["accuracy"]
+    assert {m.key: m.value for m in model.metrics}["test_accuracy"] == expected["value"]
+    assert {m.dataset_name for m in model.metrics} == {"digits"}
+    assert len(client.get_metric_history(version.run_id, "test_accuracy")) == 1
+
+
+def test_better_challenger_takes_over_and_a_worse_one_does_not(repository: Path, fake: ModuleType) -> None:
+    params = fake.params_for("digits")
+    main(None, params)
+    retrain(fake, repository, "bbb", 0.95)
+    main(None, params)
+    assert aliases(client_of(repository)) == {"champion": 2, "challenger": 2}
+    assert record(repository)["decision"]["against"] == "version 1 (digits-cnn)"
+    assert record(repository)["decision"]["evidence"]["over_champion"]["low"] > 0
+    retrain(fake, repository, "ccc", 0.96)
+    main(None, params)
+    assert aliases(client_of(repository)) == {"champion": 2, "challenger": 3}
+    assert "is not shown to be better than version 2 (digits-cnn)" in record(repository)["decision"]["reason"]
+    assert client_of(repository).get_model_version("digits", "3").tags["pipeline.decision"] == "kept out"
+
+
+def test_challenger_that_is_worse_than_the_baseline_stays_out(repository: Path, fake: ModuleType) -> None:
+    retrain(fake, repository, "bbb", 0.3, baseline=0.95)
+    main(None, fake.params_for("digits"))
+    assert aliases(client_of(repository)) == {"challenger": 1}
+    assert record(repository)["champion"] is None
+    assert "significantly worse than svc" in record(repository)["decision"]["reason"]
+
+
+def test_rollback_by_hand_is_respected_and_written_down(repository: Path, fake: ModuleType) -> None:
+    params = fake.params_for("digits")
+    main(None, params)
+    retrain(fake, repository, "bbb", 0.95)
+    main(None, params)
+    client_of(repository).set_registered_model_alias("digits", "champion", "1")
+    for _ in range(2):
+        main(None, params)
+        assert aliases(client_of(repository)) == {"champion": 1, "challenger": 2}
+    last = record(repository)["history"][-1]
+    assert (last["champion_after"], last["challenger"]) == ("aaa", None)
+    assert len(record(repository)["history"]) == 3
+
+
+def test_lost_database_comes_back_from_the_files_with_its_aliases(repository: Path, fake: ModuleType) -> None:
+    params = fake.params_for("digits")
+    main(None, params)
+    retrain(fake, repository, "bbb", 0.72)  # not surely better: version 1 stays champion
+    main(None, params)
+    before = client_of(repository)
+    assert aliases(before) == {"champion": 1, "challenger": 2}
+    names = sorted(
+        run.info.run_name for run in before.search_runs([before.get_experiment_by_name("digits").experiment_id])
+    )
+    history = record(repository)["history"]
+    params = lost(fake, repository)
+    main(None, params)
+    after = client_of(repository, "new.db")
+    assert aliases(after) == {"champion": 1, "challenger": 2}
+    champion = after.get_model_version_by_alias("digits", "champion")
+    assert champion.tags["pipeline.key"] == "aaa"  # from mlartifacts: models/ holds its successor
+    assert "pipeline.restoring" not in champion.tags
+    assert "first version that passes" in champion.tags["pipeline.reason"]
+    found = sorted(
+        run.info.run_name for run in after.search_runs([after.get_experiment_by_name("digits").experiment_id])
+    )
+    assert set(found) == set(names)  # of two trainings only the last has files that tell its run
+    assert record(repository)["history"] == history
+    retrain(fake, repository, "ccc", 0.99)  # the restored champion can still be compared
+    main(None, params)
+    assert aliases(client_of(repository, "new.db")) == {"champion": 3, "challenger": 3}
+
+
+def test_champion_whose_files_are_gone_is_named_and_not_replaced_unseen(repository: Path, fake: ModuleType) -> None:
+    params = fake.params_for("digits")
+    main(None, params)
+    retrain(fake, repository, "bbb", 0.99)
+    shutil.rmtree(repository / "mlartifacts")
+    main(None, lost(fake, repository))
+    assert record(repository)["champion"] is None
+    pending = record(repository)["pending"]
+    assert "version 1 (digits-cnn, key aaa) is lost" in pending[0]
+    assert "no decision about version 1 (digits-cnn)" in pending[1]
+
+
+def test_champion_is_scored_again_by_its_own_code_when_the_test_data_have_changed(
+    repository: Path, fake: ModuleType, apart: None
+) -> None:
+    params = fake.params_for("digits")
+    main(None, params)
+    card = fake.write_prepared(repository, seed=1)
+    fake.write_model(repository, "digits", "digits-cnn", "bbb", card)
+    count = card["counts"]["test"]
+    right = {"digits-cnn": np.ones(count, bool), "svc": fake.hits(0.5, count=count)}
+    fake.write_evaluation(repository, "digits", right, {"digits-cnn": "bbb"}, card, "digits-cnn")
+    main(None, params)
+    found = record(repository)
+    assert found["decision"]["promoted"], found
+    # The first network has random weights: on three classes it is right about every third time.
+    assert 0.4 < found["decision"]["evidence"]["over_champion"]["difference"] < 0.9
+
+
+def test_champion_for_other_classes_cannot_be_compared_and_stays(repository: Path, fake: ModuleType) -> None:
+    params = fake.params_for("digits")
+    main(None, params)
+    retrain(fake, repository, "bbb", 0.99)
+    for file, change in (("models/digits/digits-cnn/model.json", "card"), ("metrics/digits.json", None)):
+        content = json.loads((repository / file).read_text())
+        if change:
+            content["card"]["classes"] = ["x", "y", "z"]
+        else:
+            content["test_digest"] = "other"
+        (repository / file).write_text(json.dumps(content))
+    main(None, params)
+    assert aliases(client_of(repository)) == {"champion": 1, "challenger": 2}
+    assert (
+        "could not be compared with version 1 (digits-cnn): it was made for other data: classes"
+        in (record(repository)["decision"]["reason"])
+    )
+
+
+@pytest.mark.parametrize(
+    ("remove", "said"),
+    [("all", "no outputs yet"), ("metrics", "not evaluated yet"), ("challenger", "which params.yaml no longer has")],
+)
+def test_experiments_without_results_are_skipped_with_a_message(
+    repository: Path, fake: ModuleType, capsys: pytest.CaptureFixture[str], remove: str, said: str
+) -> None:
+    for folder in {"all": ["search", "models", "metrics", "evaluation"], "metrics": ["metrics"], "challenger": []}[
+        remove
+    ]:
+        shutil.rmtree(repository / folder)
+    main("digits", fake.params_for("digits", candidates=("rnn",) if remove == "challenger" else ("cnn",)))
+    assert said in capsys.readouterr().out
+    assert record(repository)["champion"] is None
+
+
+def test_broken_model_is_an_error_that_says_why(repository: Path, fake: ModuleType, apart: None) -> None:
+    (repository / "models/digits/digits-cnn/model.safetensors").write_bytes(b"rubbish")
+    with pytest.raises(ValueError, match=r"digits: the model cannot be served: .*[Ss]afetensor"):
+        main(None, fake.params_for("digits"))
+    assert record(repository)["versions"] == 0
+
+
+def test_unknown_experiment_is_refused_with_the_nearest_name(repository: Path, fake: ModuleType) -> None:
+    with pytest.raises(ValueError, match="found digit; allowed: digits; did you mean `digits`"):
+        main("digit", fake.params_for("digits"))
+
+
+def test_nothing_heavy_is_imported_where_nothing_is_to_do(repository: Path, fake: ModuleType) -> None:
+    main(None, fake.params_for("digits"))
+    code = (
+        "import sys, time, importlib.util; start = time.monotonic()\n"
+        f"spec = importlib.util.spec_from_file_location('fake', {str(Path(fake.__file__ or ''))!r})\n"
+        "fake = importlib.util.module_from_spec(spec); spec.loader.exec_module(fake)\n"
+        "from pipeline.stages.register import main; main(None, fake.params_for('digits'))\n"
+        "heavy = ('torch', 'mlflow.pyfunc', 'pipeline.registry.gate')\n"
+        "print([name for name in heavy if name in sys.modules], time.monotonic() - start)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    modules, seconds = done.stdout.splitlines()[-1].rsplit(" ", 1)
+    assert modules == "[]"
+    assert float(seconds) < 10  # 1.6 s on a free machine; the bound allows for a busy one
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running(command: list[str], url: str, folder: Path) -> Iterator[None]:
+    """A server that is there when its address answers, and gone afterwards."""
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # six more processes that nobody needs here
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"  # mlflow starts uvicorn by name
+    log = (folder / "server.log").open("wb")
+    server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment, start_new_session=True)
+    try:
+        for _ in range(600):
+            assert server.poll() is None, (folder / "server.log").read_text()
+            try:
+                urllib.request.urlopen(url, timeout=1).close()
+                break
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.1)
+        else:
+            raise AssertionError((folder / "server.log").read_text())
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, 15)  # its workers too: the server has a group of its own
+        server.wait(30)
+        log.close()
+
+
+def mlflow(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "mlflow", *arguments]
+
+
+def test_server_that_was_away_gets_everything_when_it_is_back(
+    repository: Path, fake: ModuleType, tmp_path_factory: pytest.TempPathFactory, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    port, folder = free_port(), tmp_path_factory.mktemp("server")
+    address = f"http://127.0.0.1:{port}"
+    params = fake.params_for("digits", uri=address.replace("//", "//me:geheim@"))
+    (repository / "mlflow.db").unlink()
+    main(None, params)
+    text = (repository / "reports/registry.json").read_text()
+    assert "geheim" not in text
+    assert record(repository)["pending"][0].startswith(f"everything that is new of digits: {address}")
+    command = mlflow("server", "--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination",
+                     str(folder / "store"), "--host", "127.0.0.1", "--port", str(port), "--workers", "1")  # fmt: skip
+    with running(command, f"{address}/health", folder):
+        main(None, params)
+        assert record(repository)["pending"] == []
+        client = MlflowClient(address, address)
+        assert aliases(client) == {"champion": 1, "challenger": 1}
+        before = snapshot(client)
+        start = time.monotonic()
+        main(None, params)
+        assert time.monotonic() - start < 5
+        assert snapshot(client) == before
+        retrain(fake, repository, "bbb", 0.95)
+        main(None, params)  # the champion's scores come from the server
+        assert aliases(client) == {"champion": 2, "challenger": 2}
+    assert not (repository / "mlflow.db").exists()
+    assert "geheim" not in "".join(capfd.readouterr())
+    main(None, params)
+    assert record(repository)["champion"]["version"] == "2"  # what was known stays
+    assert len(record(repository)["pending"]) == 1
+
+
+def test_registered_model_answers_over_http_as_it_does_here(repository: Path, fake: ModuleType, apart: None) -> None:
+    main(None, fake.params_for("digits"))
+    folder = next((repository / "mlartifacts").glob("digits/models/*/artifacts"))
+    port = free_port()
+    command = mlflow("models", "serve", "--model-uri", str(folder), "--env-manager", "local", "--host", "127.0.0.1",
+                     "--port", str(port))  # fmt: skip
+    with running(command, f"http://127.0.0.1:{port}/ping", repository):
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/invocations",
+            (folder / "serving_input_example.json").read_bytes(),
+            {"Content-Type": "application/json"},
+        )
+        answer = json.loads(urllib.request.urlopen(request, timeout=30).read())["predictions"]
+    from pipeline.data.tables import read_table
+    from pipeline.tasks.network import load_network
+
+    task, network, card, _ = load_network(Path("models/digits/digits-cnn"))
+    example = task.input_example(read_table(Path("data/prepared/digits"), "test"), card)
+    expected = task.answer(network, example, card)
+    assert [row["class"] for row in answer] == list(expected["class"])
+    assert [row["confidence"] for row in answer] == pytest.approx(list(expected["confidence"]), abs=1e-6)
