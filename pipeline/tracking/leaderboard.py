@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.tracking import readable
 from pipeline.tracking.results import Json
-from pipeline.tracking.verdict import Comparison, compare, ranking, score_decimals, test_score
+from pipeline.tracking.verdict import Comparison, compare, lead_decimals, ranking, score_decimals, test_score
 
 
 def leaderboard(metrics: Json, registry: Json | None) -> dict[str, Any]:
@@ -94,7 +94,6 @@ class Axis:
 
 def differences(metrics: Json) -> list[dict[str, Any]]:
     """All stored comparisons in the score, told from the side of the better model."""
-    decimals = score_decimals(metrics)
     rows = []
     for entry in metrics.get("differences", {}).values():
         found = compare(metrics, entry["a"], entry["b"])
@@ -103,7 +102,7 @@ def differences(metrics: Json) -> list[dict[str, Any]]:
         winner, loser = (entry["a"], entry["b"]) if found.gain >= 0 else (entry["b"], entry["a"])
         told = compare(metrics, winner, loser)
         assert told is not None
-        rows.append(_difference(winner, told, entry, decimals))
+        rows.append(_difference(winner, told, entry, lead_decimals(metrics, told)))
     return rows
 
 

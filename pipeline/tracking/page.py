@@ -21,6 +21,7 @@ from pipeline.tracking.verdict import ranking, verdict
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+SPLITS = ("train", "validation", "test")
 MANY_CLASSES = 50  # from here on the page says how the counts of the classes spread instead of listing them
 
 
@@ -54,6 +55,8 @@ def experiment(found: Results, params: Params) -> dict[str, Any]:
         "parameters": parameters(found, params),
         "predictions": predictions(found),
         "decision": decision(found.registry),
+        "history": history(found.registry),
+        "pending": (found.registry or {}).get("pending") or [],
         "provenance": provenance(found),
     }
     return view | (measured(found, found.metrics) if found.metrics else {})
@@ -85,8 +88,12 @@ def families(found: Results, metrics: Json) -> dict[str, Any]:
         "Trials of the search": [_trials(c) for c in candidates],
         "Time of the search": [readable.duration(c.seconds.get("tune")) for c in candidates],
         "Time of the training": [readable.duration(c.seconds.get("train")) for c in candidates],
-        "Latency, half of all calls within": [_milliseconds(latencies[c.name].get("p50_ms")) for c in candidates],
-        "Latency, 95\u202f% of all calls within": [_milliseconds(latencies[c.name].get("p95_ms")) for c in candidates],
+        "Latency, half of all calls within": [
+            readable.milliseconds(latencies[c.name].get("p50_ms")) for c in candidates
+        ],
+        "Latency, 95\u202f% of all calls within": [
+            readable.milliseconds(latencies[c.name].get("p95_ms")) for c in candidates
+        ],
     }
     known = {name: cells for name, cells in rows.items() if any(cell != readable.ABSENT for cell in cells)}
     return {"columns": [(c.name, c.family) for c in candidates], "rows": known}
@@ -157,7 +164,7 @@ def predictions(found: Results) -> list[dict[str, Any]]:
 
 def data(card: Json) -> dict[str, Any]:
     """Counts, split and warnings of the prepared data."""
-    counts = card["counts"]
+    counts = {part: card["counts"][part] for part in SPLITS if part in card["counts"]}
     total = sum(counts.values()) or 1
     facts = _grid_facts(card) if card.get("shape") == "grid" else _sequence_facts(card)
     return {
@@ -171,19 +178,31 @@ def data(card: Json) -> dict[str, Any]:
 
 
 def decision(registry: Json | None) -> dict[str, Any] | None:
-    """What the gate decided, why, and what could not be sent to MLflow."""
-    if not registry:
+    """What the gate decided last, why, and which version is the champion; None before its first decision."""
+    found = (registry or {}).get("decision")
+    if not registry or not found:
         return None
-    found = registry.get("decision") or {}
-    champion = registry.get("champion") or {}
     return {
         "promoted": bool(found.get("promoted")),
         "reason": found.get("reason") or "No reason was recorded.",
-        "against": found.get("against"),
         "model": registry.get("model"),
-        "champion": champion,
-        "pending": registry.get("pending") or [],
+        "champion": registry.get("champion") or {},
     }
+
+
+def history(registry: Json | None) -> list[dict[str, str]]:
+    """All decisions of the gate, the newest first."""
+    entries = (registry or {}).get("history") or []
+    return [
+        {
+            "time": str(entry.get("time", ""))[:16].replace("T", " "),
+            "candidate": str((entry.get("challenger") or {}).get("candidate", "")),
+            "version": str((entry.get("challenger") or {}).get("version", "")),
+            "outcome": "promoted" if entry.get("promoted") else "not promoted",
+            "reason": str(entry.get("reason", "")),
+        }
+        for entry in sorted(entries, key=lambda entry: str(entry.get("time")), reverse=True)
+    ]
 
 
 def provenance(found: Results) -> dict[str, str]:
@@ -226,10 +245,6 @@ def _trials(candidate: CandidateResults) -> str:
     return f"{candidate.best['trials']}" + (f" ({', '.join(asides)})" if asides else "")
 
 
-def _milliseconds(value: Any) -> str:
-    return f"{value:.3g}\u202fms" if readable.is_number(value) else readable.ABSENT
-
-
 def _with_interval(cell: Json) -> tuple[str, str]:
     low, high = cell.get("low"), cell.get("high")
     if not (readable.is_number(low) and readable.is_number(high)):
@@ -255,8 +270,8 @@ def _grid_facts(card: Json) -> dict[str, str]:
 
 
 def _sequence_facts(card: Json) -> dict[str, str]:
-    spans = {part: f"{card['start'][part]} to {card['end'][part]}" for part in card.get("start", {})}
-    missing = {part: sum(_counts(found)) for part, found in card.get("missing", {}).items()}
+    spans = {part: f"{card['start'][part]} to {card['end'][part]}" for part in SPLITS if part in card.get("start", {})}
+    missing = {part: sum(_counts(card["missing"][part])) for part in SPLITS if part in card.get("missing", {})}
     gaps = readable.enumerated([f"{count} in {part}" for part, count in missing.items() if count])
     return {
         "Series": ", ".join(card.get("columns", [])),
@@ -271,7 +286,7 @@ def _counts(found: Any) -> list[int]:
 
 
 def _class_table(card: Json) -> dict[str, Any] | None:
-    counts = card.get("class_counts")
+    counts = {part: n for part in SPLITS if (n := card.get("class_counts", {}).get(part))}
     if not counts:
         return None
     if len(card["classes"]) > MANY_CLASSES:

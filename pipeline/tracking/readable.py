@@ -57,6 +57,13 @@ def duration(seconds: Any) -> str:
     return f"{minutes // 60}{THIN_SPACE}h {minutes % 60}{THIN_SPACE}min"
 
 
+def milliseconds(value: Any) -> str:
+    """A latency in two digits: 0.37 ms, 4.2 ms, 130 ms."""
+    if not is_number(value):
+        return ABSENT
+    return f"{value:.2g}{THIN_SPACE}ms" if value < 9.95 else f"{value:.0f}{THIN_SPACE}ms"
+
+
 def value_of_parameter(value: Any) -> str:
     """A parameter as params.yaml would say it, floats in four digits."""
     if isinstance(value, bool):

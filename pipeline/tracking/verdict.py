@@ -87,6 +87,11 @@ def score_decimals(metrics: Json) -> int:
     return decimals_for(min(widths) / 2 if widths else None)
 
 
+def lead_decimals(metrics: Json, found: Comparison) -> int:
+    """Decimals for a lead: paired differences are often far surer than the scores themselves."""
+    return max(score_decimals(metrics), decimals_for((found.high - found.low) / 2))
+
+
 def _strongest(metrics: Json, kind: str, without: str) -> str | None:
     names = [name for name in ranking(metrics) if metrics["models"][name]["kind"] == kind and name != without]
     return names[0] if names else None
@@ -131,7 +136,7 @@ def _score_sentence(metrics: Json, name: str) -> str:
 
 
 def _difference_sentence(metrics: Json, name: str, found: Comparison) -> str:
-    decimals = score_decimals(metrics)
+    decimals = lead_decimals(metrics, found)
     interval = f"{signed(found.low, decimals)} to {signed(found.high, decimals)}"
     if found.outcome == "equal":
         return f"Its lead over {found.other} is {signed(found.gain, decimals)} ({interval}), which can be chance."
