@@ -31,8 +31,8 @@ def import_closure(*starts: str, root: Path = ROOT, whole_tasks: bool = False) -
     """Files of this package that the given files import, directly or not, relative to the repository, sorted.
 
     Imports inside functions count, but for those of a task: its `prepare`, `pictures` and `answer` belong to one stage
-    each, which names what they need (`whole_tasks` counts them, too). Imports under `if TYPE_CHECKING` do not run. Tables of names (TASKS, FAMILIES)
-    are not followed: a stage names the task and the family that it works with.
+    each, which names what they need; `whole_tasks` counts them, too. Imports under `if TYPE_CHECKING` do not run.
+    Tables of names (TASKS, FAMILIES) are not followed: a stage names the task and the family that it works with.
     """
     seen: set[str] = set()
     waiting = list(starts)
