@@ -90,5 +90,40 @@ def champion_of(history: list[Entry]) -> str | None:
     return history[-1]["champion_after"] if history else None
 
 
+def decision_tags(line: Entry) -> dict[str, str]:
+    """A decision as tags of the challenger's version."""
+    against = line["against"]
+    return {
+        "pipeline.decision": "promoted" if line["promoted"] else "kept out",
+        "pipeline.reason": line["reason"],
+        "pipeline.against": against["key"] if against else "",
+        "pipeline.against_version": against["version"] if against else "",
+        "pipeline.evidence": json.dumps(line["evidence"], sort_keys=True),
+        "pipeline.decided": line["time"],
+    }
+
+
+def told_by_tags(version: Mapping[str, str], tags: Mapping[str, str], against: str | None = None) -> Entry | None:
+    """The decision that a version's tags tell of, for a record that was lost or is kept on another machine.
+
+    `against` asks for the decision against that key only; an empty one stands for no champion.
+    """
+    if "pipeline.decision" not in tags or (against is not None and tags.get("pipeline.against") != against):
+        return None
+    other = tags.get("pipeline.against")
+    promoted = tags["pipeline.decision"] == "promoted"
+    return {
+        "time": tags.get("pipeline.decided", ""),
+        "challenger": dict(version),
+        "against": {"key": other, "version": tags.get("pipeline.against_version", ""), "candidate": ""}
+        if other
+        else None,
+        "promoted": promoted,
+        "reason": tags.get("pipeline.reason", ""),
+        "evidence": json.loads(tags.get("pipeline.evidence") or "{}"),
+        "champion_after": version["key"] if promoted else other,
+    }
+
+
 def _stamp() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")

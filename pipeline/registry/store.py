@@ -87,7 +87,9 @@ class Store:
 
     def add(self, folder: Path, tags: Mapping[str, str], run_id: str | None) -> Version:
         """Uploads a servable folder as a logged model of the run and makes it a version."""
-        model = self.client.create_logged_model(self.experiment_id, tags["pipeline.candidate"], run_id, dict(tags))
+        parameters = self.client.get_run(run_id).data.params if run_id is not None else {}
+        name = tags["pipeline.candidate"]
+        model = self.client.create_logged_model(self.experiment_id, name, run_id, dict(tags), parameters)
         edit_description(folder, lambda content: _of_model(content, model.model_id, run_id))
         self.client.log_model_artifacts(model.model_id, str(folder))
         self.client.finalize_logged_model(model.model_id, "READY")

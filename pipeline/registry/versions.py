@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.params import Gate
 from pipeline.registry import record
+from pipeline.registry.experiment import Outputs
 from pipeline.registry.store import RESTORING, Store, Version
 from pipeline.registry.trial import Trial, TrialFailed, read_scores, rehearse
 from pipeline.tracking.specification import KEY
@@ -21,45 +22,6 @@ if TYPE_CHECKING:  # the gate and the packaging take a second to import: they co
     from pipeline.registry.statistics import Scores
 
 SAME = ("task", "classes", "columns", "channels", "height", "width", "lookback", "horizon", "step_seconds")
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """The files of one experiment."""
-
-    experiment: str
-    metrics: Mapping[str, Any]
-
-    @property
-    def challenger(self) -> str:
-        return str(self.metrics["challenger"])
-
-    @property
-    def prepared(self) -> Path:
-        return Path("data/prepared", self.experiment)
-
-    def model(self, candidate: str) -> Path:
-        return Path("models", self.experiment, candidate)
-
-    def description(self, candidate: str) -> dict[str, Any]:
-        """model.json, or nothing where the candidate was not trained."""
-        file = self.model(candidate) / "model.json"
-        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
-
-    def predictions(self, model: str) -> Path:
-        return Path("evaluation", self.experiment, model, "predictions.parquet")
-
-    def candidate_with(self, key: str) -> str | None:
-        """The candidate whose present training has this key."""
-        folders = sorted(Path("models", self.experiment).glob("*/model.json"))
-        return next((file.parent.name for file in folders if json.loads(file.read_text("utf-8"))["key"] == key), None)
-
-    @cached_property
-    def baseline(self) -> str | None:
-        """The baseline with the best validation score: test reports, it does not pick."""
-        score, sign = self.metrics["score"], -1 if self.metrics["maximize"] else 1
-        found = {name: entry for name, entry in self.metrics["models"].items() if entry["kind"] == "baseline"}
-        return min(found, key=lambda name: sign * found[name]["validation"][score], default=None)
 
 
 @dataclass
@@ -111,9 +73,11 @@ class Registrar:
     def _decision(self, challenger: Version, champion: Version | None) -> record.Entry | None:
         """The decision about these two, taken now if nobody took it before."""
         if champion is not None and champion.key == challenger.key:
-            return record.last_promotion(self.history, champion.key) or told_by_tags(challenger)
+            return record.last_promotion(self.history, champion.key) or record.told_by_tags(
+                challenger.named(), challenger.tags
+            )
         known = record.decided(self.history, challenger.key, champion.key if champion else None)
-        known = known or told_by_tags(challenger, champion.key if champion else "")
+        known = known or record.told_by_tags(challenger.named(), challenger.tags, champion.key if champion else "")
         lost = record.champion_of(self.history)
         if known is None and champion is None and lost is not None and lost not in self.store.versions:
             self.pending.append(
@@ -137,7 +101,7 @@ class Registrar:
                 "to replace it, move the alias by hand in the MLflow UI."
             )
             line = record.entry(challenger.named(), against, promoted=False, reason=reason, evidence={})
-        tagged = self.store.tag(challenger, decision_tags(line))
+        tagged = self.store.tag(challenger, record.decision_tags(line))
         self.store.describe(tagged, line["reason"])
         if line["promoted"]:
             self.store.point("champion", tagged)
@@ -265,7 +229,7 @@ class Registrar:
                     self._restore_version(line[role])
         for line in self.history:
             if line["challenger"] and line["challenger"]["key"] in self.store.versions:
-                self.store.tag(self.store.versions[line["challenger"]["key"]], decision_tags(line))
+                self.store.tag(self.store.versions[line["challenger"]["key"]], record.decision_tags(line))
         champion = self.store.versions.get(record.champion_of(self.history) or "")
         if champion is not None:
             self.store.point("champion", champion)
@@ -291,36 +255,3 @@ class Registrar:
         noted = YAML(typ="safe").load((folder / "MLmodel").read_text(encoding="utf-8"))["metadata"]
         version = self.store.add(folder, {**noted, RESTORING: "true"}, self.run_ids.get(known["key"]))
         self.sent.append(f"{version}, from mlartifacts")
-
-
-def decision_tags(line: record.Entry) -> dict[str, str]:
-    """A decision as tags of the challenger's version."""
-    against = line["against"]
-    return {
-        "pipeline.decision": "promoted" if line["promoted"] else "kept out",
-        "pipeline.reason": line["reason"],
-        "pipeline.against": against["key"] if against else "",
-        "pipeline.against_version": against["version"] if against else "",
-        "pipeline.evidence": json.dumps(line["evidence"], sort_keys=True),
-        "pipeline.decided": line["time"],
-    }
-
-
-def told_by_tags(version: Version, against: str | None = None) -> record.Entry | None:
-    """The decision that a version's tags tell of, for a record that was lost or is kept on another machine."""
-    tags = version.tags
-    if "pipeline.decision" not in tags or (against is not None and tags.get("pipeline.against") != against):
-        return None
-    other = tags.get("pipeline.against")
-    promoted = tags["pipeline.decision"] == "promoted"
-    return {
-        "time": tags.get("pipeline.decided", ""),
-        "challenger": version.named(),
-        "against": {"key": other, "version": tags.get("pipeline.against_version", ""), "candidate": ""}
-        if other
-        else None,
-        "promoted": promoted,
-        "reason": tags.get("pipeline.reason", ""),
-        "evidence": json.loads(tags.get("pipeline.evidence") or "{}"),
-        "champion_after": version.key if promoted else other,
-    }

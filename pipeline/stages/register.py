@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.params import Params, ParamsError, nearest
 from pipeline.registry import record
+from pipeline.registry.experiment import Outputs
 from pipeline.registry.store import Store, Version
 from pipeline.registry.trial import TrialFailed
-from pipeline.registry.versions import Outputs, Registrar, Standing
+from pipeline.registry.versions import Registrar, Standing
 from pipeline.tracking.address import Address, address_of
 from pipeline.tracking.client import Unreachable, connect, experiment_id, reported
 from pipeline.tracking.outputs import planned_runs
@@ -44,7 +45,7 @@ def main(name: str | None, params: Params) -> None:
         record.write(known, {address.root, Path.cwd()})
     if failures:
         raise ValueError("; ".join(failures))
-    waiting = sum(len(entry["pending"]) for entry in known["experiments"].values())
+    waiting = sum(len(entry["pending"]) for entry in map(known["experiments"].get, params.experiments) if entry)
     state = f"is {waiting} steps behind" if waiting else "is up to date"
     print(f"register: MLflow at {address.shown} {state}; `make ui` shows it → {record.FILE}")
 

@@ -58,8 +58,7 @@ def reported(address: Address) -> Iterator[None]:
     except Exception as error:
         if not any(kind.__module__.startswith(FOREIGN) for kind in type(error).__mro__):
             raise
-        lines = address.scrub(error).strip().splitlines() or [""]
-        raise Unreachable(f"{address.shown}: {type(error).__name__}: {_shortened(lines[0])}") from error
+        raise Unreachable(f"{address.shown}: {_in_short(address.scrub(error))}") from error
 
 
 @contextmanager
@@ -87,8 +86,14 @@ def experiment_id(client: MlflowClient, address: Address, name: str, description
     return str(found.experiment_id)
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= 300 else text[:299] + "…"
+def _in_short(message: str) -> str:
+    """The first line of a message; of a failed connection what went wrong, without the layers that report it."""
+    if "Failed to establish a new connection" in message or "Connection refused" in message:
+        return "no server answers there"
+    if "timed out" in message or "timeout" in message.lower():
+        return "no answer in time"
+    first = (message.strip().splitlines() or ["unknown error"])[0]
+    return first if len(first) <= 300 else first[:299] + "…"
 
 
 def _set_defaults(values: Mapping[str, str]) -> None:

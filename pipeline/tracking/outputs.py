@@ -50,7 +50,13 @@ def tune_run(experiment: str, candidate: str) -> RunSpec:
     begin, end = _span(folder / "best.json", timings.get("tune_seconds"))
     trials = _rows(folder / "trials.csv")
     curves = _grouped(_rows(folder / "curves.csv"), "trial")
-    children = tuple(_trial_run(best, row, curves.get(row["number"], []), trials, begin, end) for row in trials)
+    slots = [
+        (_between(begin, end, place - 1, len(trials)), _between(begin, end, place, len(trials)))
+        for place in range(len(trials))
+    ]
+    children = tuple(
+        _trial_run(best, row, curves.get(row["number"], []), *slot) for row, slot in zip(trials, slots, strict=True)
+    )
     best_so_far = _best_so_far(trials, begin, end)
     facts = {name: best[name] for name in FACTS if name in best}
     score = best["score"]
@@ -142,21 +148,18 @@ def _plan(
 
 
 def _trial_run(
-    best: Mapping[str, Any], row: Mapping[str, str], curve: list[dict[str, str]], trials: list[dict[str, str]],
-    begin: float, end: float,
-) -> RunSpec:  # fmt: skip
+    best: Mapping[str, Any], row: Mapping[str, str], curve: list[dict[str, str]], begin: float, end: float
+) -> RunSpec:
     """A trial. A pruned one has FINISHED: it was ended as planned, as a tag says; MLflow paints KILLED as a mishap."""
-    place = trials.index(dict(row))
-    first, last = _between(begin, end, place, len(trials) + 1), _between(begin, end, place + 1, len(trials) + 1)
     points = [
-        Point(metric_name(name), int(entry["epoch"]), value, _between(first, last, index, len(curve)))
+        Point(metric_name(name), int(entry["epoch"]), value, _between(begin, end, index, len(curve)))
         for index, entry in enumerate(curve)
         for name, value in _numbers({name: entry[name] for name in entry if name not in _COUNTERS}).items()
     ]
     parameters = {name: value for name, value in row.items() if name not in ("number", "state", "value", "epochs")}
     state = row["state"]
     return RunSpec(
-        key=f"{best['key']}/trial-{row['number']}", kind="trial", name=f"trial {row['number']}", begin=first, end=last,
+        key=f"{best['key']}/trial-{row['number']}", kind="trial", name=f"trial {row['number']}", begin=begin, end=end,
         tags={"pipeline.candidate": best["candidate"], "pipeline.state": state, "pipeline.origin": "files"},
         parameters=parameter_texts(parameters), points=tuple(points),
         figures=_numbers({"value": number(row["value"])}), status="FAILED" if state == "FAIL" else "FINISHED",

@@ -1,0 +1,49 @@
+"""What the stages have written about one experiment, as far as registering asks for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files of one experiment."""
+
+    experiment: str
+    metrics: Mapping[str, Any]
+
+    @property
+    def challenger(self) -> str:
+        return str(self.metrics["challenger"])
+
+    @property
+    def prepared(self) -> Path:
+        return Path("data/prepared", self.experiment)
+
+    def model(self, candidate: str) -> Path:
+        return Path("models", self.experiment, candidate)
+
+    def description(self, candidate: str) -> dict[str, Any]:
+        """model.json, or nothing where the candidate was not trained."""
+        file = self.model(candidate) / "model.json"
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+
+    def predictions(self, model: str) -> Path:
+        return Path("evaluation", self.experiment, model, "predictions.parquet")
+
+    def candidate_with(self, key: str) -> str | None:
+        """The candidate whose present training has this key."""
+        folders = sorted(Path("models", self.experiment).glob("*/model.json"))
+        return next((file.parent.name for file in folders if json.loads(file.read_text("utf-8"))["key"] == key), None)
+
+    @cached_property
+    def baseline(self) -> str | None:
+        """The baseline with the best validation score: test reports, it does not pick."""
+        score, sign = self.metrics["score"], -1 if self.metrics["maximize"] else 1
+        found = {name: entry for name, entry in self.metrics["models"].items() if entry["kind"] == "baseline"}
+        return min(found, key=lambda name: sign * found[name]["validation"][score], default=None)
