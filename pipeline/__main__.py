@@ -22,10 +22,11 @@ STAGES = {
     "register": "bring MLflow up to date with the files and let the gate decide",
     "report": "write reports/index.html and reports/summary.md",
     "leaderboard": "print the results",
+    "ui": "show runs and models in the MLflow UI, on port NAME",
     "retrain": "the steps of the retraining workflow",
 }
 UNCHECKED = {"check", "list", "add", "remove"}  # they work on a params.yaml that may still be wrong
-QUICK = {"register", "report", "leaderboard", "retrain"}  # run after others that have checked every name
+QUICK = {"register", "report", "leaderboard", "ui", "retrain"}  # run after others that have checked every name
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,17 +57,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(stage: str, name: str | None) -> None:
-    module = importlib.import_module(f"pipeline.stages.{stage}")
     if stage in UNCHECKED:
-        module.main(name)
+        importlib.import_module(f"pipeline.stages.{stage}").main(name)
         return
-    from pipeline.params import load
-
     if stage not in QUICK:
         from pipeline.check import check
 
-        check()
-    module.main(name, load())
+        check()  # before the stage is imported, which can take seconds
+    from pipeline.params import load
+
+    params = load()
+    importlib.import_module(f"pipeline.stages.{stage}").main(name, params)
 
 
 def _complain(stage: str, error: ValueError) -> int:

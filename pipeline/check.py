@@ -6,17 +6,28 @@ It stands beside the stages and cannot change an output, so no stage depends on 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-from pipeline.params import ParamsError, nearest, problems, read_raw, report
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from pipeline.params import Params, ParamsError, Trainer, nearest, read_raw, report
+from pipeline.problems import expected, problems, shown
+
+PARTS = ("all", "train", "validation", "test")
+# Arguments of Lightning's Trainer that come from other parts of params.yaml or that the pipeline needs for itself.
+OWN = (
+    "max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "gradient_clip_val", "gradient_clip_algorithm",
+    "callbacks", "logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary",
+    "num_sanity_val_steps", "use_distributed_sampler", "default_root_dir", "fast_dev_run", "model_registry",
+)  # fmt: skip
 
 
 def check(path: str | Path = "params.yaml") -> None:
     """Raises ParamsError with every problem of the file at once."""
     raw = read_raw(path)
-    found = problems(raw)
+    found = problems(raw, Params)
     seen = {line.split(":")[0] for line in found}
     found += [line for line in _unknown_names(raw) if line.split(":")[0] not in seen]
     if found:
@@ -24,11 +35,28 @@ def check(path: str | Path = "params.yaml") -> None:
 
 
 def _unknown_names(raw: Mapping[str, Any]) -> Iterator[str]:
+    yield from _trainer(_mapping(raw.get("trainer")))
     experiments = _sections(raw.get("experiments"))
     for name, entry in experiments.items():
         yield from _experiment(f"experiments.{name}", entry)
     for name, entry in _sections(raw.get("candidates")).items():
-        yield from _candidate(f"candidates.{name}", entry, experiments.get(entry.get("experiment", ""), {}))
+        yield from _candidate(f"candidates.{name}", entry, experiments.get(str(entry.get("experiment")), {}))
+
+
+def _trainer(given: Mapping[str, Any]) -> Iterator[str]:
+    """Names that only Lightning knows; it is imported, which takes seconds, where one of them is used."""
+    others = [name for name in given if name not in Trainer.model_fields]
+    strategy = given.get("strategy")
+    if not others and (strategy == "auto" or not isinstance(strategy, str)):
+        return
+    from pytorch_lightning import Trainer as LightningTrainer
+    from pytorch_lightning.strategies import StrategyRegistry
+
+    known = [name for name in inspect.signature(LightningTrainer).parameters if name not in OWN]
+    yield from (f"trainer.{name}: unknown key; {nearest(name, known)}" for name in others if name not in known)
+    strategies = ["auto", *StrategyRegistry.available_strategies()]
+    if isinstance(strategy, str) and strategy not in strategies:
+        yield f"trainer.strategy: found {strategy!r}; {nearest(strategy, strategies)}"
 
 
 def _experiment(path: str, entry: Mapping[str, Any]) -> Iterator[str]:
@@ -58,16 +86,18 @@ def _experiment(path: str, entry: Mapping[str, Any]) -> Iterator[str]:
 
 def _format(path: str, data: Mapping[str, Any], function: Any) -> Iterator[str]:
     """Options and parts together fill the keyword-only arguments of the format's function."""
-    options, parts = _mapping(data.get("options")), _sections(data.get("parts"))
+    options = _mapping(data.get("options"))
+    parts = {part: entry for part, entry in _sections(data.get("parts")).items() if part in PARTS}
     arguments = {p.name: p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY}
     needed = [name for name, argument in arguments.items() if argument.default is argument.empty]
-    for place, given in [
-        (f"{path}.options", options),
-        *((f"{path}.parts.{part}", entry) for part, entry in parts.items()),
-    ]:
-        for name in given:
+    hints = get_type_hints(function)
+    places = [(f"{path}.options", options), *((f"{path}.parts.{part}", entry) for part, entry in parts.items())]
+    for place, given in places:
+        for name, value in given.items():
             if name not in arguments:
                 yield f"{place}.{name}: unknown key; {nearest(name, arguments)}"
+            else:
+                yield from _typed(f"{place}.{name}", [value], hints[name])
     for part, entry in parts.items():
         for name in needed:
             if name not in options and name not in entry:
@@ -77,38 +107,74 @@ def _format(path: str, data: Mapping[str, Any], function: Any) -> Iterator[str]:
 def _candidate(path: str, entry: Mapping[str, Any], experiment: Mapping[str, Any]) -> Iterator[str]:
     from pipeline.models import FAMILIES, load_family
     from pipeline.tasks import TASKS, task_type
-    from pipeline.tasks.network import keyword_names
     from pipeline.training.optimisation import Optimisation
 
     family, task = entry.get("family"), experiment.get("task")
     if isinstance(family, str) and family not in FAMILIES:
         yield f"{path}.family: found {family!r}; {nearest(family, FAMILIES)}"
-    if family not in FAMILIES or task not in TASKS or not isinstance(entry.get("parameters"), Mapping):
+    if not (isinstance(family, str) and family in FAMILIES and isinstance(task, str) and task in TASKS):
+        return
+    given = entry.get("parameters")
+    if not isinstance(given, Mapping):
         return
     encoder: Any = load_family(family)
-    expected = [
-        *keyword_names(encoder.__init__),
-        *keyword_names(task_type(task).network),
-        *Optimisation.__dataclass_fields__,
-    ]
-    yield from _names(f"{path}.parameters", entry["parameters"], expected)
-    yield from _architectures(
-        f"{path}.parameters.architecture", entry["parameters"].get("architecture"), encoder.ARCHITECTURES
-    )
-    yield from _ranges(f"{path}.parameters", entry["parameters"], encoder.RANGES)
+    types = _keyword_types(encoder.__init__) | _keyword_types(task_type(task).network) | get_type_hints(Optimisation)
+    yield from _names(f"{path}.parameters", given, list(types))
+    for name in (name for name in given if name in types):
+        yield from _typed(f"{path}.parameters.{name}", _values(given[name]), types[name])
+    allowed = encoder.ARCHITECTURES
+    yield from _architectures(f"{path}.parameters.architecture", given.get("architecture"), allowed)
+    yield from _ranges(f"{path}.parameters", given, {**encoder.RANGES, **task_type(task).RANGES})
+    for name in get_type_hints(Optimisation):
+        yield from _accepted(f"{path}.parameters", _values(given.get(name)), name, Optimisation)
+
+
+def _keyword_types(function: Any) -> dict[str, Any]:
+    """The types of a function's keyword-only arguments, by their names."""
+    from pipeline.tasks.network import keyword_names
+
+    hints = get_type_hints(function)
+    return {name: hints[name] for name in keyword_names(function)}
+
+
+def _typed(path: str, values: Iterable[Any], hint: Any) -> Iterator[str]:
+    """Complaints about values that are not of a type; a whole number counts as a number."""
+    adapter = TypeAdapter(hint, config=ConfigDict(strict=True))
+    for value in values:
+        try:
+            adapter.validate_python(value)
+        except ValidationError as error:
+            item = dict(error.errors()[0])
+            if item["type"] == "literal_error":
+                yield f"{path}: found {shown(value)}; {nearest(str(value), hint.__args__)}"
+            else:
+                yield f"{path}: found {shown(value)}; allowed: {expected(item)}"
+
+
+def _accepted(path: str, values: Iterable[Any], name: str, section: Callable[..., Any]) -> Iterator[str]:
+    """What the object that uses a number says about it; the other numbers are zero for the moment."""
+    for value in (value for value in values if _is_number(value)):
+        try:
+            section(**{**dict.fromkeys(get_type_hints(section), 0.0), name: value})
+        except ValueError as error:
+            yield f"{path}.{error}"
 
 
 def _architectures(path: str, entry: Any, allowed: Iterable[str]) -> Iterator[str]:
     for name in _values(entry):
-        if name not in allowed:
-            yield f"{path}: found {name!r}; {nearest(str(name), allowed)}"
+        if isinstance(name, str) and name not in allowed:
+            yield f"{path}: found {name!r}; {nearest(name, allowed)}"
 
 
 def _ranges(path: str, parameters: Mapping[str, Any], ranges: Mapping[str, tuple[float, float]]) -> Iterator[str]:
     for name, (low, high) in ranges.items():
         for value in _values(parameters.get(name)):
-            if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+            if _is_number(value) and not low <= value <= high:
                 yield f"{path}.{name}: found {value!r}; allowed: {low} to {high}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _values(entry: Any) -> list[Any]:

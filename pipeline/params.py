@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,17 +10,34 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PlainValidator,
     StringConstraints,
     Tag,
-    ValidationError,
     model_validator,
 )
+
+from pipeline.problems import nearest as nearest
+from pipeline.problems import problems
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[^./\\][^/\\]*$")]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 Scalar = bool | int | float | str
+Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true",
+                    "transformer-engine", "transformer-engine-float16"]  # fmt: skip
+
+
+def _checked_devices(found: Any) -> int | str | list[int]:
+    """How many devices, all (-1 or auto), or which ones by their numbers."""
+    whole = type(found) is int and (found >= 1 or found == -1)
+    numbers = isinstance(found, list) and found and all(type(number) is int and number >= 0 for number in found)
+    if whole or found == "auto" or (numbers and len(set(found)) == len(found)):
+        return found  # type: ignore[no-any-return]
+    raise ValueError(f"found {found!r}; allowed: a number from 1, auto or -1 for all, or a list such as [0, 1]")
+
+
+Devices = Annotated[Any, PlainValidator(_checked_devices)]
 
 
 class ParamsError(ValueError):
@@ -40,11 +55,11 @@ class Trainer(Section):
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
 
-    accelerator: str
-    devices: int | str | list[int]
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
+    devices: Devices
     num_nodes: Positive
     strategy: str
-    precision: str | int
+    precision: Precision
 
     @property
     def distributed(self) -> bool:
@@ -83,9 +98,13 @@ class Data(Section):
     @model_validator(mode="after")
     def _parts_are_all_or_published(self) -> Data:
         if "all" in self.parts and len(self.parts) > 1:
-            raise ValueError("either one part `all`, or the published parts train, validation and test")
+            raise ValueError(
+                f"parts: found {', '.join(self.parts)}; allowed: `all` alone, or train, validation and test"
+            )
         if "all" not in self.parts and "train" not in self.parts:
-            raise ValueError("a part `all` or a part `train` is needed")
+            raise ValueError(
+                f"parts: found {', '.join(self.parts) or 'none'}; allowed: `all`, or `train` and what else is published"
+            )
         return self
 
 
@@ -194,14 +213,6 @@ class Params(Section):
     candidates: Annotated[dict[Name, Candidate], Field(min_length=1)]
 
 
-def nearest(found: str, allowed: Iterable[str]) -> str:
-    """`'gru' (did you mean …?)`-style ending of a message about a name."""
-    names = list(allowed)
-    match = difflib.get_close_matches(str(found), names, n=1, cutoff=0.5)
-    hint = f"; did you mean `{match[0]}`?" if match else ""
-    return f"allowed: {', '.join(names) or 'none'}{hint}"
-
-
 def read_raw(path: str | Path = "params.yaml") -> dict[str, Any]:
     """The file as plain dictionaries. Raises ParamsError if it is missing or is not YAML."""
     from ruamel.yaml import YAML
@@ -224,7 +235,7 @@ def read_raw(path: str | Path = "params.yaml") -> dict[str, Any]:
 def load(path: str | Path = "params.yaml") -> Params:
     """Reads and checks the file. Raises ParamsError with all problems at once."""
     raw = read_raw(path)
-    found = problems(raw)
+    found = problems(raw, Params)
     if found:
         raise ParamsError(report(path, found))
     return Params.model_validate(raw)
@@ -235,115 +246,3 @@ def report(path: str | Path, found: list[str]) -> str:
     return f"{path} has {len(found)} problem{'s' if len(found) > 1 else ''}:\n" + "\n".join(
         f"  {line}" for line in found
     )
-
-
-def problems(raw: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the file: types, ranges, unknown keys, and names that do not agree."""
-    try:
-        Params.model_validate(raw)
-        found = []
-    except ValidationError as error:
-        found = _described(error, raw)
-    return found + _disagreements(raw)
-
-
-def _described(error: ValidationError, raw: Mapping[str, Any]) -> list[str]:
-    """One line for every error; of the alternatives of a union only the nearest is kept."""
-    lines: dict[str, str] = {}
-    for item in error.errors():
-        location = [part for part in item["loc"] if not _is_union_branch(part)]
-        path = ".".join(str(part) for part in location)
-        lines.setdefault(path, _message(path, location, dict(item), raw))
-    return list(lines.values())
-
-
-_BRANCHES = {"bool", "int", "float", "str", "[key]"}
-
-
-def _is_union_branch(part: int | str) -> bool:
-    return isinstance(part, str) and (part in _BRANCHES or part.startswith(("<", "list[", "dict[", "function-")))
-
-
-def _message(path: str, location: list[Any], item: dict[str, Any], raw: Mapping[str, Any]) -> str:
-    kind, found = item["type"], item["input"]
-    if kind == "extra_forbidden":
-        return f"{path}: unknown key; {nearest(str(location[-1]), _siblings(location[:-1]))}"
-    if kind == "missing":
-        return f"{path}: missing; add it"
-    if kind == "value_error":
-        return f"{path}: {item['msg'].removeprefix('Value error, ')}"
-    if kind == "string_pattern_mismatch":
-        return f"{path}: found {_shown(found)}; allowed: text of the form {item['ctx']['pattern']}"
-    expected = item["msg"].removeprefix("Input should be ")
-    return f"{path}: found {_shown(found)}; allowed: {expected}"
-
-
-def _shown(value: Any) -> str:
-    text = "null" if value is None else repr(value)
-    return text if len(text) <= 80 else text[:77] + "…"
-
-
-def _siblings(location: list[Any]) -> list[str]:
-    """The keys that the section at a location may have."""
-    if len(location) == 4 and location[2] == "parameters":
-        return ["choices, or low and high (and log)"]
-    section: Any = Params
-    for part in location:
-        annotation = (
-            section.model_fields[part].annotation if _is_section(section) and part in section.model_fields else section
-        )
-        section = _inner(annotation)
-    return list(section.model_fields) if _is_section(section) else []
-
-
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _inner(annotation: Any) -> Any:
-    """The section inside `dict[Name, Section]`, `Section | None` or `Annotated[…]`."""
-    if _is_section(annotation):
-        return annotation
-    for argument in reversed(getattr(annotation, "__args__", ())):
-        inner = _inner(argument)
-        if inner is not None:
-            return inner if _is_section(inner) else argument
-    return None
-
-
-def _disagreements(raw: Mapping[str, Any]) -> list[str]:
-    """Candidates name their experiment and its task a second time for dvc.yaml: both must agree."""
-    experiments, candidates = raw.get("experiments"), raw.get("candidates")
-    if not isinstance(experiments, Mapping) or not isinstance(candidates, Mapping):
-        return []
-    lines = []
-    for name, entry in candidates.items():
-        owner = entry.get("experiment") if isinstance(entry, Mapping) else None
-        if not isinstance(owner, str):
-            continue
-        if owner not in experiments:
-            lines.append(f"candidates.{name}.experiment: found {owner!r}; {nearest(owner, experiments)}")
-        elif isinstance(experiments[owner], Mapping) and entry.get("task") != experiments[owner].get("task"):
-            task = experiments[owner].get("task")
-            lines.append(
-                f"candidates.{name}.task: found {entry.get('task')!r}; experiment `{owner}` has the task {task!r}"
-            )
-    return lines + _unlisted(experiments, candidates)
-
-
-def _unlisted(experiments: Mapping[str, Any], candidates: Mapping[str, Any]) -> list[str]:
-    """An experiment lists its candidates, so that DVC notices when one goes: both sides must agree."""
-    lines = []
-    owners = {name: entry.get("experiment") for name, entry in candidates.items() if isinstance(entry, Mapping)}
-    for experiment, entry in experiments.items():
-        listed = entry.get("candidates") if isinstance(entry, Mapping) else None
-        if not isinstance(listed, list):
-            continue
-        path, own = f"experiments.{experiment}.candidates", [name for name in owners if owners[name] == experiment]
-        lines += [f"{path}: found {name!r}; {nearest(str(name), own)}" for name in listed if name not in own]
-        lines += [
-            f"{path}: candidate `{name}` is missing; add it, or remove candidates.{name}"
-            for name in own
-            if name not in listed
-        ]
-    return lines

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.params import ParamsError, nearest, problems, read_raw, report
+from pipeline.params import Params, ParamsError, nearest, read_raw, report
+from pipeline.problems import problems
 
 RECIPES = Path("recipes")
 SECTIONS = ("downloads", "experiments", "candidates")
@@ -113,7 +114,7 @@ def _replace(target: Path, text: str, expected: Mapping[str, Any]) -> None:
             raise ParamsError(
                 f"{target} is laid out in a way that cannot be edited by program; merge the recipe by hand"
             )
-        wrong = [line for line in problems(found) if "at least 1 item" not in line]
+        wrong = [line for line in problems(found, Params) if "at least 1 entry" not in line]
         if wrong:
             raise ParamsError(report(target, wrong))
         os.replace(partial, target)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,8 @@ from pipeline.data.tables import Prepared, Table
 from pipeline.models.encoder import Encoder
 from pipeline.tasks.task import Batch, Card, Task
 
-REFERENCES = ("last", "seasonal")
+Reference = Literal["last", "seasonal"]
+MISSING_RULES = ("last", "seasonal")
 
 
 class Forecaster(nn.Module):
@@ -28,7 +29,9 @@ class Forecaster(nn.Module):
     quantiles: Tensor
     spread: Tensor
 
-    def __init__(self, encoder: Encoder, card: Card, quantiles: list[float], *, reference: str, linear: bool) -> None:
+    def __init__(
+        self, encoder: Encoder, card: Card, quantiles: list[float], *, reference: Reference, linear: bool
+    ) -> None:
         super().__init__()
         self.lookback, self.horizon, self.season = card["lookback"], card["horizon"], card["season"]
         self.channels, self.reference = len(card["columns"]), reference
@@ -101,10 +104,10 @@ class Forecasting(Task):
         return {"past": values[..., :lookback], "future": future, "observed": seen, "times": times}
 
     def network(  # type: ignore[override]  # the keywords are this task's parameters in params.yaml
-        self, encoder: Encoder, card: Card, *, reference: str, linear: bool
+        self, encoder: Encoder, card: Card, *, reference: Reference, linear: bool
     ) -> Forecaster:
-        if reference not in REFERENCES:
-            raise ValueError(f"reference: found {reference!r}; allowed: {', '.join(REFERENCES)}")
+        if reference not in get_args(Reference):
+            raise ValueError(f"reference: found {reference!r}; allowed: {', '.join(get_args(Reference))}")
         return Forecaster(encoder, card, self.quantiles, reference=reference, linear=linear)
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:
@@ -182,9 +185,10 @@ class Forecasting(Task):
         return pd.DataFrame({"date": dates, **columns})
 
     def answer(self, network: nn.Module, request: pd.DataFrame, card: Card) -> pd.DataFrame:
+        from pipeline.data.requests import dates_after, history_of
         from pipeline.data.series import RULES, fill
 
-        values, last = _checked_request(request, card)
+        values, last = history_of(request, card)
         filled, first = fill(values, RULES[card["missing_rule"]], card["season"])
         if len(filled) - first < card["lookback"]:
             raise ValueError(
@@ -193,7 +197,7 @@ class Forecasting(Task):
         past = torch.from_numpy(filled[-card["lookback"] :].T.astype(np.float32).copy())[None]  # (1, C, L)
         with torch.inference_mode():
             lower, median, upper = network(past).sort(dim=1).values[0].double().numpy()  # (C, H) each
-        dates = _dates_after(last, card)
+        dates = dates_after(last, card)
         tables = [
             pd.DataFrame({"date": dates.strftime("%Y-%m-%d %H:%M:%S"), "series": name, "forecast": median[index],
                           "lower": lower[index], "upper": upper[index]})
@@ -225,15 +229,17 @@ def prediction_table(quantiles: np.ndarray, examples: Batch, card: Card) -> pd.D
 
 def _check(settings: Mapping[str, Any]) -> None:
     for name in ("lookback", "horizon", "season"):
-        if not isinstance(settings[name], int) or settings[name] < 1:
+        if type(settings[name]) is not int or settings[name] < 1:
             raise ValueError(f"settings.{name}: found {settings[name]!r}; allowed: a whole number of steps from 1")
     if settings["lookback"] <= settings["season"]:
         raise ValueError(
             f"settings.lookback: found {settings['lookback']}; allowed: more than settings.season "
             f"({settings['season']}), so that the window shows the same time of the season before"
         )
-    if not 0 < settings["interval"] < 1:
-        raise ValueError(f"settings.interval: found {settings['interval']}; allowed: between 0 and 1, such as 0.8")
+    if settings["missing"] not in MISSING_RULES:
+        raise ValueError(f"settings.missing: found {settings['missing']!r}; allowed: {', '.join(MISSING_RULES)}")
+    if not isinstance(settings["interval"], float) or not 0 < settings["interval"] < 1:
+        raise ValueError(f"settings.interval: found {settings['interval']!r}; allowed: between 0 and 1, such as 0.8")
 
 
 def _seasonal_naive(past: np.ndarray, card: Card) -> np.ndarray:
@@ -284,27 +290,3 @@ def _with_intervals(
         stacked = np.stack([point + np.minimum(lower, 0), point, point + np.maximum(upper, 0)], axis=1)
         tables[split] = prediction_table(stacked, examples[split], card)
     return tables
-
-
-def _dates_after(last: pd.Timestamp, card: Card) -> pd.DatetimeIndex:
-    """The dates of the forecast, in steps of the calendar where the series has them."""
-    step = (
-        pd.DateOffset(months=card["step_months"]) if card["step_months"] else pd.Timedelta(seconds=card["step_seconds"])
-    )
-    return pd.date_range(last, periods=card["horizon"] + 1, freq=step)[1:]
-
-
-def _checked_request(request: pd.DataFrame, card: Card) -> tuple[np.ndarray, pd.Timestamp]:
-    """The (T, C) values and the last date of a request. Raises ValueError with what is missing."""
-    expected = ["date", *card["columns"]]
-    absent = [name for name in expected if name not in request]
-    if absent:
-        raise ValueError(f"found the columns {list(request.columns)}; missing: {', '.join(absent)}")
-    if len(request) < card["lookback"]:
-        raise ValueError(
-            f"found {len(request)} rows; the model looks back {card['lookback']} steps and needs at least as many"
-        )
-    dates = pd.to_datetime(request["date"])
-    if not dates.is_monotonic_increasing or dates.duplicated().any():
-        raise ValueError("date: the rows must be in order of time and no date may repeat")
-    return request[card["columns"]].to_numpy(np.float64), dates.iloc[-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.data.tables import Prepared, Table
-from pipeline.models.encoder import Encoder
+from pipeline.models.encoder import Encoder, check_ranges
 from pipeline.tasks.task import Batch, Card, Task
 
 CALIBRATION_BINS = 15
@@ -51,6 +51,7 @@ class ImageClassification(Task):
     causal = False
     dependent = False
     SETTINGS = ()
+    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {"shift": (0, 1024), "label_smoothing": (0.0, 0.9)}
 
     def prepare(self, parts: Mapping[str, Any], split: Mapping[str, float | None], seed: int) -> Prepared:
         from pipeline.data.images import prepare_images
@@ -63,9 +64,8 @@ class ImageClassification(Task):
     def network(  # type: ignore[override]  # the keywords are this task's parameters in params.yaml
         self, encoder: Encoder, card: Card, *, shift: int, flip: bool, label_smoothing: float
     ) -> Classifier:
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing: found {label_smoothing}; allowed: 0 up to, but not including, 1")
-        if not 0 <= shift < min(card["height"], card["width"]):
+        check_ranges(self.RANGES, shift=shift, label_smoothing=label_smoothing)
+        if shift >= min(card["height"], card["width"]):
             raise ValueError(
                 f"shift: found {shift}; allowed: pixels from 0 to less than the height and width of the images"
             )

@@ -34,6 +34,7 @@ class Task(ABC):
     dimensions: ClassVar[int]  # of the encoder's input: 2 for a grid (B, C, H, W), 1 for a sequence (B, C, T)
     causal: ClassVar[bool]  # whether position t of the features may see positions after t
     SETTINGS: ClassVar[tuple[str, ...]]  # the keys of `settings` in params.yaml
+    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {}  # lowest and highest value of the task's parameters
     dependent: ClassVar[bool]  # whether neighbouring examples overlap in time, so that resampling needs blocks
 
     def __init__(self, settings: Mapping[str, Any]) -> None:

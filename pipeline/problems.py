@@ -1,0 +1,181 @@
+"""What is wrong with params.yaml, in sentences for the person who wrote it: where, what was found, what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+BRANCHES = {"bool", "int", "float", "str", "[key]"}  # what pydantic adds to a path to tell alternatives apart
+SPACE = "a value, {choices: […]}, or {low: …, high: …} with `log: true` or without"
+
+
+def problems(raw: Mapping[str, Any], document: type[BaseModel]) -> list[str]:
+    """Types, ranges, unknown keys, and names and numbers that do not agree. `document` describes the whole file."""
+    try:
+        document.model_validate(raw)
+        found = []
+    except ValidationError as error:
+        found = described(error, document)
+    seen = {line.split(":")[0] for line in found}
+    return found + [line for line in _disagreements(raw) if line.split(":")[0] not in seen]
+
+
+def nearest(found: str, allowed: Iterable[str]) -> str:
+    """The names that are allowed, and the one that was probably meant."""
+    names = list(allowed)
+    match = difflib.get_close_matches(str(found), names, n=1, cutoff=0.5)
+    hint = f"; did you mean `{match[0]}`?" if match else ""
+    return f"allowed: {', '.join(names) or 'none'}{hint}"
+
+
+def described(error: ValidationError, document: type[BaseModel]) -> list[str]:
+    """One line for every problem; of the alternatives of a union only the first is kept."""
+    lines: dict[str, str] = {}
+    for item in error.errors():
+        location = [part for part in item["loc"] if not _is_union_branch(part)]
+        path = ".".join(str(part) for part in location)
+        message = _message(location, dict(item), document)
+        own = re.match(r"[a-z.]+: ", message)  # a check of a whole section says which part of it is wrong
+        lines.setdefault(path, f"{path}.{message}" if own else f"{path}: {message}")
+    return list(lines.values())
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: null for None, and not too long."""
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+def expected(item: dict[str, Any]) -> str:
+    """What one error of pydantic says was expected."""
+    kind, context = item["type"], item.get("ctx", {})
+    if kind == "too_short":
+        return f"at least {context['min_length']} entry"
+    if kind in ("model_type", "dict_type"):
+        return "a mapping (key: value)"
+    if kind == "string_pattern_mismatch":
+        return f"text of the form {context['pattern']}"
+    return str(item["msg"]).removeprefix("Input should be ").replace("a valid integer", "a whole number")
+
+
+def _is_union_branch(part: int | str) -> bool:
+    return isinstance(part, str) and (part in BRANCHES or part.startswith(("<", "list[", "dict[", "function-")))
+
+
+def _message(location: list[Any], item: dict[str, Any], document: type[BaseModel]) -> str:
+    kind, found = item["type"], item["input"]
+    if kind == "extra_forbidden":
+        return f"unknown key; {nearest(str(location[-1]), _siblings(location[:-1], document))}"
+    if kind == "missing":
+        return "missing; add it"
+    if kind == "value_error":
+        return str(item["msg"]).removeprefix("Value error, ")
+    if kind == "literal_error":
+        names = item["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
+        return f"found {shown(found)}; {nearest(str(found), names)}"
+    if _is_searched(location) and len(location) == 4:
+        return f"found {shown(found)}; allowed: {SPACE}"
+    return f"found {shown(found)}; allowed: {expected(item)}"
+
+
+def _is_searched(location: list[Any]) -> bool:
+    """Whether a path leads to or into candidates.<name>.parameters.<name>."""
+    return len(location) >= 4 and location[0] == "candidates" and location[2] == "parameters"
+
+
+def _siblings(location: list[Any], document: type[BaseModel]) -> list[str]:
+    """The keys that the section at a location may have."""
+    if _is_searched(location):
+        return ["choices, or low and high (and log)"]
+    section: Any = document
+    for part in location:
+        known = _is_section(section) and part in section.model_fields
+        section = _inner(section.model_fields[part].annotation if known else section)
+    return list(section.model_fields) if _is_section(section) else []
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _inner(annotation: Any) -> Any:
+    """The section inside `dict[Name, Section]`, `Section | None` or `Annotated[…]`."""
+    if _is_section(annotation):
+        return annotation
+    for argument in reversed(getattr(annotation, "__args__", ())):
+        inner = _inner(argument)
+        if inner is not None:
+            return inner if _is_section(inner) else argument
+    return None
+
+
+def _disagreements(raw: Mapping[str, Any]) -> Iterator[str]:
+    """What the file says in two places. It may be wrong in any other way at the same time."""
+    experiments, candidates = _sections(raw.get("experiments")), _sections(raw.get("candidates"))
+    names = [str(name) for name in raw["experiments"]] if isinstance(raw.get("experiments"), Mapping) else []
+    for name, entry in candidates.items() if names else ():
+        yield from _candidate(f"candidates.{name}", entry, experiments, names)
+    owners = {name: entry.get("experiment") for name, entry in candidates.items()}
+    for name, entry in experiments.items():
+        if isinstance(entry.get("candidates"), list):
+            yield from _listed(f"experiments.{name}.candidates", entry["candidates"], name, owners)
+    yield from _batches(experiments, raw.get("trainer"))
+
+
+def _candidate(
+    path: str, entry: Mapping[str, Any], experiments: Mapping[str, Mapping[str, Any]], names: list[str]
+) -> Iterator[str]:
+    """Candidates name their experiment and its task a second time for dvc.yaml."""
+    owner = entry.get("experiment")
+    if not isinstance(owner, str):
+        return
+    if owner not in experiments:
+        if owner not in names:
+            yield f"{path}.experiment: found {owner!r}; {nearest(owner, names)}"
+        return
+    task = experiments[owner].get("task")
+    if entry.get("task") != task:
+        yield f"{path}.task: found {entry.get('task')!r}; allowed: {task}, which is the task of experiment `{owner}`"
+
+
+def _listed(path: str, listed: list[Any], experiment: str, owners: Mapping[str, Any]) -> Iterator[str]:
+    """An experiment lists its candidates, so that DVC notices when one goes."""
+    own = [name for name, owner in owners.items() if owner == experiment]
+    for name in dict.fromkeys(str(name) for name in listed):
+        if name in owners and name not in own:
+            yield f"{path}: found {name!r}, but candidates.{name}.experiment is {owners[name]!r}"
+        elif name not in own:
+            yield f"{path}: found {name!r}; {nearest(name, own)}"
+        if listed.count(name) > 1:
+            yield f"{path}: found {name!r} {listed.count(name)} times; allowed: once"
+    for name in own:
+        if name not in listed:
+            yield f"{path}: candidate `{name}` is missing; add it, or remove candidates.{name}"
+
+
+def _batches(experiments: Mapping[str, Mapping[str, Any]], trainer: Any) -> Iterator[str]:
+    """A global batch is shared by all processes; how many `auto` and -1 mean is known only on the machine."""
+    devices, nodes = (
+        (trainer.get(name) for name in ("devices", "num_nodes")) if isinstance(trainer, Mapping) else (1, 1)
+    )
+    devices = len(devices) if isinstance(devices, list) else devices
+    if not (type(devices) is int and type(nodes) is int and devices > 0 and nodes > 0):
+        return
+    count = devices * nodes
+    for name, entry in experiments.items():
+        size = entry["training"].get("batch_size") if isinstance(entry.get("training"), Mapping) else None
+        if type(size) is int and size % count:
+            yield (
+                f"experiments.{name}.training.batch_size: found {size}, which {count} processes (trainer.devices × "
+                f"num_nodes) cannot share evenly; allowed: a multiple of {count}, such as {(size // count + 1) * count}"
+            )
+
+
+def _sections(value: Any) -> dict[str, Mapping[str, Any]]:
+    """The entries of a mapping that are mappings themselves."""
+    entries = value.items() if isinstance(value, Mapping) else ()
+    return {str(name): entry for name, entry in entries if isinstance(entry, Mapping)}

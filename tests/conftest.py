@@ -1,0 +1,67 @@
+"""What all tests share: a small params.yaml, and a way to call the pipeline as a user does."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+Call = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def _tiny() -> dict[str, Any]:
+    document: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "tests" / "tiny.yaml")
+    return document
+
+
+@pytest.fixture
+def tiny(_tiny: dict[str, Any]) -> dict[str, Any]:
+    """tests/tiny.yaml as dictionaries, which a test may change."""
+    return copy.deepcopy(_tiny)
+
+
+@pytest.fixture(scope="session")
+def save() -> Callable[[dict[str, Any], Path], Path]:
+    """Writes a params.yaml."""
+
+    def write(document: dict[str, Any], folder: Path) -> Path:
+        path = folder / "params.yaml"
+        YAML(pure=True).dump(document, path)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def call() -> Call:
+    """`python -m pipeline …` in a folder, with the code of this repository."""
+
+    def run(folder: Path, *arguments: str, code: Path = ROOT, **others: str) -> subprocess.CompletedProcess[str]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PYTEST"))}
+        environment |= {"PYTHONPATH": str(code), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", **others}
+        return subprocess.run(
+            [sys.executable, "-m", "pipeline", *arguments],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    return run

@@ -1,0 +1,207 @@
+"""`python -m pipeline check` and every stage: names, types and ranges against what the code offers."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.check import OWN, check
+from pipeline.params import ParamsError
+
+Document = dict[str, Any]
+MISSING = object()
+DIGITS, CO2, CNN, RNN = "experiments/digits", "experiments/co2", "candidates/digits-cnn", "candidates/co2-rnn"
+
+
+def changed(document: Document, place: str, value: Any) -> Document:
+    *way, last = place.split("/")
+    section = document
+    for key in way:
+        section = section[key]
+    if value is MISSING:
+        del section[last]
+    else:
+        section[last] = value
+    return document
+
+
+def test_params_of_the_tests_and_of_the_repository_pass(root: Path) -> None:
+    check(root / "tests" / "tiny.yaml")
+    check(root / "params.yaml")
+
+
+BAD = [
+    ("trainer/devises", 2, "trainer.devises: unknown key; .*; did you mean `devices`?"),
+    ("trainer/max_epochs", 5, "trainer.max_epochs: unknown key; .*"),
+    ("trainer/strategy", "dpp", "trainer.strategy: found 'dpp'; allowed: auto, .*; did you mean `ddp`?"),
+    # task and format
+    (f"{DIGITS}/data/format", "pixel_tabel", ".*.data.format: found 'pixel_tabel'; .*; did you mean `pixel_table`?"),
+    (f"{DIGITS}/data/options/heigth", 8, ".*.data.options.heigth: unknown key; .*; did you mean `height`?"),
+    (
+        f"{DIGITS}/data/options/height",
+        MISSING,
+        ".*.parts.all.height: missing; format `pixel_table` needs it here or .*",
+    ),
+    (f"{DIGITS}/data/options/height", "8", ".*.data.options.height: found '8'; allowed: a whole number"),
+    (f"{DIGITS}/data/options/maximum", 15.5, ".*.data.options.maximum: found 15.5; allowed: a whole number"),
+    (f"{DIGITS}/data/parts/all/fiel", "x", ".*.data.parts.all.fiel: unknown key; .*; did you mean `file`?"),
+    (f"{DIGITS}/data/parts/all/file", MISSING, ".*.data.parts.all.file: missing; format `pixel_table` needs it .*"),
+    (f"{DIGITS}/data/parts/all/file", 3, ".*.data.parts.all.file: found 3; allowed: a valid string"),
+    (f"{CO2}/data/options/columns", "co2", ".*.data.options.columns: found 'co2'; allowed: a valid list"),
+    # settings
+    (f"{DIGITS}/settings/horizon", 3, "experiments.digits.settings.horizon: unknown key; allowed: none"),
+    (f"{CO2}/settings/horizont", 3, "experiments.co2.settings.horizont: unknown key; .*; did you mean `horizon`?"),
+    (f"{CO2}/settings/season", MISSING, "experiments.co2.settings.season: missing; add it"),
+    (
+        f"{CO2}/settings/horizon",
+        0,
+        "experiments.co2.settings.horizon: found 0; allowed: a whole number of steps from 1",
+    ),
+    (f"{CO2}/settings/horizon", True, "experiments.co2.settings.horizon: found True; allowed: a whole number .*"),
+    (
+        f"{CO2}/settings/missing",
+        "seasnal",
+        "experiments.co2.settings.missing: found 'seasnal'; allowed: last, seasonal",
+    ),
+    (f"{CO2}/settings/interval", "wide", "experiments.co2.settings.interval: found 'wide'; allowed: between 0 and 1.*"),
+    (
+        f"{CO2}/settings/season",
+        60,
+        "experiments.co2.settings.lookback: found 60; allowed: more than settings.season .*",
+    ),
+    # family, architecture and parameters
+    (f"{CNN}/family", "cn", "candidates.digits-cnn.family: found 'cn'; allowed: cnn, rnn; did you mean `cnn`?"),
+    (f"{CNN}/parameters/widht", 16, ".*.parameters.widht: unknown key; .*; did you mean `width`?"),
+    (f"{CNN}/parameters/width", MISSING, "candidates.digits-cnn.parameters.width: missing; add it"),
+    (f"{CNN}/parameters/width", 8, "candidates.digits-cnn.parameters.width: found 8; allowed: 16 to 2048"),
+    (f"{CNN}/parameters/width", {"choices": [16, 8]}, ".*.parameters.width: found 8; allowed: 16 to 2048"),
+    (f"{CNN}/parameters/width", {"low": 8, "high": 32}, ".*.parameters.width: found 8; allowed: 16 to 2048"),
+    (f"{CNN}/parameters/width", 16.5, ".*.parameters.width: found 16.5; allowed: a whole number"),
+    (
+        f"{CNN}/parameters/width",
+        {"low": 16, "high": 32.5},
+        ".*.parameters.width: found 32.5; allowed: a whole number",
+    ),
+    (f"{CNN}/parameters/width", True, ".*.parameters.width: found True; allowed: a whole number"),
+    (f"{CNN}/parameters/architecture", "resnt", ".*.architecture: found 'resnt'; .*; did you mean `resnet`?"),
+    (f"{CNN}/parameters/architecture", {"choices": ["vgg", "gru"]}, ".*.architecture: found 'gru'; allowed: vgg, .*"),
+    (f"{CNN}/parameters/architecture", 5, ".*.architecture: found 5; allowed: a valid string"),
+    (f"{CNN}/parameters/architecture", ["vgg"], r".*.architecture: found \['vgg'\]; allowed: a value, .*"),
+    (f"{CNN}/parameters/flip", "yes", ".*.flip: found 'yes'; allowed: a valid boolean"),
+    (f"{CNN}/parameters/shift", -1, ".*.shift: found -1; allowed: 0 to 1024"),
+    (f"{CNN}/parameters/label_smoothing", 1.0, ".*.label_smoothing: found 1.0; allowed: 0.0 to 0.9"),
+    (f"{CNN}/parameters/learning_rate", "fast", ".*.learning_rate: found 'fast'; allowed: a valid number"),
+    (f"{CNN}/parameters/learning_rate", -0.1, ".*.learning_rate: found -0.1; allowed: 0 or more"),
+    (f"{CNN}/parameters/warmup", 1.0, ".*.warmup: found 1.0; allowed: 0 up to, but not including, 1"),
+    (f"{CNN}/parameters/ema_decay", {"choices": [0.5, 1.5]}, ".*.ema_decay: found 1.5; allowed: 0 up to, .*"),
+    (f"{RNN}/parameters/reference", "lst", ".*.reference: found 'lst'; allowed: last, seasonal; did you mean `last`?"),
+    (f"{RNN}/parameters/forget_bias", 11, ".*.forget_bias: found 11; allowed: -10.0 to 10.0"),
+]
+
+
+@pytest.mark.parametrize(("place", "value", "line"), BAD, ids=[f"{place}={value}"[:60] for place, value, _ in BAD])
+def test_a_name_or_value_that_the_code_does_not_offer_is_refused(
+    place: str, value: Any, line: str, tiny: Document, tmp_path: Path, save: Callable[..., Path]
+) -> None:
+    with pytest.raises(ParamsError) as caught:
+        check(save(changed(tiny, place, value), tmp_path))
+    first, *lines = str(caught.value).split("\n")
+    assert len(lines) == 1, lines
+    assert first.endswith("params.yaml has 1 problem:")
+    assert re.fullmatch(line.replace("?", r"\?"), lines[0].strip()), lines[0]
+
+
+def test_an_unknown_task_gets_the_nearest_name(tiny: Document, tmp_path: Path, save: Callable[..., Path]) -> None:
+    tiny["experiments"]["co2"]["task"] = "forcasting"
+    with pytest.raises(ParamsError, match=r"experiments\.co2\.task: found 'forcasting'; .* mean `forecasting`"):
+        check(save(tiny, tmp_path))
+
+
+def test_problems_of_all_kinds_are_reported_at_once(tiny: Document, tmp_path: Path, save: Callable[..., Path]) -> None:
+    tiny["seed"] = "x"
+    tiny["experiments"]["digits"]["data"]["format"] = "idz"
+    tiny["experiments"]["co2"]["settings"]["missing"] = "no"
+    tiny["candidates"]["digits-cnn"]["parameters"]["widht"] = 3
+    tiny["candidates"]["co2-rnn"]["family"] = "rn"
+    with pytest.raises(ParamsError) as caught:
+        check(save(tiny, tmp_path))
+    assert [line.strip().split(": ")[0] for line in str(caught.value).split("\n")[1:]] == [
+        "seed",
+        "experiments.digits.data.format",
+        "experiments.co2.settings.missing",
+        "candidates.digits-cnn.parameters.widht",
+        "candidates.co2-rnn.family",
+    ]
+
+
+def test_further_arguments_of_the_trainer_are_allowed(
+    tiny: Document, tmp_path: Path, save: Callable[..., Path]
+) -> None:
+    tiny["trainer"] |= {"deterministic": True, "strategy": "ddp", "sync_batchnorm": True}
+    check(save(tiny, tmp_path))
+
+
+def test_arguments_that_the_pipeline_gives_to_the_trainer_itself_are_refused_in_params() -> None:
+    from pytorch_lightning import Trainer
+
+    from pipeline.training import fit
+
+    source = inspect.getsource(fit.build_trainer)
+    given = [name for name in inspect.signature(Trainer).parameters if f"        {name}=" in source]
+    assert "callbacks" in given and "max_epochs" in given
+    assert set(given) <= set(OWN)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_stage_stops_before_it_touches_anything(
+    tiny: Document, tmp_path: Path, save: Callable[..., Path], call: Any
+) -> None:
+    changed(tiny, f"{CNN}/experiment", "digit")
+    changed(tiny, f"{CNN}/parameters/architecture", "resnt")
+    changed(tiny, f"{DIGITS}/training/batch_size", "big")
+    changed(tiny, f"{RNN}/parameters/hidden", MISSING)
+    save(tiny, tmp_path)
+    for file in ("search/digits/digits-cnn/best.json", "models/digits/digits-cnn/model.json", "mlflow.db"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("from before", encoding="utf-8")
+    before = contents(tmp_path)
+    for arguments in (["check"], ["tune", "digits-cnn"]):
+        done = call(tmp_path, *arguments)
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert done.stderr.startswith(f"{arguments[0]}: params.yaml has ")
+        assert (
+            "candidates.digits-cnn.experiment: found 'digit'; allowed: digits, co2; did you mean `digits`?"
+            in done.stderr
+        )
+        assert "experiments.digits.training.batch_size: found 'big'; allowed: a whole number" in done.stderr
+        assert "candidates.co2-rnn.parameters.hidden: missing; add it" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert contents(tmp_path) == before
+
+
+def test_a_sound_file_is_said_to_be_sound(tiny: Document, tmp_path: Path, save: Callable[..., Path], call: Any) -> None:
+    save(tiny, tmp_path)
+    done = call(tmp_path, "check")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "check: params.yaml is sound: 2 experiments, 4 candidates\n"
+
+
+def test_settings_that_the_task_checks_are_those_that_the_data_room_knows() -> None:
+    from pipeline.data.series import RULES
+    from pipeline.tasks.forecasting import MISSING_RULES
+
+    assert set(MISSING_RULES) == set(RULES)
