@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -99,10 +102,34 @@ def open_pool(workers: int, task: str, family: str, title: str, epochs: int) -> 
         context.set_forkserver_preload(
             ["pipeline.training.fit", TASKS[task].split(":")[0], FAMILIES[family].split(":")[0]]
         )
-        pool.executor = ProcessPoolExecutor(workers, mp_context=context)
+        pool.executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_join, initargs=(os.getpid(),))
     try:
         yield pool
+    except BaseException:
+        for child in multiprocessing.active_children():  # nobody waits for what they are doing any more
+            child.terminate()
+        raise
     finally:
         pool.progress.bar.close()
         if pool.executor:
             pool.executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _join(leader: int) -> None:
+    """Makes a worker end with the process it works for, also when that was killed, and leave Ctrl-C to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while _is_running(leader):
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
