@@ -27,96 +27,130 @@ def merge(name: str, target: Path = Path("params.yaml")) -> list[str]:
     Raises ParamsError if an entry of the same name says something else.
     """
     source, recipe, raw = _source(name), read_raw(_source(name)), read_raw(target)
-    text, added = target.read_text(encoding="utf-8"), []
+    lines, template, added = _lines(target), _lines(source), []
     for section in SECTIONS:
         for key, entry in recipe.get(section, {}).items():
             present = (raw.get(section) or {}).get(key)
             if present is None:
-                text = _with_entry(text, section, _entries(source.read_text(encoding="utf-8"), section)[key])
+                start, end = _entry(template, section, key, source)
+                lines = _with_entry(lines, section, template[start:end])
                 added.append(f"{section}.{key}")
             elif present != entry:
                 raise ParamsError(
                     f"{target}: {section}.{key} stands there already and differs from {source}; "
                     "rename or remove it first"
                 )
-    _replace(target, text, _merged(raw, recipe))
+    _replace(target, lines, _merged(raw, recipe))
     return added
 
 
 def take_out(name: str, target: Path = Path("params.yaml")) -> list[str]:
     """Removes a recipe's entries from the file, edited or not, and returns their paths."""
     recipe, raw = read_raw(_source(name)), read_raw(target)
-    text, removed = target.read_text(encoding="utf-8"), []
+    lines, removed = _lines(target), []
     left = {section: dict(raw.get(section) or {}) for section in SECTIONS}
     for section in SECTIONS:
         for key in recipe.get(section, {}):
             if key in left[section]:
                 del left[section][key]
-                text = text.replace(_entries(text, section)[key], "", 1)
+                lines = _without_entry(lines, section, key, target)
                 removed.append(f"{section}.{key}")
-        if removed and not left[section]:
-            text = re.sub(rf"^{section}:.*\n", f"{section}: {{}}\n", text, flags=re.M)
-    _replace(target, text, {**raw, **left})
+    _replace(target, lines, {**raw, **left})
     return removed
 
 
 def _source(name: str) -> Path:
     source = RECIPES / f"{name}.yaml"
-    if not source.is_file():
+    if name not in available():
         raise ParamsError(f"recipe: found {name}; {nearest(name, available())}")
     return source
 
 
-def _section(text: str, section: str) -> tuple[int, int]:
-    """Where the lines below `section:` begin and end."""
-    start = re.search(rf"^{section}:.*\n", text, flags=re.M)
+def _lines(path: Path) -> list[str]:
+    """The lines of a file without their ends; the last one is empty where the file ends with a line end."""
+    return path.read_text(encoding="utf-8").split("\n")
+
+
+def _section(lines: list[str], section: str) -> tuple[int, int]:
+    """The line of `section:` and the end of what belongs to it: the line behind its last indented one."""
+    head = next((row for row, line in enumerate(lines) if line.startswith(f"{section}:")), len(lines))
+    following = (row for row in range(head + 1, len(lines)) if re.match(r"[A-Za-z_]+:", lines[row]))
+    end = next(following, len(lines))
+    while end > head + 1 and not lines[end - 1].startswith(" "):
+        end -= 1  # blank lines and comments in front of the next section
+    return head, end
+
+
+def _entry(lines: list[str], section: str, key: str, file: Path) -> tuple[int, int]:
+    """First line and end of an entry: with the comments right above it, without those above the next one."""
+    head, end = _section(lines, section)
+    start = next((row for row in range(head + 1, end) if re.match(rf"  {re.escape(key)}:(\s|$)", lines[row])), None)
     if start is None:
-        return len(text), len(text)
-    following = re.search(r"^[A-Za-z_]+:", text[start.end() :], flags=re.M)
-    return start.end(), start.end() + following.start() if following else len(text)
+        raise ParamsError(_by_hand(file))
+    last = next((row for row in range(start + 1, end) if re.match(r"  [^\s#]", lines[row])), end)
+    while _is_between(lines[last - 1]):
+        last -= 1
+    while lines[start - 1].startswith("  #"):
+        start -= 1
+    return start, last
 
 
-def _entries(text: str, section: str) -> dict[str, str]:
-    """The entries of a section as they are written, with the comments in them."""
-    start, end = _section(text, section)
-    body = text[start:end]
-    heads = list(re.finditer(r"^  ([^\s#:]+):", body, flags=re.M))
-    ends = [*(head.start() for head in heads[1:]), len(body)]
-    return {head.group(1): body[head.start() : stop].rstrip() + "\n" for head, stop in zip(heads, ends, strict=True)}
+def _is_between(line: str) -> bool:
+    """Whether a line stands between two entries: blank, or a comment at the margin of the entries."""
+    return not line.strip() or line.startswith("  #")
 
 
-def _with_entry(text: str, section: str, entry: str) -> str:
-    """The text with an entry at the end of a section, which is made where it is missing or empty."""
-    text = re.sub(rf"^{section}:[ \t]*(\{{\}}|null|~)[ \t]*$", f"{section}:", text.rstrip() + "\n", flags=re.M)
-    if not re.search(rf"^{section}:", text, flags=re.M):
-        text += f"\n{section}:\n"
-    start, end = _section(text, section)
-    body = text[start:end].rstrip()
-    gap = "" if not body else "\n" if section == "downloads" else "\n\n"
-    after = text[end:]
-    return text[:start] + body + gap + entry + ("\n" + after if after else "")
+def _with_entry(lines: list[str], section: str, entry: list[str]) -> list[str]:
+    """The lines with an entry at the end of a section, which is made where it is missing or empty."""
+    if not any(line.startswith(f"{section}:") for line in lines):
+        lines = [*lines[:-1], "", f"{section}:", ""]
+    head, end = _section(lines, section)
+    empty = end == head + 1
+    gap = [] if empty or section == "downloads" else [""]
+    header = re.sub(r"^(\w+:) (\{\}|null|~)", r"\1", lines[head]) if empty else lines[head]
+    return [*lines[:head], header, *lines[head + 1 : end], *gap, *entry, *lines[end:]]
+
+
+def _without_entry(lines: list[str], section: str, key: str, file: Path) -> list[str]:
+    """The lines without an entry and without the blank line that set it apart."""
+    head, section_end = _section(lines, section)
+    start, end = _entry(lines, section, key, file)
+    if not lines[start - 1].strip():
+        start -= 1
+    elif start == head + 1 and end < section_end and not lines[end].strip():
+        end += 1
+    rest = [*lines[:start], *lines[end:]]
+    if _section(rest, section)[1] == head + 1:
+        rest[head] = rest[head].replace(":", ": {}", 1)
+    return rest
 
 
 def _merged(raw: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {**raw, **{section: {**(raw.get(section) or {}), **recipe.get(section, {})} for section in SECTIONS}}
 
 
-def _replace(target: Path, text: str, expected: Mapping[str, Any]) -> None:
-    """Writes the text if it says exactly what is expected of it."""
+def _by_hand(file: Path) -> str:
+    return f"{file} is laid out in a way that cannot be edited by program; change it by hand"
+
+
+def _replace(target: Path, lines: list[str], expected: Mapping[str, Any]) -> None:
+    """Writes the lines if they say exactly what is expected of them; line ends stay as they were."""
+    text = "\n".join(lines)
+    windows = b"\r\n" in target.read_bytes()
     partial = target.with_name(f".{target.name}.part")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_text(text, encoding="utf-8", newline="\r\n" if windows else "\n")
     try:
         found = read_raw(partial)
-        if {**found, **{s: found.get(s) or {} for s in SECTIONS}} != {
-            **expected,
-            **{s: expected.get(s) or {} for s in SECTIONS},
-        }:
-            raise ParamsError(
-                f"{target} is laid out in a way that cannot be edited by program; merge the recipe by hand"
-            )
+        if _filled(found) != _filled(expected):
+            raise ParamsError(_by_hand(target))
         wrong = [line for line in problems(found, Params) if "at least 1 entry" not in line]
         if wrong:
             raise ParamsError(report(target, wrong))
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _filled(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """With an empty mapping for a section that is missing or null."""
+    return {**raw, **{section: raw.get(section) or {} for section in SECTIONS}}
