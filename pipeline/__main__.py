@@ -36,9 +36,14 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="stages:\n" + "\n".join(f"  {name:12} {text}" for name, text in STAGES.items()),
     )
-    parser.add_argument("stage", metavar="STAGE", choices=STAGES)
+    parser.add_argument("stage", metavar="STAGE")
     parser.add_argument("name", metavar="NAME", nargs="?", help="of a download, an experiment or a candidate")
     given = parser.parse_args(arguments)
+    if given.stage not in STAGES:
+        from pipeline.problems import nearest
+
+        print(f"stage: found {given.stage}; {nearest(given.stage, STAGES)}", file=sys.stderr)
+        return 2
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:

@@ -1,0 +1,148 @@
+"""The command line: what it offers, and what a user sees when something goes wrong."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.__main__ import STAGES, main
+
+Document = dict[str, Any]
+
+
+@pytest.fixture
+def repository(tiny: Document, save: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    save(tiny, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def replaced(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Lets the stage `fetch` end with an error."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("pipeline.stages.fetch.main", fail)
+
+
+def test_help_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for stage, what in STAGES.items():
+        assert f"  {stage:12} {what}" in text
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_is_a_module_with_a_main(stage: str) -> None:
+    assert callable(import_module(f"pipeline.stages.{stage}").main)
+
+
+def test_every_stage_file_can_be_called(root: Path) -> None:
+    files = {path.stem for path in (root / "pipeline" / "stages").glob("[!_]*.py")}
+    assert files == set(STAGES)
+
+
+def test_an_unknown_stage_gets_the_nearest_name(call: Any, tmp_path: Path) -> None:
+    done = call(tmp_path, "trian", "digits-cnn")
+    assert done.returncode == 2
+    assert done.stderr.startswith("stage: found trian; allowed: check, list, ")
+    assert done.stderr.endswith("; did you mean `train`?\n")
+
+
+def test_without_a_stage_the_usage_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert caught.value.code == 2
+    assert "the following arguments are required: STAGE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "message"),
+    [
+        ("fetch", "digit", "fetch: download: found digit; allowed: digits, co2; did you mean `digits`?"),
+        ("prepare", "co", "prepare: experiment: found co; allowed: digits, co2; did you mean `co2`?"),
+        ("tune", "digits-cn", "tune: candidate: found digits-cn; .*; did you mean `digits-cnn`?"),
+        ("train", "co2-rn", "train: candidate: found co2-rn; .*; did you mean `co2-rnn`?"),
+        ("evaluate", "digit", "evaluate: experiment: found digit; .*; did you mean `digits`?"),
+        ("register", "digit", "register: experiment: found digit; .*; did you mean `digits`?"),
+        ("leaderboard", "digit", "leaderboard: there is no experiment 'digit'; .*; did you mean `digits`?"),
+        ("add", "digit", "add: recipe: found digit; allowed: none"),
+        ("ui", "web", "ui: port: found 'web'; allowed: 1 to 65535, such as `make ui PORT=5001`"),
+    ],
+)
+def test_an_unknown_name_gets_the_nearest_one(
+    stage: str, name: str, message: str, repository: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([stage, name]) == 2
+    start, _, end = message.partition(".*")
+    found = capfd.readouterr().err.strip()
+    assert found.startswith(start) and found.endswith(end), found
+
+
+@pytest.mark.parametrize("stage", ["prepare", "tune", "train", "evaluate"])
+def test_a_stage_whose_input_is_missing_says_what_makes_it(
+    stage: str, repository: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = "digits-cnn" if stage in ("tune", "train") else "digits"
+    assert main([stage, name]) == 2
+    found = capfd.readouterr().err
+    assert found.startswith(f"{stage}: data/") and "dvc repro" in found, found
+    assert found.count("\n") == 1
+
+
+def test_outside_of_the_repository_the_message_says_where_to_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["report"]) == 2
+    assert capfd.readouterr().err == (
+        "report: params.yaml is missing here; run the command in the root of the repository\n"
+    )
+
+
+def test_ctrl_c_ends_without_a_traceback(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    replaced(monkeypatch, KeyboardInterrupt())
+    assert main(["fetch", "digits"]) == 130
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(errno.ENOSPC, "No space left on device"), (errno.EACCES, "Permission denied")]
+)
+def test_a_full_or_forbidden_disk_is_named_in_one_line(
+    number: int, text: str, repository: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    replaced(monkeypatch, OSError(number, text, "data/raw/digits"))
+    assert main(["fetch", "digits"]) == 2
+    assert capfd.readouterr().err == f"fetch: {text}: data/raw/digits; nothing earlier was changed\n"
+
+
+def test_a_mistake_of_the_code_keeps_its_traceback(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in (TypeError("ours"), UnicodeDecodeError("utf-8", b"", 0, 1, "ours"), OSError(errno.EIO, "ours")):
+        replaced(monkeypatch, error)
+        with pytest.raises(type(error), match="ours"):
+            main(["fetch", "digits"])
+
+
+def test_list_shows_all_that_can_be_named(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(root)
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.split("\n")
+    shown = [line.split()[0] for line in lines if line.startswith("  ")]
+    assert {"fashion_mnist", "image_classification", "forecasting", "pixel_table", "csv_series", "cnn"} <= set(shown)
+    assert {"vgg", "googlenet", "resnet", "rnn", "lstm", "gru"} <= set(shown)
+    for line in lines:
+        if line.startswith("  "):
+            assert len(line.split()) > 2, f"nothing is said about {line.strip()}"
