@@ -19,12 +19,14 @@ class Comparison:
     gain: float
     low: float
     high: float
+    certain: bool  # the p-value is below what the confidence allows, or there is none
 
     @property
     def outcome(self) -> Outcome:
-        if self.low > 0:
+        """As the gate sees it: interval and test have to agree, else neither is better."""
+        if self.low > 0 and self.certain:
             return "better"
-        return "worse" if self.high < 0 else "equal"
+        return "worse" if self.high < 0 and self.certain else "equal"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ def compare(metrics: Json, subject: str, other: str | None) -> Comparison | None
             continue
         better = (1 if entry["a"] == subject else -1) * (1 if metrics["maximize"] else -1)
         ends = sorted((better * entry["low"], better * entry["high"]))
-        return Comparison(str(other), better * entry["difference"], *ends)
+        p_value = entry.get("p_value")
+        certain = not is_number(p_value) or p_value < 1 - metrics["confidence"]
+        return Comparison(str(other), better * entry["difference"], *ends, certain)
     return None
 
 

@@ -55,6 +55,13 @@ def test_a_baseline_that_does_as_well_is_said_plainly() -> None:
     assert "worth its cost" not in " ".join(verdict(metrics(BETTER, BETTER)).details)
 
 
+def test_a_lead_counts_only_if_interval_and_test_agree() -> None:
+    found = metrics(BETTER, BETTER)
+    found["differences"]["b − a"]["p_value"] = 0.12  # few but lopsided disagreements: the exact test is not convinced
+    found["differences"]["c − a"]["p_value"] = 0.001
+    assert verdict(found).headline == "a and b cannot be told apart; a beats the baseline c."
+
+
 def test_numbers_have_the_digits_that_their_uncertainty_allows() -> None:
     assert [decimals_for(width) for width in (0.0004, 0.014, 0.3, 5.0, 700.0, None)] == [4, 3, 2, 1, 0, 3]
     assert [plain(-0.0004), plain(-12345.678, 1), plain(None), plain(float("nan"))] == [
