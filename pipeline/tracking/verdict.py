@@ -142,6 +142,8 @@ def _score_sentence(metrics: Json, name: str) -> str:
 def _difference_sentence(metrics: Json, name: str, found: Comparison) -> str:
     decimals = lead_decimals(metrics, found)
     interval = f"{signed(found.low, decimals)} to {signed(found.high, decimals)}"
+    amount = plain(abs(found.gain), decimals)
     if found.outcome == "equal":
-        return f"Its lead over {found.other} is {signed(found.gain, decimals)} ({interval}), which can be chance."
-    return f"It is {plain(abs(found.gain), decimals)} {found.outcome} than {found.other} ({interval})."
+        place = "behind" if found.gain < 0 else "ahead of"
+        return f"It is {amount} {place} {found.other} ({interval}), which can be chance."
+    return f"It is {amount} {found.outcome} than {found.other} ({interval})."

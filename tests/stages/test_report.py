@@ -74,7 +74,7 @@ def test_page_leads_with_winner_margin_and_baseline(repository: Path) -> None:
     assert "digits-cnn beats digits-rnn, but the baseline svc does as well." in text
     assert "Accuracy of digits-cnn on test: 0.983 (95 % interval 0.964 to 0.992); higher is better." in text
     assert "It is 0.028 better than digits-rnn (+0.008 to +0.050)." in text
-    assert "Its lead over svc is −0.003 (−0.017 to +0.011), which can be chance." in text
+    assert "It is 0.003 behind svc (−0.017 to +0.011), which can be chance." in text
     assert "On these data a network is not shown to be worth its cost: svc does as well." in text
 
 
