@@ -1,0 +1,280 @@
+"""dvc.yaml tells the truth: what a stage declares is what it imports and reads, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.data.provenance import import_closure
+from pipeline.params import Params, load
+
+ROOT = Path(__file__).parents[1]
+Document = dict[str, Any]
+PER_CANDIDATE = ("tune", "train")
+UNWATCHED = (
+    "pipeline/params.py",
+    "pipeline/problems.py",
+    "pipeline/check.py",
+    "pipeline/__main__.py",
+    "pipeline/tracking/",
+)
+UNDECLARED = ("workers", "tracking")  # of params.yaml: they change no output
+
+
+def declared(stage: str, key: str, item: Any, document: Document) -> Document:
+    """The entry of a stage in dvc.yaml for one candidate, experiment or download."""
+
+    def filled(text: str) -> str:
+        def value(match: re.Match[str]) -> str:
+            found: Any = {"key": key, "item": item}
+            for name in match.group(1).split("."):
+                found = found[name] if isinstance(found, dict) else getattr(found, name)
+            return str(found)
+
+        return re.sub(r"\$\{([\w.]+)\}", value, text)
+
+    body = document["stages"][stage]["do"]
+    return {part: [filled(entry) for entry in body.get(part, [])] for part in ("deps", "params")}
+
+
+def pairs(params: Params) -> Iterator[tuple[str, str, Any]]:
+    """(stage, name, entry of params.yaml) of all stages that are loops."""
+    for name, download in params.downloads.items():
+        yield "fetch", name, download
+    for name, experiment in params.experiments.items():
+        yield "prepare", name, experiment
+        yield "evaluate", name, experiment
+    for name, candidate in params.candidates.items():
+        for stage in PER_CANDIDATE:
+            yield stage, name, candidate
+
+
+def code(entries: list[str]) -> set[str]:
+    """The files of pipeline/ among dependencies; a folder stands for all files in it."""
+    found: set[str] = set()
+    for entry in entries:
+        if entry.startswith("pipeline/"):
+            files = (ROOT / entry).rglob("*.py") if (ROOT / entry).is_dir() else [ROOT / entry]
+            found |= {file.relative_to(ROOT).as_posix() for file in files}
+    return found
+
+
+def starts(stage: str, item: Any, params: Params) -> list[str]:
+    """The files from which a stage's imports begin: its own, and those of the task and family that it names."""
+    found = [f"pipeline/stages/{stage}.py"]
+    if stage in PER_CANDIDATE:
+        found += [f"pipeline/tasks/{item.task}.py", f"pipeline/models/{item.family}.py"]
+    if stage in ("prepare", "evaluate"):
+        found += [f"pipeline/tasks/{item.task}.py"]
+    if stage == "evaluate":
+        found += [f"pipeline/models/{params.candidates[name].family}.py" for name in item.candidates]
+    return found
+
+
+def with_recipes(folder: Path) -> Params:
+    """params.yaml of the repository with all recipes in it."""
+    import shutil
+
+    from pipeline import recipes
+
+    shutil.copy(ROOT / "params.yaml", folder / "params.yaml")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipes, "RECIPES", ROOT / "recipes")
+        for recipe in recipes.available():
+            recipes.merge(recipe, folder / "params.yaml")
+    return load(folder / "params.yaml")
+
+
+@pytest.fixture(scope="module")
+def dvc_yaml() -> Document:
+    document: Document = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")
+    return document
+
+
+def test_declared_code_is_the_import_closure_of_every_stage(dvc_yaml: Document, tmp_path: Path) -> None:
+    params = with_recipes(tmp_path)
+    seen = set()
+    for stage, name, item in pairs(params):
+        entries = declared(stage, name, item, dvc_yaml)["deps"]
+        closure = set(import_closure(*starts(stage, item, params)))
+        if stage in ("prepare", "evaluate"):  # they serve all tasks and families
+            assert code(entries) >= closure, f"{stage} {name} declares too little: {closure - code(entries)}"
+        else:
+            assert code(entries) == closure, f"{stage} {name}: {code(entries) ^ closure}"
+        seen.add(stage)
+    assert seen == {"fetch", "prepare", "tune", "train", "evaluate"}
+
+
+def test_declared_files_exist_and_stand_there_once(dvc_yaml: Document) -> None:
+    for stage, name, item in pairs(load(ROOT / "params.yaml")):
+        entries = declared(stage, name, item, dvc_yaml)["deps"]
+        assert len(entries) == len(set(entries)), f"{stage} {name}"
+        for file in (entry for entry in entries if entry.startswith("pipeline/")):
+            assert (ROOT / file).exists(), f"{stage} {name} names {file}"
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Document]:
+    """What the stages of one candidate of each task and family really load and read, on few data."""
+    folder = tmp_path_factory.mktemp("recorded")
+    document = YAML(typ="safe", pure=True).load(ROOT / "tests" / "tiny.yaml")
+    for experiment, candidate in (("digits", "digits-cnn"), ("co2", "co2-rnn")):
+        document["experiments"][experiment]["candidates"] = [candidate]
+        document["experiments"][experiment]["training"] |= {"epochs": 1, "trial_epochs": 1, "repeats": 1}
+    document["candidates"] = {name: document["candidates"][name] for name in ("digits-cnn", "co2-rnn")}
+    YAML(pure=True).dump(document, folder / "params.yaml")
+    stages = ["fetch:digits", "fetch:co2", "prepare:digits", "prepare:co2", "tune:digits-cnn", "tune:co2-rnn"]
+    stages += ["train:digits-cnn", "train:co2-rnn", "evaluate:digits", "evaluate:co2"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "recorder.py"), *stages],
+        cwd=folder,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    return {(entry["stage"], entry["name"]): entry | {"params": load(folder / "params.yaml")} for entry in found}
+
+
+def items(params: Params) -> dict[tuple[str, str], Any]:
+    return {(stage, name): item for stage, name, item in pairs(params)}
+
+
+def test_stages_load_no_code_that_they_do_not_declare(
+    recorded: dict[tuple[str, str], Document], dvc_yaml: Document
+) -> None:
+    assert len(recorded) == 10
+    for (stage, name), entry in recorded.items():
+        named = code(declared(stage, name, items(entry["params"])[stage, name], dvc_yaml)["deps"])
+        loaded = {file for file in entry["files"] if not file.startswith(UNWATCHED) and holds_code(file)}
+        assert loaded <= named, f"{stage} {name} loads {loaded - named}"
+        assert f"pipeline/stages/{stage}.py" in loaded
+
+
+def test_tuning_and_training_load_all_code_that_they_declare(
+    recorded: dict[tuple[str, str], Document], dvc_yaml: Document
+) -> None:
+    for stage, name in [key for key in recorded if key[0] in PER_CANDIDATE]:
+        entry = recorded[stage, name]
+        named = code(declared(stage, name, items(entry["params"])[stage, name], dvc_yaml)["deps"])
+        assert named <= set(entry["files"]), f"{stage} {name} does not load {named - set(entry['files'])}"
+
+
+def holds_code(file: str) -> bool:
+    return Path(file).name != "__init__.py" or len((ROOT / file).read_text(encoding="utf-8").split("\n")) > 3
+
+
+def within(path: str, places: list[str]) -> bool:
+    return any(path == place or path.startswith(f"{place}.") for place in places)
+
+
+def test_stages_read_the_parameters_that_they_declare(
+    recorded: dict[tuple[str, str], Document], dvc_yaml: Document
+) -> None:
+    for (stage, name), entry in recorded.items():
+        named = declared(stage, name, items(entry["params"])[stage, name], dvc_yaml)["params"]
+        read = [path for path in entry["reads"] if not within(path, [*UNDECLARED])]
+        undeclared = [path for path in read if not within(path, named)]
+        assert not undeclared, f"{stage} {name} reads {undeclared}, but declares {named}"
+        unread = [place for place in named if not any(within(path, [place]) for path in read)]
+        assert not unread, f"{stage} {name} declares {unread} and does not read it"
+
+
+def test_the_recorder_sees_reads_of_values_sections_and_tables(recorded: dict[tuple[str, str], Document]) -> None:
+    assert "downloads.digits" not in recorded["prepare", "digits"]["reads"]
+    assert recorded["prepare", "co2"]["reads"] == [
+        "experiments.co2.data.format",
+        "experiments.co2.data.options",
+        "experiments.co2.data.parts",
+        "experiments.co2.data.path",
+        "experiments.co2.settings",
+        "experiments.co2.split",
+        "experiments.co2.task",
+        "seed",
+    ]
+    assert {"trainer", "candidates.digits-cnn", "experiments.digits.training"} <= set(
+        recorded["tune", "digits-cnn"]["reads"]
+    )
+
+
+def test_training_needs_neither_mlflow_nor_dvc_nor_optuna() -> None:
+    modules = [
+        path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+        for room in ("data", "models", "tasks", "training")
+        for path in sorted((ROOT / "pipeline" / room).glob("*.py"))
+        if path.name != "search.py"
+    ]
+    assert "pipeline.training.fit" in modules and "pipeline.models" in modules
+    program = (
+        f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
+        "print(sorted({name.split('.')[0] for name in sys.modules} & {'mlflow', 'dvc', 'optuna'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("module", ["pipeline.stages.report", "pipeline.stages.register", "pipeline.stages.fetch"])
+def test_stages_without_networks_start_without_torch(module: str) -> None:
+    program = f"import sys, {module}\nprint('torch' in sys.modules, 'pytorch_lightning' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
+
+
+def test_importing_has_no_side_effects(tmp_path: Path) -> None:
+    """No folders, no environment variables, no logging set-up."""
+    program = (
+        "import importlib, logging, os\nbefore = dict(os.environ)\n"
+        "import pipeline.stages.register, pipeline.stages.report, pipeline.stages.prepare, pipeline.tracking.live\n"
+        "print(dict(os.environ) == before, logging.getLogger().handlers)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "True []\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def files(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", files("pipeline"), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_files_have_at_most_300_lines_and_functions_at_most_50(file: Path) -> None:
+    import ast
+
+    text = file.read_text(encoding="utf-8")
+    assert text.count("\n") <= 300
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 50, f"{node.name} is too long"
+
+
+def test_only_the_command_line_reads_params_yaml() -> None:
+    """Stages get the parameters handed in, so that nobody reads what it does not declare."""
+    readers = [
+        file.relative_to(ROOT / "pipeline").as_posix()
+        for file in files("pipeline")
+        if re.search(r"from pipeline\.params import .*\b(load|read_raw)\b", file.read_text(encoding="utf-8"))
+    ]
+    assert readers == ["__main__.py", "check.py", "recipes.py", "stages/check.py"]
