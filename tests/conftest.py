@@ -65,3 +65,21 @@ def call() -> Call:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with params.yaml and the prepared data of tests/tiny.yaml."""
+    from pipeline.params import load
+    from pipeline.stages import fetch, prepare
+
+    folder = tmp_path_factory.mktemp("prepared")
+    (folder / "params.yaml").write_bytes((ROOT / "tests" / "tiny.yaml").read_bytes())
+    params = load(folder / "params.yaml")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for download in params.downloads:
+            fetch.main(download, params)
+        for experiment in params.experiments:
+            prepare.main(experiment, params)
+    return folder

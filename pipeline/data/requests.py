@@ -27,7 +27,33 @@ def history_of(request: pd.DataFrame, card: Mapping[str, Any]) -> tuple[np.ndarr
         raise ValueError(
             f"found {len(request)} rows; the model looks back {card['lookback']} steps and needs at least as many"
         )
-    dates = pd.to_datetime(request["date"])
+    dates = _dates(request["date"])
+    columns = [_numbers(request[name], name) for name in card["columns"]]
+    return np.stack(columns, axis=1), dates.iloc[-1]
+
+
+def _dates(given: pd.Series) -> pd.Series:
+    """Dates in ISO form, also where they came as whole numbers such as 20210301. Raises ValueError."""
+    dates = pd.to_datetime(given.astype(str), format="ISO8601", errors="coerce")
+    if dates.isna().any():
+        raise ValueError(f"date: found {_first(given, dates.isna())}; expected dates such as 2021-03-01")
     if not dates.is_monotonic_increasing or dates.duplicated().any():
         raise ValueError("date: the rows must be in order of time and no date may repeat")
-    return request[card["columns"]].to_numpy(np.float64), dates.iloc[-1]
+    return dates
+
+
+def _numbers(given: pd.Series, name: str) -> np.ndarray:
+    """(T,) float64 with NaN where a value is missing. Raises ValueError."""
+    values = pd.to_numeric(given, errors="coerce").astype(np.float64)
+    wrong = (values.isna() & given.notna()) | np.isinf(values)
+    if wrong.any():
+        raise ValueError(f"{name}: found {_first(given, wrong)}; expected numbers, and null where one is missing")
+    if values.isna().all():
+        raise ValueError(f"{name}: has no value at all; send a history with some")
+    return values.to_numpy()
+
+
+def _first(given: pd.Series, wrong: pd.Series) -> str:
+    """The first value that is wrong, as the sender wrote it."""
+    value = given[wrong].tolist()[0]
+    return "null" if pd.isna(value) else repr(value)

@@ -1,0 +1,224 @@
+"""One suite for every task with every architecture of every family, on real data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch import nn
+
+from pipeline.data.tables import read_card, read_table
+from pipeline.models import FAMILIES, load_family
+from pipeline.params import Params
+from pipeline.params import load as load_params
+from pipeline.tasks import TASKS, load_task
+from pipeline.tasks.network import build_network, keyword_names
+from pipeline.tasks.task import Batch, Card, Task
+
+TINY = load_params(Path(__file__).parents[1] / "tiny.yaml")
+COLUMNS = {
+    "image_classification": {"example": "int64", "label": "int64", "predicted": "int64", "confidence": "float64"}
+    | {f"probability_{number}": "float64" for number in range(10)},
+    "forecasting": {"example": "int64", "column": "object", "step": "int64", "time": "int64", "observed": "bool"}
+    | dict.fromkeys(("truth", "lower", "forecast", "upper", "scale"), "float64"),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    task: str
+    family: str
+    architecture: str
+
+
+CASES = [
+    Case(task, family, architecture)
+    for task in TASKS
+    for family in FAMILIES
+    for architecture in load_family(family).ARCHITECTURES
+]
+every = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.task}-{case.architecture}")
+every_task = pytest.mark.parametrize("task", TASKS)
+
+
+def experiment_of(task: str, params: Params = TINY) -> str:
+    """The experiment of tests/tiny.yaml with this task."""
+    found = [name for name, experiment in params.experiments.items() if experiment.task == task]
+    assert found, f"tests/tiny.yaml needs an experiment with the task {task}"
+    return found[0]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A task with its data."""
+
+    task: Task
+    card: Card
+    folder: Path
+
+    def examples(self, split: str, count: int | None = None) -> Batch:
+        examples = self.task.examples(read_table(self.folder, split), self.card)
+        return {name: tensor[:count] for name, tensor in examples.items()}
+
+    def network(self, case: Case, **changes: Any) -> nn.Module:
+        """Its parameters: the family's own example, and what tests/tiny.yaml says for the task."""
+        family: Any = load_family(case.family)
+        fixed = next(entry for entry in TINY.candidates.values() if entry.task == case.task).parameters
+        chosen = {name: fixed[name] for name in keyword_names(self.task.network)} | dict(family.EXAMPLE)
+        torch.manual_seed(0)
+        return build_network(self.task, case.family, self.card, chosen | {"architecture": case.architecture, **changes})
+
+    def trained(self, case: Case, batch: Batch, steps: int) -> tuple[nn.Module, list[float]]:
+        """A network after some steps on one batch, and the losses before each of them."""
+        network, losses = self.network(case), []
+        optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            loss = self.task.loss(network, self.task.output(network, batch), batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(float(loss.detach()))
+        return network, losses
+
+
+def bench_of(task: str, prepared: Path) -> Bench:
+    name = experiment_of(task)
+    folder = prepared / "data/prepared" / name
+    return Bench(load_task(task, TINY.experiments[name].settings), read_card(folder), folder)
+
+
+@every
+def test_loss_is_finite_falls_on_a_tiny_batch_and_reaches_every_parameter(case: Case, prepared: Path) -> None:
+    bench = bench_of(case.task, prepared)
+    batch = bench.examples("train", 16)
+    network, losses = bench.trained(case, batch, 40)
+    assert np.isfinite(losses).all()
+    assert min(losses[-5:]) < 0.5 * losses[0], losses
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().max() > 0, f"{name} gets no gradient"
+
+
+@every
+def test_predictions_have_the_columns_of_the_contract_and_do_not_change_by_a_round_trip(
+    case: Case, prepared: Path
+) -> None:
+    bench = bench_of(case.task, prepared)
+    network, _ = bench.trained(case, bench.examples("train", 16), 3)
+    examples = bench.examples("test")
+    predictions = bench.task.predict(network.eval(), examples, bench.card)
+    found = {name: "object" if kind == "str" else str(kind) for name, kind in predictions.dtypes.items()}
+    assert found == COLUMNS[case.task]
+    count = len(next(iter(examples.values())))
+    assert predictions["example"].unique().tolist() == list(range(count))
+    again = bench.network(case)
+    again.load_state_dict(load(save(network.state_dict())))
+    pd.testing.assert_frame_equal(bench.task.predict(again.eval(), examples, bench.card), predictions, check_exact=True)
+
+
+@every
+def test_metrics_are_finite_and_agree_with_the_scores_of_the_examples(case: Case, prepared: Path) -> None:
+    bench = bench_of(case.task, prepared)
+    network, _ = bench.trained(case, bench.examples("train", 16), 3)
+    examples = bench.examples("validation")
+    predictions = bench.task.predict(network.eval(), examples, bench.card)
+    metrics = bench.task.metrics(predictions, bench.card)
+    assert all(np.isfinite(value) for value in metrics.values()), metrics
+    scores = bench.task.example_scores(predictions)
+    assert scores.shape == (len(next(iter(examples.values()))),)
+    assert metrics[bench.task.score] == pytest.approx(np.nanmean(scores), rel=1e-12)
+    with torch.inference_mode():
+        training = bench.task.scores(bench.task.output(network, examples), examples, bench.card)
+    assert float(training.double().mean()) == pytest.approx(metrics[bench.task.score], rel=1e-4)
+
+
+@every
+def test_the_answer_to_a_request_is_what_evaluation_predicts(case: Case, prepared: Path) -> None:
+    bench = bench_of(case.task, prepared)
+    network, _ = bench.trained(case, bench.examples("train", 16), 10)
+    network.eval()
+    predictions = bench.task.predict(network, bench.examples("test"), bench.card)
+    request = bench.task.input_example(read_table(bench.folder, "test"), bench.card)
+    answer = bench.task.answer(network, request, bench.card)
+    if case.task == "image_classification":
+        expected = predictions.head(len(answer))
+        assert answer["class"].tolist() == [bench.card["classes"][index] for index in expected["predicted"]]
+        columns = [f"probability_{number}" for number in range(10)]
+        np.testing.assert_allclose(answer[bench.card["classes"]], expected[columns], rtol=1e-5, atol=1e-7)
+    else:
+        expected = predictions[predictions["example"] == 0]
+        for name in ("lower", "forecast", "upper"):
+            np.testing.assert_allclose(answer[name], expected[name], rtol=1e-6)
+        assert answer["series"].tolist() == expected["column"].tolist()
+        assert len(answer) == bench.card["horizon"]
+
+
+@every
+def test_a_batch_is_answered_example_by_example(case: Case, prepared: Path) -> None:
+    bench = bench_of(case.task, prepared)
+    network = bench.network(case).eval()
+    examples = bench.examples("test", 5)
+    with torch.inference_mode():
+        together = bench.task.output(network, examples)
+        alone = [
+            bench.task.output(network, {name: tensor[row : row + 1] for name, tensor in examples.items()})
+            for row in range(5)
+        ]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-4)
+
+
+@every_task
+def test_counting_an_example_twice_is_having_it_twice(task: str, prepared: Path) -> None:
+    bench = bench_of(task, prepared)
+    case = Case(task, "cnn", "vgg")
+    predictions = bench.task.predict(bench.network(case).eval(), bench.examples("test", 6), bench.card)
+    weights = np.array([[2.0, 0.0, 1.0, 0.0, 0.0, 1.0]])
+    copies = [predictions[predictions["example"] == example] for example in (0, 0, 2, 5)]
+    doubled = pd.concat([copy.assign(example=row) for row, copy in enumerate(copies)], ignore_index=True)
+    weighted = bench.task.resampled_metrics(predictions, bench.card, weights)
+    for name, value in bench.task.metrics(doubled, bench.card).items():
+        assert weighted[name].shape == (1,)
+        assert float(weighted[name][0]) == pytest.approx(value, rel=1e-9, abs=1e-12), name
+
+
+@every_task
+def test_baselines_predict_like_a_candidate_and_depend_on_nothing_but_their_input(task: str, prepared: Path) -> None:
+    bench = bench_of(task, prepared)
+    tables = {split: read_table(bench.folder, split) for split in ("train", "validation", "test")}
+    first, second = (bench.task.baselines(tables, bench.card, 0) for _ in range(2))
+    assert first and set(first) == set(second)
+    for name, found in first.items():
+        assert set(found) == {"validation", "test"}
+        for split, predictions in found.items():
+            assert list(predictions) == list(COLUMNS[task])
+            pd.testing.assert_frame_equal(predictions, second[name][split], check_exact=True)
+            metrics = bench.task.metrics(predictions, bench.card)
+            assert all(np.isfinite(value) for value in metrics.values())
+
+
+@every_task
+def test_pictures_of_the_same_predictions_are_the_same_files(task: str, prepared: Path, tmp_path: Path) -> None:
+    bench = bench_of(task, prepared)
+    predictions = bench.task.predict(bench.network(Case(task, "cnn", "vgg")).eval(), bench.examples("test"), bench.card)
+    table = read_table(bench.folder, "test")
+    written = [bench.task.pictures(predictions, table, bench.card, tmp_path / name, "cnn") for name in "ab"]
+    assert [path.name for path in written[0]] == [path.name for path in written[1]]
+    assert len(written[0]) == 2
+    for one, other in zip(*written, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+        assert one.read_bytes().startswith(b"\x89PNG")
+
+
+@every_task
+def test_parameters_out_of_range_are_refused_by_name(task: str, prepared: Path) -> None:
+    bench = bench_of(task, prepared)
+    wrong = {"image_classification": ("shift", 8), "forecasting": ("reference", "lst")}[task]
+    with pytest.raises(ValueError, match=rf"{wrong[0]}: found '?{wrong[1]}'?; allowed: "):
+        bench.network(Case(task, "cnn", "vgg"), **dict([wrong]))
