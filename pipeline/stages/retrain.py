@@ -38,7 +38,7 @@ def main(name: str | None, params: Params) -> None:
         "propose": propose,
     }
     if name not in steps:
-        raise ParamsError(f"retrain: found step {name!r}; {nearest(str(name), steps)}")
+        raise ParamsError(f"found step {name!r}; {nearest(str(name), steps)}")
     steps[name](params)
 
 
