@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ def write_model(
 ) -> dict[str, float]:
     """Fills the folder with the repeat of the lowest validation loss and returns its validation figures."""
     losses = [outcome.figures["validation_loss"] for outcome in outcomes]
+    if not all(math.isfinite(loss) for loss in losses):
+        raise ValueError(
+            f"{facts['candidate']}: the validation loss of a repeat was never a number; lower the learning rates that "
+            "are searched, or set gradient_clip to 1.0"
+        )
     chosen = losses.index(min(losses))
     weights = [load_file(job.weights) for job in jobs]
     (folder / "model.safetensors").write_bytes(save(weights[chosen]))

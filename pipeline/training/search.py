@@ -37,9 +37,16 @@ class Trial:
         return self.outcome.figures["validation_loss"]
 
     @property
+    def state(self) -> str:
+        """COMPLETE, PRUNED, or FAIL where the loss was never a number."""
+        if not math.isfinite(self.value):
+            return "FAIL"
+        return "PRUNED" if self.outcome.pruned else "COMPLETE"
+
+    @property
     def curve(self) -> list[float]:
         losses = [row["validation_loss"] for row in self.outcome.history]
-        return [float(value) for value in np.minimum.accumulate(losses)]
+        return [float(value) for value in np.fmin.accumulate(losses)]
 
 
 def search(space: Space, trials: int, generation: int, pruning: Pruning | None, seed: int, run: Run) -> list[Trial]:
@@ -64,8 +71,14 @@ def search(space: Space, trials: int, generation: int, pruning: Pruning | None, 
 
 
 def best_trial(trials: Sequence[Trial]) -> Trial:
-    """The completed trial with the lowest validation loss; the first of equals."""
-    return min((trial for trial in trials if not trial.outcome.pruned), key=lambda trial: (trial.value, trial.number))
+    """The completed trial with the lowest validation loss; the first of equals. Raises ValueError without any."""
+    complete = [trial for trial in trials if trial.state == "COMPLETE"]
+    if not complete:
+        raise ValueError(
+            f"none of {len(trials)} trials came to a finite validation loss; search lower learning rates, "
+            "or set gradient_clip to 1.0"
+        )
+    return min(complete, key=lambda trial: (trial.value, trial.number))
 
 
 def propose(space: Space, done: Sequence[Trial], numbers: Sequence[int], seed: int) -> list[tuple[int, dict[str, Any]]]:
@@ -98,7 +111,7 @@ def searched(space: Space) -> dict[str, BaseDistribution]:
 
 def pruning_limits(done: Sequence[Trial], pruning: Pruning | None) -> dict[int, float]:
     """For every epoch past the first few, the quantile of what completed trials had reached by then."""
-    complete = [trial.curve for trial in done if not trial.outcome.pruned]
+    complete = [trial.curve for trial in done if trial.state == "COMPLETE"]
     if not pruning or not complete:
         return {}
     longest = max(len(curve) for curve in complete)
@@ -110,7 +123,7 @@ def pruning_limits(done: Sequence[Trial], pruning: Pruning | None) -> dict[int, 
 def importances(space: Space, trials: Sequence[Trial], seed: int) -> dict[str, float]:
     """How much of the spread of the losses each searched parameter explains, largest first (fANOVA, Hutter 2014)."""
     distributions = searched(space)
-    if len(distributions) < 2 or len([trial for trial in trials if not trial.outcome.pruned]) < 3:
+    if len(distributions) < 2 or len([trial for trial in trials if trial.state == "COMPLETE"]) < 3:
         return dict.fromkeys(distributions, 1.0 if len(distributions) == 1 else math.nan)
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
     found = optuna.importance.get_param_importances(study_of(space, trials), evaluator=evaluator)
@@ -126,9 +139,9 @@ def study_of(space: Space, trials: Sequence[Trial]) -> optuna.Study:
 
 def _frozen(trial: Trial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
     return create_trial(
-        state=TrialState.PRUNED if trial.outcome.pruned else TrialState.COMPLETE,
-        value=None if trial.outcome.pruned else trial.value,
+        state=TrialState[trial.state],
+        value=trial.value if trial.state == "COMPLETE" else None,
         params={name: trial.parameters[name] for name in distributions},
         distributions=dict(distributions),
-        intermediate_values=dict(enumerate(trial.curve)),
+        intermediate_values={epoch: loss for epoch, loss in enumerate(trial.curve) if math.isfinite(loss)},
     )
