@@ -26,6 +26,7 @@ STAGES = {
     "retrain": "the steps of the retraining workflow",
 }
 UNCHECKED = {"check", "list", "add", "remove"}  # they work on a params.yaml that may still be wrong
+PARALLEL = {"tune", "train"}  # work in a pool, whose server loads its code while params.yaml is checked
 QUICK = {"register", "report", "leaderboard", "ui", "retrain"}  # run after others that have checked every name
 
 
@@ -62,6 +63,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(stage: str, name: str | None) -> None:
+    if stage in PARALLEL:
+        from pipeline.training.pool import start_server
+
+        start_server()
     if stage in UNCHECKED:
         importlib.import_module(f"pipeline.stages.{stage}").main(name)
         return

@@ -48,7 +48,7 @@ def main(name: str | None, params: Params) -> None:
     )  # fmt: skip
     workers = 0 if params.trainer.distributed else min(params.workers, budget.repeats)
     epochs = budget.repeats * budget.epochs
-    with open_pool(workers, candidate.task, candidate.family, f"train {name}", epochs) as pool, watched:
+    with open_pool(workers, f"train {name}", epochs) as pool, watched:
         outcomes = pool.run(jobs)
     if not is_first_process():
         return

@@ -59,7 +59,7 @@ def main(name: str | None, params: Params) -> None:
         parameters=subject.facts | budget.model_dump(), description=f"Search for the parameters of {name}",
     )  # fmt: skip
     epochs = budget.trials * budget.trial_epochs
-    with open_pool(params.workers, candidate.task, candidate.family, f"tune {name}", epochs) as pool, watched:
+    with open_pool(params.workers, f"tune {name}", epochs) as pool, watched:
         trials = search(candidate.parameters, budget.trials, budget.generation, budget.pruning, params.seed, run)
     target = Path("search", candidate.experiment, subject.name)
     with replaced_folder(target) as folder:

@@ -1,4 +1,7 @@
-"""One Trainer set-up for tuning and training alike."""
+"""One Trainer set-up for tuning and training alike.
+
+Lightning takes seconds to import, so only what trains does: a stage that hands its jobs to a pool never loads it.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,17 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping
 
-from pipeline.data.batches import Batches, EpochOrder
 from pipeline.data.tables import read_card, read_table
 from pipeline.tasks import load_task
 from pipeline.tasks.network import build_network
-from pipeline.tasks.task import Batch
-from pipeline.training.module import AveragedWeights, BestWeights, Fitting, Journal, Pruning
 from pipeline.training.optimisation import optimisation_of
 
-VALIDATION_BATCH = 512
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
 
 
 @dataclass(frozen=True)
@@ -114,6 +113,10 @@ def _has_bf16(accelerator: str) -> bool:
 
 
 def _fit(job: Job) -> tuple[Outcome, Mapping[str, torch.Tensor], bool]:
+    from pytorch_lightning.callbacks import EarlyStopping
+
+    from pipeline.training.module import AveragedWeights, BestWeights, Fitting, Journal, Loaders, Pruning
+
     task, card = load_task(job.task, job.settings), read_card(Path(job.prepared))
     tables = {split: task.examples(read_table(Path(job.prepared), split), card) for split in ("train", "validation")}
     torch.manual_seed(job.seed)
@@ -129,7 +132,7 @@ def _fit(job: Job) -> tuple[Outcome, Mapping[str, torch.Tensor], bool]:
     if optimisation.ema_decay:
         callbacks.append(AveragedWeights(optimisation.ema_decay))
     trainer = build_trainer(job, task.dimensions, optimisation.gradient_clip, callbacks)
-    data = _Data(tables, job.batch_size, job.seed)
+    data = Loaders(tables, job.batch_size, job.seed)
     steps = job.epochs * len(data.batches("train", trainer))
     trainer.fit(Fitting(task, network, card, optimisation, job.seed, steps), datamodule=data)
     if best.epoch < 0:
@@ -140,6 +143,8 @@ def _fit(job: Job) -> tuple[Outcome, Mapping[str, torch.Tensor], bool]:
 
 def build_trainer(job: Job, dimensions: int, gradient_clip: float, callbacks: list[pl.Callback]) -> pl.Trainer:
     """`trainer` of params.yaml as a Trainer that writes nothing by itself."""
+    import pytorch_lightning as pl
+
     settings = {**job.trainer, "precision": precision_of(job.trainer, dimensions)}
     return pl.Trainer(
         **settings,
@@ -154,29 +159,6 @@ def build_trainer(job: Job, dimensions: int, gradient_clip: float, callbacks: li
         use_distributed_sampler=False,
         default_root_dir=job.work,
     )
-
-
-class _Data(pl.LightningDataModule):
-    """The loaders of a fit: Lightning asks for them when the process knows its rank."""
-
-    def __init__(self, tables: Mapping[str, Batch], batch_size: int, seed: int) -> None:
-        super().__init__()
-        self.tables, self.batch_size, self.seed = tables, batch_size, seed
-
-    def batches(self, split: str, trainer: pl.Trainer) -> Batches:
-        examples, rank, world = self.tables[split], trainer.global_rank, trainer.world_size
-        if split == "train":
-            order = EpochOrder(len(next(iter(examples.values()))), self.seed)
-            return Batches(examples, self.batch_size, order, rank, world)
-        return Batches(examples, VALIDATION_BATCH * world, None, rank, world)
-
-    def train_dataloader(self) -> Any:
-        assert self.trainer is not None
-        return self.batches("train", self.trainer)
-
-    def val_dataloader(self) -> Any:
-        assert self.trainer is not None
-        return self.batches("validation", self.trainer)
 
 
 def _keep(job: Job, outcome: Outcome, weights: Mapping[str, torch.Tensor]) -> None:

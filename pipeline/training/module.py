@@ -1,10 +1,10 @@
-"""The LightningModule of every task and the callbacks that watch it."""
+"""The LightningModule of every task, the loaders that feed it and the callbacks that watch it."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelP
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from pipeline.data.batches import Batches, EpochOrder
 from pipeline.tasks.task import Batch, Card, Task
 from pipeline.training.optimisation import Optimisation
 
+VALIDATION_BATCH = 512
 ShardedStrategy = (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
 
 
@@ -29,7 +31,7 @@ class Fitting(pl.LightningModule):
         super().__init__()
         self.task, self.network, self.card = task, network, card
         self.optimisation, self.seed, self.steps = optimisation, seed, steps
-        self.weights: list[nn.Parameter] = []  # listed once: walking through a network's modules in every step takes time
+        self.weights: list[nn.Parameter] = []  # listed once: to walk through the modules in every step takes time
         self.loss_sum = torch.zeros(())  # of the running epoch; a tensor, because reading it would wait for the device
         self.validation: list[Tensor] = []  # (3,) loss sum, score sum and count, a batch each
 
@@ -87,6 +89,29 @@ class Fitting(pl.LightningModule):
             total = gathered.sum(0)
         loss, score = (total[:2] / total[2]).tolist()
         self.log_dict({"validation_loss": loss, f"validation_{self.task.score}": score})
+
+
+class Loaders(pl.LightningDataModule):
+    """The loaders of a fit: Lightning asks for them when the process knows its rank."""
+
+    def __init__(self, tables: Mapping[str, Batch], batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.tables, self.batch_size, self.seed = tables, batch_size, seed
+
+    def batches(self, split: str, trainer: pl.Trainer) -> Batches:
+        examples, rank, world = self.tables[split], trainer.global_rank, trainer.world_size
+        if split == "train":
+            order = EpochOrder(len(next(iter(examples.values()))), self.seed)
+            return Batches(examples, self.batch_size, order, rank, world)
+        return Batches(examples, VALIDATION_BATCH * world, None, rank, world)
+
+    def train_dataloader(self) -> Any:
+        assert self.trainer is not None
+        return self.batches("train", self.trainer)
+
+    def val_dataloader(self) -> Any:
+        assert self.trainer is not None
+        return self.batches("validation", self.trainer)
 
 
 def seed_step(seed: int, device: torch.device) -> None:

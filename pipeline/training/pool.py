@@ -11,12 +11,14 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipeline.training.fit import Job, Outcome
 
+PRELOADED = ["pipeline.training.fit", "pipeline.training.module"]  # what takes seconds; a task and a family take none
 LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal
 
 
@@ -49,8 +51,7 @@ class Progress:
 class Pool:
     """Worker processes that import the code once: a server process loads it and forks the workers off."""
 
-    def __init__(self, workers: int, task: str, family: str, title: str, epochs: int) -> None:
-        self.workers, self.task, self.family = workers, task, family
+    def __init__(self, title: str, epochs: int) -> None:
         self.progress = Progress(title, epochs)
         self.executor: ProcessPoolExecutor | None = None
         self.finished: dict[str, int] = {}  # epochs that a completed fit was allowed, by its name
@@ -90,18 +91,19 @@ def _lines(journal: Path) -> int:
         return 0
 
 
-@contextmanager
-def open_pool(workers: int, task: str, family: str, title: str, epochs: int) -> Iterator[Pool]:
-    """A pool that is closed, with its processes, when the block ends; `workers` of 0 works in this process."""
-    from pipeline.models import FAMILIES
-    from pipeline.tasks import TASKS
+def start_server() -> None:
+    """Starts the server process, unless it runs already; it loads Lightning while this process does other things."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
+    forkserver.ensure_running()
 
-    pool = Pool(workers, task, family, title, epochs)
+
+@contextmanager
+def open_pool(workers: int, title: str, epochs: int) -> Iterator[Pool]:
+    """A pool that is closed, with its processes, when the block ends; `workers` of 0 works in this process."""
+    pool = Pool(title, epochs)
     if workers:
+        start_server()
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(
-            ["pipeline.training.fit", TASKS[task].split(":")[0], FAMILIES[family].split(":")[0]]
-        )
         pool.executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_join, initargs=(os.getpid(),))
     try:
         yield pool
