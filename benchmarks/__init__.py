@@ -1,0 +1,1 @@
+"""Speed against the limit (a bare PyTorch loop) and against what people use instead; every figure is a ratio."""

@@ -1,0 +1,58 @@
+"""The benchmarks: that they run, that both sides do the same work, and that the table says what was measured."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchmarks import __main__ as command
+from benchmarks import plain_loop
+from benchmarks.clothes import load_clothes
+from benchmarks.loop import PARAMETERS
+from benchmarks.table import Figure, lines, ratio
+from pipeline.tasks import load_task
+from pipeline.tasks.network import build_network
+
+
+def test_plain_network_is_the_network_of_the_pipeline() -> None:
+    data = load_clothes(train=64, validation=32)
+    ours = build_network(load_task("image_classification", {}), "cnn", data.card, PARAMETERS)
+    plain = plain_loop.resnet(PARAMETERS["width"], PARAMETERS["depth"], classes=10)
+    weights = [value for name, value in ours.state_dict().items() if name not in ("mean", "deviation")]
+    names = list(plain.state_dict())
+    assert [value.shape for value in plain.state_dict().values()] == [value.shape for value in weights]
+    plain.load_state_dict(dict(zip(names, weights, strict=True)))
+    images = data.validation["images"]
+    normalised = (images.float() / 255 - data.card["mean"][0]) / data.card["deviation"][0]
+    with torch.inference_mode():
+        assert torch.allclose(ours.eval()(images), plain.eval()(normalised), atol=1e-4)
+    assert sum(weight.numel() for weight in plain.parameters()) == 77_754
+
+
+def test_pictures_are_the_same_in_every_process_and_cover_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.clothes._folder", lambda: None)
+    one, two = load_clothes(train=200, validation=50), load_clothes(train=200, validation=50)
+    assert not one.real and one.train["images"].shape == (200, 1, 28, 28)
+    assert torch.equal(one.train["images"], two.train["images"])
+    assert one.train["labels"].bincount().tolist() == [20] * 10
+
+
+def test_ratio_compares_what_was_measured_side_by_side() -> None:
+    assert ratio([2.0, 20.0, 3.0], [1.0, 10.0, 1.0]) == 2.0
+
+
+def test_table_says_which_bars_were_missed() -> None:
+    shown = lines([Figure("quick", 2.4, "≥ 2"), Figure("slow", 0.8, "≤ 0.75"), Figure("accuracy", "0.9 and 0.9")])
+    assert [line.split()[-1] for line in shown[1:]] == ["holds", "MISSED", "0.9"]
+
+
+def test_unknown_row_is_named_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["lop"])
+    assert "found lop; allowed: loop, search" in capsys.readouterr().err
+
+
+def test_loop_measures_all_three(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["loop", "--quick"]) == 0
+    printed = capsys.readouterr().out
+    assert "ours ÷ bare PyTorch" in printed and "ours ÷ plain Lightning" in printed and "torch 2." in printed
