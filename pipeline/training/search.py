@@ -1,7 +1,7 @@
 """The search for parameters: Optuna in generations, whose result no number of workers and no restart can change.
 
 What a generation proposes, and where its trials are pruned, depends on the completed generations and on the numbers of
-its trials alone.
+its trials alone; within it a trial knows what those before it will try, so that they differ.
 """
 
 from __future__ import annotations
