@@ -80,10 +80,11 @@ def _write(folder: Path, space: Space, trials: Sequence[Trial], score: str, fact
         pd.DataFrame(explained.items(), columns=["parameter", "importance"]), folder / "importances.csv"
     )
     title = str(facts["candidate"])
+    drawn = table[table["state"] != "FAIL"]
     logarithmic = {name: isinstance(entry, Range) and bool(entry.log) for name, entry in space.items()}
-    pictures.search_history(table, folder / "history.png", title)
+    pictures.search_history(drawn, folder / "history.png", title)
     pictures.parallel_coordinates(
-        table, {name: logarithmic[name] for name in searched(space)}, folder / "parallel.png", title
+        drawn, {name: logarithmic[name] for name in searched(space)}, folder / "parallel.png", title
     )
     pictures.importance_bars(explained, folder / "importances.png", title)
     said = {
@@ -93,7 +94,7 @@ def _write(folder: Path, space: Space, trials: Sequence[Trial], score: str, fact
         "score": {"name": score, "value": best.outcome.figures[f"validation_{score}"]},
         "parameters": best.parameters,
         "trials": len(trials),
-        "pruned": sum(trial.outcome.pruned for trial in trials),
+        "pruned": sum(trial.state == "PRUNED" for trial in trials),
     }
     write_json(folder / "best.json", said)
     return said
@@ -102,7 +103,7 @@ def _write(folder: Path, space: Space, trials: Sequence[Trial], score: str, fact
 def _row(trial: Trial) -> dict[str, Any]:
     return {
         "number": trial.number,
-        "state": "PRUNED" if trial.outcome.pruned else "COMPLETE",
+        "state": trial.state,
         "value": trial.value,
         "epochs": len(trial.outcome.history),
         "generation": trial.generation,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -76,19 +77,22 @@ class Fitting(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         output = self.task.output(self.network, batch)
         count = len(output)
-        loss = self.task.loss(self.network, output, batch).double() * count
-        scores = self.task.scores(output, batch, self.card).double().sum()
+        precise = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+        loss = self.task.loss(self.network, output, batch).to(precise) * count
+        scores = self.task.scores(output, batch, self.card).to(precise).sum()
         self.validation.append(torch.stack([loss, scores, torch.full_like(loss, count)]))
 
     def on_validation_epoch_end(self) -> None:
-        total = torch.stack(self.validation).sum(0)
+        total = self.over_processes(torch.stack(self.validation).sum(0))
         self.validation.clear()
-        if self.trainer.world_size > 1:
-            gathered = self.all_gather(total)
-            assert isinstance(gathered, Tensor)
-            total = gathered.sum(0)
         loss, score = (total[:2] / total[2]).tolist()
         self.log_dict({"validation_loss": loss, f"validation_{self.task.score}": score})
+
+    def over_processes(self, values: Tensor) -> Tensor:
+        """The sum of a tensor over all processes of a distributed training."""
+        summed = self.trainer.strategy.reduce(values, reduce_op="sum")
+        assert isinstance(summed, Tensor)
+        return summed
 
 
 class Loaders(pl.LightningDataModule):
@@ -170,9 +174,10 @@ class BestWeights(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        if self.epoch >= 0 and not figures["validation_loss"] < self.loss:
+        loss = figures["validation_loss"] if isfinite(figures["validation_loss"]) else float("inf")
+        if self.epoch >= 0 and not loss < self.loss:
             return
-        self.loss, self.epoch, self.figures = figures["validation_loss"], trainer.current_epoch, figures
+        self.loss, self.epoch, self.figures = loss, trainer.current_epoch, figures
         network = module.network
         assert isinstance(network, nn.Module)
         self.weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
@@ -190,7 +195,7 @@ class Journal(pl.Callback):
         steps = max(len(trainer.train_dataloader or [1]), 1)
         metrics = {
             "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
-            "train_loss": float(module.loss_sum) / steps,
+            "train_loss": float(module.over_processes(module.loss_sum)) / steps / trainer.world_size,
             **{name: float(value) for name, value in trainer.callback_metrics.items()},
         }
         self.rows.append({"epoch": trainer.current_epoch, "step": trainer.global_step, **metrics})
