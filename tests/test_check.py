@@ -15,7 +15,7 @@ from pipeline.check import OWN, check
 from pipeline.params import ParamsError
 
 Document = dict[str, Any]
-MISSING = object()
+MISSING = "(nothing)"  # a value of its own, so that names of tests stay the same
 DIGITS, CO2, CNN, RNN = "experiments/digits", "experiments/co2", "candidates/digits-cnn", "candidates/co2-rnn"
 
 
