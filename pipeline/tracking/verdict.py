@@ -59,10 +59,10 @@ def compare(metrics: Json, subject: str, other: str | None) -> Comparison | None
         if {entry["a"], entry["b"]} != {subject, other} or entry.get("score", metrics["score"]) != metrics["score"]:
             continue
         better = (1 if entry["a"] == subject else -1) * (1 if metrics["maximize"] else -1)
-        ends = sorted((better * entry["low"], better * entry["high"]))
+        low, high = sorted((better * entry["low"], better * entry["high"]))
         p_value = entry.get("p_value")
         certain = not is_number(p_value) or p_value < 1 - metrics["confidence"]
-        return Comparison(str(other), better * entry["difference"], *ends, certain)
+        return Comparison(str(other), better * entry["difference"], low, high, certain)
     return None
 
 
