@@ -30,8 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     figures: list[Figure] = []
     for name in given.rows or ROWS:
-        figures += importlib.import_module(f"benchmarks.{name}").measure(given.quick)
-    print("\n".join([*lines(figures), machine()]))
+        found = importlib.import_module(f"benchmarks.{name}").measure(given.quick)
+        print("\n".join([*lines(found), machine(), ""]), flush=True)
+        figures += found
     return int(any(figure.verdict == "MISSED" for figure in figures) and not given.quick)
 
 

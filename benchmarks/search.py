@@ -67,4 +67,6 @@ def _run(folder: Path, *module: str) -> float:
     )
     if done.returncode:
         raise RuntimeError(f"python -m {' '.join(module)}: {done.stderr[-2000:]}")
-    return time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    print(f"{' '.join(module)}: {seconds:.1f} s", file=sys.stderr)
+    return seconds
