@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipeline.check import OWN, check
-from pipeline.params import ParamsError
+from pipeline.params import ParamsError, load
 
 Document = dict[str, Any]
 MISSING = "(nothing)"  # a value of its own, so that names of tests stay the same
@@ -32,8 +32,9 @@ def changed(document: Document, place: str, value: Any) -> Document:
 
 
 def test_params_of_the_tests_and_of_the_repository_pass(root: Path) -> None:
-    check(root / "tests" / "tiny.yaml")
-    check(root / "params.yaml")
+    for path in (root / "tests" / "tiny.yaml", root / "params.yaml"):
+        check(path)  # raises if anything is wrong
+        assert set(load(path).experiments) >= {"digits", "co2"}
 
 
 BAD = [
@@ -144,7 +145,9 @@ def test_further_arguments_of_the_trainer_are_allowed(
     tiny: Document, tmp_path: Path, save: Callable[..., Path]
 ) -> None:
     tiny["trainer"] |= {"deterministic": True, "strategy": "ddp", "sync_batchnorm": True}
-    check(save(tiny, tmp_path))
+    path = save(tiny, tmp_path)
+    check(path)  # raises if anything is wrong
+    assert load(path).trainer.model_dump()["sync_batchnorm"] is True
 
 
 def test_arguments_that_the_pipeline_gives_to_the_trainer_itself_are_refused_in_params() -> None:
