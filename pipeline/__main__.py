@@ -26,12 +26,17 @@ STAGES = {
     "register": "bring MLflow up to date with the files and let the gate decide",
     "report": "write reports/index.html and reports/summary.md",
     "leaderboard": "print the results",
+    "history": "who became champion of an experiment, when, from which version, and why",
+    "rollback": "make an earlier version champion again: the one before, or the one that --to names",
+    "reproduce": "rebuild a version such as digits@3 from its commit and compare the weights",
+    "audit": "list every difference between the files, dvc.lock and MLflow",
     "ui": "show runs and models in the MLflow UI, on port NAME",
     "retrain": "the steps of the retraining workflow",
 }
 UNCHECKED = {"check", "list", "add", "remove"}  # they work on a params.yaml that may still be wrong
 PARALLEL = {"tune", "train"}  # work in a pool, whose server loads its code while params.yaml is checked
-QUICK = {"register", "report", "leaderboard", "ui", "retrain"}  # run after others that have checked every name
+# They run after others that have checked every name of params.yaml.
+QUICK = {"register", "report", "leaderboard", "history", "rollback", "reproduce", "audit", "ui", "retrain"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,17 +47,23 @@ def main(arguments: list[str] | None = None) -> int:
         epilog="stages:\n" + "\n".join(f"  {name:12} {text}" for name, text in STAGES.items()),
     )
     parser.add_argument("stage", metavar="STAGE")
-    parser.add_argument("name", metavar="NAME", nargs="?", help="of a download, an experiment or a candidate")
+    parser.add_argument(
+        "name", metavar="NAME", nargs="?", help="of a download, an experiment, a candidate or a version"
+    )
+    parser.add_argument("--to", metavar="N", help="rollback: the version that becomes champion")
     given = parser.parse_args(arguments)
     if given.stage not in STAGES:
         from pipeline.problems import nearest
 
         print(f"stage: found {given.stage}; {nearest(given.stage, STAGES)}", file=sys.stderr)
         return 2
+    if given.to is not None and given.stage != "rollback":
+        print(f"{given.stage}: found --to {given.to}; only rollback takes it", file=sys.stderr)
+        return 2
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
-        _run(given.stage, given.name)
+        return _run(given.stage, given.name, **({} if given.to is None else {"to": given.to}))
     except ValueError as error:
         return _complain(given.stage, error)
     except OSError as error:
@@ -63,17 +74,17 @@ def main(arguments: list[str] | None = None) -> int:
         )
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
-def _run(stage: str, name: str | None) -> None:
+def _run(stage: str, name: str | None, **options: str) -> int:
+    """The exit code: a stage that says nothing has done its work."""
     if stage in PARALLEL:
         from pipeline.training.pool import start_server
 
         start_server()
     if stage in UNCHECKED:
         importlib.import_module(f"pipeline.stages.{stage}").main(name)
-        return
+        return 0
     if stage not in QUICK:
         from pipeline.check import check
 
@@ -81,7 +92,7 @@ def _run(stage: str, name: str | None) -> None:
     from pipeline.params import load
 
     params = load()
-    importlib.import_module(f"pipeline.stages.{stage}").main(name, params)
+    return importlib.import_module(f"pipeline.stages.{stage}").main(name, params, **options) or 0
 
 
 def _complain(stage: str, error: ValueError) -> int:

@@ -77,10 +77,25 @@ class Evaluation(Section):
     confidence: Share
 
 
+class Study(Section):
+    """The search of several machines together."""
+
+    storage: str | None  # an Optuna RDB address; PIPELINE_STUDY_STORAGE wins over it
+
+
+class Limits(Section):
+    """What no challenger may break, however good its score is; null for no limit."""
+
+    latency_ms: Annotated[float, Field(gt=0)] | None  # of one example
+    megabytes: Annotated[float, Field(gt=0)] | None  # of the weights
+    worst_class: Share | None  # lowest share of right answers in any class
+
+
 class Gate(Section):
     resamples: Annotated[int, Field(ge=100)]
     confidence: Share
     margin: Annotated[float, Field(ge=0)]
+    limits: Limits
 
 
 class Download(Section):
@@ -139,6 +154,7 @@ class Experiment(Section):
     settings: dict[str, Any]
     training: Training
     candidates: Annotated[list[str], Field(min_length=1)]
+    gate: Gate | None = None  # where this experiment needs another gate than all the others
 
     @model_validator(mode="after")
     def _split_fits_the_parts(self) -> Experiment:
@@ -204,13 +220,20 @@ class Params(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     threads: Positive
     workers: Positive
+    checkpoint_steps: Positive
     trainer: Trainer
+    launcher: Annotated[str, StringConstraints(min_length=1)] | None
     tracking: Tracking
+    study: Study
     evaluation: Evaluation
     gate: Gate
     downloads: dict[Name, Annotated[dict[FileName, Download], Field(min_length=1)]]
     experiments: Annotated[dict[Name, Experiment], Field(min_length=1)]
     candidates: Annotated[dict[Name, Candidate], Field(min_length=1)]
+
+    def gate_of(self, experiment: str) -> Gate:
+        """The experiment's own gate, or the one of all experiments."""
+        return self.experiments[experiment].gate or self.gate
 
 
 def read_raw(path: str | Path = "params.yaml") -> dict[str, Any]:

@@ -75,7 +75,9 @@ def _registered(
     if isinstance(outputs, str):
         return {**_postponed(before), "sent": sent.lines, "note": outputs}
     store = Store(client, address, experiment, place, description)
-    registrar = Registrar(store, outputs, before.get("history", []), sent.run_ids, params.gate, params.seed)
+    registrar = Registrar(
+        store, outputs, before.get("history", []), sent.run_ids, params.gate_of(experiment), params.seed
+    )
     return _told(experiment, registrar.settle(), store, sent.lines)
 
 

@@ -147,11 +147,17 @@ def params_for(*experiments: str, uri: str | None = None, candidates: tuple[str,
     """What `register` reads of params.yaml."""
     from types import SimpleNamespace
 
-    from pipeline.params import Gate, Tracking
+    from pipeline.params import Gate, Limits, Tracking
 
     entries = {
         name: SimpleNamespace(description=f"About {name}", candidates=[f"{name}-{family}" for family in candidates])
         for name in experiments
     }
-    gate = Gate(resamples=1000, confidence=0.95, margin=0.0)
-    return SimpleNamespace(seed=0, tracking=Tracking(uri=uri, artifacts=None), gate=gate, experiments=entries)
+    gate = Gate(
+        resamples=1000,
+        confidence=0.95,
+        margin=0.0,
+        limits=Limits(latency_ms=None, megabytes=None, worst_class=None),
+    )
+    tracking = Tracking(uri=uri, artifacts=None)
+    return SimpleNamespace(seed=0, tracking=tracking, gate=gate, gate_of=lambda name: gate, experiments=entries)

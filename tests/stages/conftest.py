@@ -15,10 +15,14 @@ PARAMS = """
 seed: 0
 threads: 1
 workers: 2
+checkpoint_steps: 5
+launcher: null
+study: {storage: null}
 trainer: {accelerator: auto, devices: 1, num_nodes: 1, strategy: auto, precision: auto}
 tracking: {uri: null, artifacts: null}
 evaluation: {resamples: 2000, confidence: 0.95}
-gate: {resamples: 10000, confidence: 0.95, margin: 0.0}
+gate:
+  {resamples: 10000, confidence: 0.95, margin: 0.0, limits: {latency_ms: null, megabytes: null, worst_class: null}}
 downloads:
   digits:
     digits.csv: {url: "file:///digits.csv", sha256: "%s"}

@@ -18,10 +18,14 @@ PARAMS = """\
 seed: 0  # of everything
 threads: 1
 workers: 1
+checkpoint_steps: 5
+launcher: null
+study: {storage: null}
 trainer: {accelerator: cpu, devices: 1, num_nodes: 1, strategy: auto, precision: 32-true}
 tracking: {uri: null, artifacts: null}
 evaluation: {resamples: 100, confidence: 0.95}
-gate: {resamples: 100, confidence: 0.95, margin: 0.0}
+gate:
+  {resamples: 100, confidence: 0.95, margin: 0.0, limits: {latency_ms: null, megabytes: null, worst_class: null}}
 downloads:
   tiny: {tiny.csv: {url: "file:///tiny.csv", sha256: "%s"}}
 experiments:
