@@ -8,20 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.params import Gate
 from pipeline.registry import record
+from pipeline.registry.comparison import Comparison
 from pipeline.registry.experiment import Outputs
 from pipeline.registry.store import RESTORING, Store, Version
-from pipeline.registry.trial import Trial, TrialFailed, read_scores, rehearse
+from pipeline.registry.trial import Trial, TrialFailed, rehearse
 from pipeline.tracking.specification import KEY
-
-if TYPE_CHECKING:  # the gate and the packaging take a second to import: they come when there is something to do
-    from pipeline.registry.gate import Decision
-    from pipeline.registry.statistics import Scores
-
-SAME = ("task", "classes", "columns", "channels", "height", "width", "lookback", "horizon", "step_seconds")
 
 
 @dataclass
@@ -90,7 +85,7 @@ class Registrar:
     def _decide(self, challenger: Version, champion: Version | None) -> record.Entry:
         against = None if champion is None else champion.named()
         try:
-            found = self._asked_gate(challenger, champion)
+            found = self._comparison.decision(challenger, champion)
             line = record.entry(
                 challenger.named(), against, promoted=found.promoted, reason=found.reason, evidence=found.evidence()
             )
@@ -109,52 +104,11 @@ class Registrar:
         self.history.append(line)
         return line
 
-    def _asked_gate(self, challenger: Version, champion: Version | None) -> Decision:
-        """Raises TrialFailed where the champion cannot be scored on the present test examples."""
-        from pipeline.registry.gate import Names, decide
-
-        scores = self._trial.scores
-        theirs = None if champion is None else self._scores_of(champion)
-        if theirs is not None and len(theirs) != len(scores["challenger"]):
-            raise TrialFailed(f"it answers {len(theirs)} test examples instead of {len(scores['challenger'])}")
-        names = Names(challenger.candidate, str(champion), self.outputs.baseline or "", self.outputs.metrics["score"])
-        return decide(
-            scores["challenger"],
-            theirs,
-            maximize=self.outputs.metrics["maximize"],
-            dependent=self._trial.dependent,
-            block=self._trial.block,
-            resamples=self.gate.resamples,
-            confidence=self.gate.confidence,
-            margin=self.gate.margin,
-            seed=self.seed,
-            baseline_scores=scores.get("baseline"),
-            names=names,
+    @property
+    def _comparison(self) -> Comparison:
+        return Comparison(
+            self.store, self.outputs, self._trial, self._code, self.work, self.gate, self.seed, self.history
         )
-
-    def _scores_of(self, champion: Version) -> Scores:
-        """The champion's scores on the present test examples: stored with it, or from its servable and its own code."""
-        metrics = self.outputs.metrics
-        wanted = {"pipeline.test_digest": metrics["test_digest"], "pipeline.score": metrics["score"]}
-        if all(champion.tags.get(name) == value for name, value in wanted.items()):
-            return read_scores(self.store.download(champion, "artifacts/scores.npy", self.work / "champion-scores"))
-        folder = self.store.download(champion, "", self.work / "champion")
-        self._check_comparable(folder / "artifacts/model.json")
-        place = self.work / "champion-trial"
-        trial = rehearse(folder / "artifacts", folder / "code", self.outputs.prepared, place, predict=True)
-        assert trial.predictions is not None
-        again = rehearse(self._model, self._code, self.outputs.prepared, self.work / "champion-scored",
-                         predictions={"champion": trial.predictions})  # fmt: skip
-        return again.scores["champion"]
-
-    def _check_comparable(self, description: Path) -> None:
-        if not description.is_file():
-            raise TrialFailed("it has another origin and no model.json")
-        theirs, ours = json.loads(description.read_text("utf-8")), self.outputs.description(self.outputs.challenger)
-        cards = theirs["card"], ours["card"]
-        different = [name for name in SAME if cards[0].get(name) != cards[1].get(name)]
-        if different:
-            raise TrialFailed(f"it was made for other data: {', '.join(different)} differ")
 
     @cached_property
     def _code(self) -> Path:
