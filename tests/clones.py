@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -21,6 +22,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
+GENERATED = ("dvc.lock", "metrics/", "reports/", "mlflow.db")
 
 
 @dataclass
@@ -31,17 +33,20 @@ class Clone:
     ran: list[str] = field(default_factory=list)  # the stages of its first run
     said: str = ""
 
-    def run(self, *command: str, check: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
-        """A command in the clone, with the programs of this environment in front."""
+    def environment(self, **variables: str) -> dict[str, str]:
+        """The variables of a command in the clone: the programs of this environment in front, and a git of its own."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PYTEST", "DVC_"))}
         own = {
             "PATH": f"{BIN}{os.pathsep}{kept['PATH']}", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
             "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org", "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@example.org", "DVC_NO_ANALYTICS": "1",
         }  # fmt: skip
-        done = subprocess.run(
-            command, cwd=self.folder, env={**kept, **own, **variables}, capture_output=True, text=True, check=False
-        )
+        return {**kept, **own, **variables}
+
+    def run(self, *command: str, check: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
+        """A command in the clone."""
+        environment = self.environment(**variables)
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
         assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done
 
@@ -68,6 +73,32 @@ class Clone:
 
     def status(self) -> str:
         return self.run("git", "status", "--porcelain").stdout
+
+
+def fresh_clone(folder: Path) -> Clone:
+    """The files of the last commit and what was changed since, nothing that runs have made, and a small params.yaml."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.split("\0"):
+        if name and (ROOT / name).is_file() and not name.startswith((*GENERATED, "tests/")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    shutil.copy(ROOT / "tests" / "tiny.yaml", folder / "params.yaml")
+    clone = Clone(folder)
+    clone.run("git", "init", "-q", "-b", "main")
+    clone.edit(only_digits)
+    clone.commit()
+    return clone
+
+
+def only_digits(document: dict[str, Any]) -> None:
+    """One experiment with two candidates, and enough epochs for a champion."""
+    for section in ("downloads", "experiments"):
+        del document[section]["co2"]
+    for candidate in ("co2-cnn", "co2-rnn"):
+        del document["candidates"][candidate]
+    document["experiments"]["digits"]["training"] |= {"epochs": 40, "patience": 40}
 
 
 def store(database: Path) -> dict[str, Any]:

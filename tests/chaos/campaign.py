@@ -1,0 +1,105 @@
+"""A series of attacks in fresh clones: each clone takes several, is finished, and is compared with the undisturbed."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clones import Clone, fresh_clone
+
+from chaos.attacks import Attack
+from chaos.evidence import Evidence, differences, gathered
+from chaos.reproduction import Reproduction, watch
+
+RUNS = 60  # of dvc repro in one clone, after which it counts as never ending
+SOON = 5.0  # seconds in which a stage ends after SIGTERM
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """The run that all others are compared with."""
+
+    evidence: Evidence
+    durations: Mapping[str, float]  # seconds by stage
+
+    @property
+    def stages(self) -> list[str]:
+        return list(self.durations)
+
+
+@dataclass
+class Round:
+    """What happened in one clone."""
+
+    folder: Path
+    done: list[Attack] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    missed: list[Attack] = field(default_factory=list)  # the stage ended before their moment
+    runs: int = 0
+    seconds: float = 0.0
+
+
+def source(folder: Path, change: Callable[[dict[str, Any]], None]) -> Clone:
+    """This repository with a small params.yaml, as a clone of which all others are clones: one state of the code."""
+    folder.mkdir(parents=True)
+    clone = fresh_clone(folder)
+    clone.edit(change)
+    clone.commit()
+    return clone
+
+
+def copied(origin: Clone, folder: Path) -> Clone:
+    """A clone of a clone, in which nothing has run."""
+    origin.run("git", "clone", "-q", str(origin.folder), str(folder))
+    return Clone(folder)
+
+
+def undisturbed(clone: Clone, database: Path | None = None, **variables: str) -> Undisturbed:
+    """Runs everything once."""
+    run = watch(clone, {}, {}, **variables)
+    assert run.process.returncode == 0, run.said
+    return Undisturbed(gathered(clone.folder, database), run.durations)
+
+
+def disturbed(
+    clone: Clone, attacks: Iterable[Attack], before: Undisturbed, database: Path | None = None, **variables: str
+) -> Round:
+    """Runs `dvc repro` with the attacks, again and again until it ends well, and compares."""
+    waiting: dict[str, list[Attack]] = {}
+    for attack in attacks:
+        waiting.setdefault(attack.stage, []).append(attack)
+    result, begun = Round(clone.folder), time.monotonic()
+    run: Reproduction | None = None
+    while result.runs < RUNS and (run is None or run.process.returncode or run.done):
+        run = watch(clone, waiting, before.durations, **variables)
+        result.runs += 1
+        result.done += run.done
+        result.faults += faults_of(run)
+    if run is None or run.process.returncode or run.done:
+        result.faults.append(f"no end after {result.runs} runs of dvc repro: {run.said[-500:] if run else ''}")
+    else:
+        result.faults += differences(before.evidence, gathered(clone.folder, database))
+    result.missed = [attack for left in waiting.values() for attack in left]
+    result.seconds = time.monotonic() - begun
+    return result
+
+
+def faults_of(run: Reproduction) -> Iterator[str]:
+    """What a user must never see, whatever was done to the run."""
+    attacked = ", ".join(map(str, run.done)) or "no attack"
+    if "Traceback (most recent call last)" in run.said:
+        yield f"a traceback after {attacked}: {run.said[run.said.index('Traceback') :][-600:]}"
+    if not run.done and run.process.returncode:
+        yield f"dvc repro failed without an attack: {run.said[-600:]}"
+    for attack, seconds in run.dying:
+        if attack.harm == "terminate" and seconds > SOON:
+            yield f"{attack}: the stage lived on for {seconds:.1f} s after SIGTERM"
+
+
+def forget(folder: Path) -> None:
+    """Removes a clone that showed nothing."""
+    shutil.rmtree(folder, ignore_errors=True)
