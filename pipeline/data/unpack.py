@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import lzma
 import stat
 import tarfile
@@ -16,29 +17,31 @@ from pipeline.data.transfer import chunks_of
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 SMALLEST_LIMIT = 1 << 30  # bytes that any archive may unpack to
 RATIO = 100  # beyond that, an archive may unpack to so many times its own size
+MOST_FILES = 5_000_000  # files and folders in one archive: small ones fill the table of files before they fill the disk
 
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
 
-Entry = tuple[str, Callable[[], IO[bytes]]]  # name of a file and how to open it
+Entry = tuple[str, Callable[[], IO[bytes]] | None]  # name and how to open it; None: a folder
 
 
 def unpack(archive: Path, name: str, folder: Path) -> int:
     """Unpacks an archive into `folder` and returns the number of files. Its kind follows from the file name `name`.
 
-    Raises ValueError for another kind of file, damage, a name that leads out of the folder or occurs twice, a link,
-    and more than RATIO times the size of the archive (or SMALLEST_LIMIT, if that is more).
+    Raises ValueError for another kind of file, damage, a name that leads out of the folder, occurs twice or is none, a
+    link, more than RATIO times the size of the archive (or SMALLEST_LIMIT, if that is more), and over MOST_FILES.
     """
     if not name.lower().endswith(SUFFIXES):
         raise ValueError(f"{name}: not an archive that can be unpacked; allowed: {', '.join(SUFFIXES)}")
     left = max(SMALLEST_LIMIT, RATIO * archive.stat().st_size)
     count = 0
+    entries = (_zip_entries if name.lower().endswith(".zip") else _tar_entries)(archive, name)
     try:
-        for entry, opened in (_zip_entries if name.lower().endswith(".zip") else _tar_entries)(archive, name):
-            target = folder / _inside(entry, name)
-            if target.exists():
-                raise ValueError(f"{name}: {entry!r} occurs twice, in this archive or in the download")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with opened() as source, target.open("xb") as sink:
+        for number, (entry, opened) in enumerate(entries, 1):
+            if number > MOST_FILES:
+                raise ValueError(f"{name}: holds more than {MOST_FILES:,} files and folders; unpack it by hand")
+            if opened is None:
+                continue
+            with opened() as source, _created(folder / _inside(entry, name), entry, name).open("xb") as sink:
                 for chunk in chunks_of(source):
                     left -= len(chunk)
                     if left < 0:
@@ -52,11 +55,26 @@ def unpack(archive: Path, name: str, folder: Path) -> int:
     return count
 
 
+def _created(target: Path, entry: str, name: str) -> Path:
+    """The path of a file that is not there yet, in a folder that is."""
+    try:
+        if target.exists():
+            raise ValueError(f"{name}: {entry!r} occurs twice, in this archive or in the download")
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise ValueError(f"{name}: the name {entry[:60]!r}… is longer than this system allows") from None
+    return target
+
+
 def _inside(entry: str, name: str) -> PurePosixPath:
-    """The path of an entry below the folder. Raises ValueError if it leads out of it."""
+    """The path of an entry below the folder. Raises ValueError if it leads out of it, or to the folder itself."""
     path = PurePosixPath(entry.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+    if path.is_absolute() or ".." in path.parts or ":" in path.as_posix().partition("/")[0]:
         raise ValueError(f"{name}: {entry!r} leads out of the folder; nothing was unpacked from this archive")
+    if not path.parts or "\0" in entry:
+        raise ValueError(f"{name}: {entry!r} is no name of a file")
     return path
 
 
@@ -65,8 +83,7 @@ def _zip_entries(archive: Path, name: str) -> Iterator[Entry]:
         for info in source.infolist():
             if stat.S_ISLNK(info.external_attr >> 16):
                 raise ValueError(_link(name, info.filename))
-            if not info.is_dir():
-                yield info.filename, lambda info=info: source.open(info)  # type: ignore[misc]
+            yield info.filename, None if info.is_dir() else lambda info=info: source.open(info)  # type: ignore[misc]
 
 
 def _tar_entries(archive: Path, name: str) -> Iterator[Entry]:
@@ -75,8 +92,7 @@ def _tar_entries(archive: Path, name: str) -> Iterator[Entry]:
             if not (member.isfile() or member.isdir()):
                 raise ValueError(_link(name, member.name))
             stream = source.extractfile(member)  # None for a folder
-            if stream is not None:
-                yield member.name, lambda stream=stream: stream  # type: ignore[misc]
+            yield member.name, None if stream is None else lambda stream=stream: stream  # type: ignore[misc]
 
 
 def _link(name: str, entry: str) -> str:

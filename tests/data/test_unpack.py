@@ -88,6 +88,36 @@ def test_an_archive_that_unpacks_to_far_more_than_its_size_is_stopped(tmp_path, 
     assert "unpacks to more than 100 times its size" in message
 
 
+@pytest.mark.parametrize("make", [zipped, tarred])
+def test_an_archive_of_countless_files_is_stopped_before_it_fills_the_disk(tmp_path, make, monkeypatch):
+    monkeypatch.setattr(module, "MOST_FILES", 10)
+    archive = make(tmp_path / "x", {f"{number}/x": b"" for number in range(11)})
+    message = complaint(archive, "x.zip" if make is zipped else "x.tgz", tmp_path / "out")
+    assert "holds more than 10 files and folders" in message
+    assert len(list((tmp_path / "out").rglob("x"))) == 10
+
+
+@pytest.mark.parametrize("entry", [".", "./", "a/../b", "x" * 300, "d/" * 2100 + "x"])
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_names_that_name_no_file_are_refused_in_one_sentence(tmp_path, entry, kind):
+    archive = (zipped if kind == "zip" else tarred)(tmp_path / "x", {entry: b"x"})
+    (tmp_path / "out").mkdir()
+    try:
+        assert unpack(archive, f"x.{kind}", tmp_path / "out") == 0, "a folder, in a zip file"
+    except ValueError as error:
+        assert type(error) is ValueError and f"x.{kind}: " in str(error)
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+def test_a_sum_of_files_counts_not_each_of_them(tmp_path, monkeypatch):
+    """Every file is below the limit: an overlapping or nested bomb is made of many."""
+    monkeypatch.setattr(module, "SMALLEST_LIMIT", 1 << 20)
+    archive = zipped(tmp_path / "x", {f"{number}": b"\0" * (1 << 18) for number in range(40)})
+    assert "unpacks to more than 100 times its size" in complaint(archive, "x.zip", tmp_path / "out")
+    written = sum(path.stat().st_size for path in (tmp_path / "out").iterdir())
+    assert written <= max(1 << 20, 100 * archive.stat().st_size) < 40 << 18
+
+
 def test_damaged_protected_and_foreign_files_are_refused(tmp_path):
     for name, make in (("x.zip", zipped), ("x.tgz", tarred)):
         data = make(tmp_path / "x", FILES).read_bytes()
