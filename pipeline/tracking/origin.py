@@ -1,24 +1,41 @@
-"""Where a run comes from: commit, user and data version. Facts about the world, so they are looked up, never stored."""
+"""Where a run comes from: commit, user, machine and data version. Facts about the world: looked up, never stored."""
 
 from __future__ import annotations
 
 import getpass
-import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pipeline.tracking.address import repository
+from pipeline.tracking.git import text
+from pipeline.tracking.machine import machine_tags
+
+COMMIT, DIRTY = "mlflow.source.git.commit", "pipeline.dirty"
+
 
 @cache
 def origin_tags(root: Path) -> dict[str, str]:
-    """Tags for a new run: the commit, whether files differ from it (DVC runs before the commit), and the user."""
-    tags = {"mlflow.user": _user(), "mlflow.source.type": "LOCAL"}
-    commit = _git(root, "rev-parse", "HEAD")
+    """Tags for a new run: the commit, whether files differ from it (DVC runs before the commit), user and machine."""
+    folder = code_folder(root)
+    tags = {**user_tags(), **machine_tags()}
+    commit = text(folder, "rev-parse", "HEAD")
     if commit:
-        tags["mlflow.source.git.commit"] = commit.strip()
-        tags["mlflow.source.git.branch"] = (_git(root, "rev-parse", "--abbrev-ref", "HEAD") or "").strip()
-        tags["pipeline.dirty"] = str(bool(_git(root, "status", "--porcelain", "--untracked-files=no"))).lower()
+        tags[COMMIT] = commit
+        tags["mlflow.source.git.branch"] = text(folder, "rev-parse", "--abbrev-ref", "HEAD") or ""
+        tags[DIRTY] = str(bool(text(folder, "status", "--porcelain", "--untracked-files=no"))).lower()
     return tags
+
+
+def user_tags() -> dict[str, str]:
+    """Tags for a run of which only is known who has written it."""
+    return {"mlflow.user": _user(), "mlflow.source.type": "LOCAL"}
+
+
+def code_folder(root: Path) -> Path:
+    """Where the code lies that runs now: in the repository, or in the copy in which `dvc exp run --temp` works."""
+    here = Path.cwd().resolve()
+    return here if repository(here) == root else root
 
 
 @cache
@@ -34,14 +51,6 @@ def dvc_versions(lock: Path) -> dict[str, str]:
     stages: dict[str, Any] = (document or {}).get("stages") or {}
     entries = [entry for stage in stages.values() for entry in stage.get("outs", [])]
     return {entry["path"]: entry["md5"] for entry in entries if "md5" in entry}
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    try:
-        answer = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout if answer.returncode == 0 else None
 
 
 def _user() -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.data.provenance import file_digest
-from pipeline.tracking.origin import origin_tags
+from pipeline.tracking.source import keep_source_of_files, origin_of_files
 from pipeline.tracking.specification import ARTIFACTS, COMPLETE, KEY, KIND, DataInput, Planned, Point, RunSpec
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def complete(
     added += _complete_artifacts(client, run, spec.artifacts)
     if spec.data is not None and not (run.inputs and run.inputs.dataset_inputs):
         _log_input(client, run_id, spec.data)
+    keep_source_of_files(client, run_id, spec, root)
     children = _by_key(client, experiment_id, f"tags.`mlflow.parentRunId` = '{run_id}'") if spec.children else {}
     results = [
         complete(client, experiment_id, child, children.get(child.key), "", root, run_id)[1] for child in spec.children
@@ -88,7 +89,7 @@ def _by_key(client: MlflowClient, experiment_id: str, condition: str) -> dict[st
 
 
 def _create(client: MlflowClient, experiment_id: str, spec: RunSpec, root: Path, parent: str | None) -> Run:
-    tags = {**origin_tags(root), **spec.tags, KEY: spec.key, KIND: spec.kind, "mlflow.source.name": spec.name}
+    tags = {**origin_of_files(spec, root), **spec.tags, KEY: spec.key, KIND: spec.kind, "mlflow.source.name": spec.name}
     if parent is not None:
         tags["mlflow.parentRunId"] = parent
     return client.create_run(experiment_id, int(spec.begin * 1000), tags, spec.name)
