@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ from pipeline.params import Params, ParamsError, nearest
 BRANCHES = "retrain/"  # the workflow does not start on these: a retraining never starts the next one
 SUBJECT = "Retrain the models"
 SUMMARY = Path("reports/summary.md")
+PLAIN = re.compile(r"[\w .,:/+=@%'{}\[\]-]+")  # names of params.yaml become commands: no sign that a shell acts on
 NO_REMOTE = "No DVC remote is configured (`dvc remote add --default NAME URL`)"
 
 
@@ -74,7 +76,10 @@ def run(params: Params) -> None:
 
 
 def overrides(text: str) -> list[str]:
-    """The KEY=VALUE of `-S KEY=VALUE …`. Raises ParamsError for anything else: it would become an option of DVC."""
+    """The KEY=VALUE of `-S KEY=VALUE …`. Raises ParamsError for anything else: it would become an option of DVC.
+
+    And for signs that a shell acts on: of `+downloads={x | rm y: 1}`, DVC makes a stage that pipes into `rm`.
+    """
     try:
         words = [word for word in shlex.split(text) if word not in ("-S", "--set-param")]
     except ValueError as error:
@@ -82,6 +87,9 @@ def overrides(text: str) -> list[str]:
     for word in words:
         if word.startswith("-") or "=" not in word:
             raise ParamsError(f"RETRAIN_OVERRIDES: found {word!r}; allowed: KEY=VALUE, such as `-S seed=1`")
+        if not PLAIN.fullmatch(word):
+            allowed = "letters, digits, blanks and . , : / + = @ % ' { } [ ] _ -"
+            raise ParamsError(f"RETRAIN_OVERRIDES: found {word!r}; allowed: {allowed}")
     return words
 
 

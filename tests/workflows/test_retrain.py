@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -253,6 +254,29 @@ def test_work_of_a_person_on_the_branch_is_not_replaced(outside: Path) -> None:
 def test_overrides_cannot_smuggle_in_options(text: str) -> None:
     with pytest.raises(ParamsError, match="RETRAIN_OVERRIDES: found"):
         overrides(text)
+
+
+@pytest.mark.parametrize("sign", list('|;&$`<>()*?~#!\\"\n'))
+def test_overrides_cannot_smuggle_in_commands(sign: str) -> None:
+    """DVC makes a stage of every name under `downloads` and hands its command to a shell."""
+    word = f"+downloads={{x {sign} touch pwned: {{a: 1}}}}"
+    with pytest.raises(ParamsError, match="RETRAIN_OVERRIDES: found"):
+        overrides(f"-S {shlex.quote(word)}")
+
+
+def test_an_attack_through_the_input_runs_nothing(outside: Path) -> None:
+    make_origin(outside, storage=False)
+    clone = fresh_clone(outside, "ci")
+    fetch = "  fetch: {foreach: '${downloads}', do: {cmd: 'echo fetch ${key}', outs: ['data/raw/${key}']}}\n"
+    (clone / "dvc.yaml").write_text(STAGES + fetch, encoding="utf-8")
+    attack = f"-S '+downloads={{x | touch {outside / 'pwned'}: {{a: 1}}}}'"
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "retrain", "run"], cwd=clone, capture_output=True, text=True, check=False,
+        env={**os.environ, "RETRAIN_OVERRIDES": attack},
+    )  # fmt: skip
+    assert not (outside / "pwned").exists()
+    assert done.returncode == 2 and "RETRAIN_OVERRIDES: found" in done.stderr and "Traceback" not in done.stderr
+    assert command("git", "status", "--porcelain", "params.yaml", where=clone) == ""
 
 
 def test_overrides_keep_quoted_values_whole() -> None:
