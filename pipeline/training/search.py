@@ -20,7 +20,8 @@ from pipeline.params import Choices, Pruning, Range, Scalar
 from pipeline.training.fit import Outcome
 
 Space = Mapping[str, Choices | Range | Scalar]
-Run = Callable[[list[tuple[int, dict[str, Any], dict[int, float]]]], Sequence[Outcome]]
+Proposal = tuple[int, dict[str, Any], dict[int, float]]  # number, parameters, limits
+Run = Callable[[list[Proposal]], Sequence[Outcome]]
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class Trial:
 def search(space: Space, trials: int, generation: int, pruning: Pruning | None, seed: int, run: Run) -> list[Trial]:
     """All trials of a search, in the order of their numbers.
 
-    `run` gets the trials of a generation as (number, parameters, limits) and answers with their outcomes in order;
-    limits are the highest validation losses with which a trial may go on, by epoch.
+    `run` gets the proposals of a generation and answers with their outcomes in order, whoever computed them; limits are
+    the highest validation losses with which a trial may go on, by epoch.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     done: list[Trial] = []
