@@ -1,6 +1,6 @@
 """Servers that tests start themselves, on loopback: PostgreSQL, and `mlflow server` on whatever store is asked for.
 
-A plugin of tests/conftest.py: every test can ask for the fixture `postgres`.
+A plugin of tests/conftest.py: every test can ask for the fixtures `postgres` and `mlflow_server`.
 """
 
 from __future__ import annotations
@@ -72,6 +72,14 @@ def postgres() -> Iterator[Postgres]:
     if programs is None:
         pytest.skip("PostgreSQL is not installed: no initdb and postgres on PATH or in /usr/lib/postgresql")
     with running_postgres(programs) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """An `mlflow server` on sqlite for a whole run of tests, which use experiments of their own and leave it alone."""
+    folder = tmp_path_factory.mktemp("server")
+    with running_mlflow(f"sqlite:///{folder}/server.db", folder) as found:
         yield found
 
 

@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 
 # MLflow would wait for 120 s and try 7 times, which is minutes for a server that is switched off.
 PROBING = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "4", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-WORKING = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+# A request whose answer was lost may have been done: repeating it blindly would create a second run or version.
+WORKING = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # with the password, where the address has one
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "GIT_PYTHON_REFRESH": "quiet",
+    "PGCONNECT_TIMEOUT": "4",  # PostgreSQL's drivers would wait for minutes
 }
 
-
-FOREIGN = ("mlflow.", "requests.", "urllib3.", "sqlalchemy.", "alembic.", "sqlite3", "boto", "google.", "azure.")
+FOREIGN = ("mlflow.", "requests.", "urllib3.", "sqlalchemy.", "alembic.", "sqlite3", "psycopg", "pymysql", "MySQLdb",
+           "boto", "google.", "azure.")  # fmt: skip
 
 
 class Unreachable(Exception):
@@ -44,6 +46,7 @@ def connect(address: Address) -> MlflowClient:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # every retry; the last one is reported
+        _try_database(address)
         client = MlflowClient(address.uri, address.uri)
         client.search_experiments(max_results=1)
     _set_defaults(WORKING)
@@ -58,7 +61,9 @@ def reported(address: Address) -> Iterator[None]:
     except Exception as error:
         if not any(kind.__module__.startswith(FOREIGN) for kind in type(error).__mro__):
             raise
-        raise Unreachable(f"{address.shown}: {_in_short(address.scrub(error))}") from error
+        raise Unreachable(
+            f"{address.shown}: {_in_short(address.scrub(error))}"
+        ) from None  # its cause names the account
 
 
 @contextmanager
@@ -84,6 +89,19 @@ def experiment_id(client: MlflowClient, address: Address, name: str, description
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return str(found.experiment_id)
+
+
+def _try_database(address: Address) -> None:
+    """One connection to a database server: MLflow would try again for an hour, and log the account each time."""
+    if address.remote or address.uri.startswith("sqlite:"):
+        return
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(address.uri, poolclass=sqlalchemy.NullPool)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
 
 
 def _in_short(message: str) -> str:

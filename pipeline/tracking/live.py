@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from pipeline.tracking import journals
 from pipeline.tracking.address import address_of
 from pipeline.tracking.follower import Follower
 from pipeline.tracking.stream import Identity
+
+logger = logging.getLogger(__name__)
 
 RANKS = ("LOCAL_RANK", "RANK", "SLURM_PROCID")
 
@@ -40,9 +43,7 @@ def live_run(
         yield  # another process of a distributed training watches already
         return
     work = Path(work)
-    follower = Follower(
-        address_of(tracking), Identity(experiment, kind, candidate, key, description), work, parameters
-    )
+    follower = Follower(address_of(tracking), Identity(experiment, kind, candidate, key, description), work, parameters)
     follower.start()
     status = "FAILED"
     try:
@@ -58,7 +59,10 @@ def live_run(
 
 def _keep_times(file: Path, key: str, work: Path) -> None:
     """When each epoch ended, so that curves which are sent later show the times at which things happened."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.part")
-    partial.write_text(json.dumps({"key": key, "times": journals.times(work)}), encoding="utf-8")
-    os.replace(partial, file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps({"key": key, "times": journals.times(work)}), encoding="utf-8")
+        os.replace(partial, file)
+    except OSError as error:
+        logger.warning("%s cannot be written (%s); curves that are sent later show estimated times", file, error)

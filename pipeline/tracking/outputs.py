@@ -50,12 +50,14 @@ def tune_run(experiment: str, candidate: str) -> RunSpec:
     begin, end = _span(folder / "best.json", timings.get("tune_seconds"))
     trials = _rows(folder / "trials.csv")
     curves = _grouped(_rows(folder / "curves.csv"), "trial")
+    times = _times(experiment, candidate, "tune", best["key"])
     slots = [
         (_between(begin, end, place - 1, len(trials)), _between(begin, end, place, len(trials)))
         for place in range(len(trials))
     ]
     children = tuple(
-        _trial_run(best, row, curves.get(row["number"], []), *slot) for row, slot in zip(trials, slots, strict=True)
+        _trial_run(best, row, curves.get(row["number"], []), *slot, times.get(f"trial-{int(row['number']):03d}", {}))
+        for row, slot in zip(trials, slots, strict=True)
     )
     best_so_far = _best_so_far(trials, begin, end)
     facts = {name: best[name] for name in FACTS if name in best}
@@ -82,12 +84,13 @@ def train_run(experiment: str, candidate: str, measured: Mapping[str, Any]) -> R
     timings = _timing_figures(experiment, candidate, "train") | _timing_figures(experiment, candidate, "latency")
     begin, end = _span(folder / "model.json", timings.get("train_seconds"))
     rows = _rows(folder / "history.csv")
+    times = _times(experiment, candidate, "train", model["key"])
     points = [
         Point(
             metric_name(f"{name}/seed_{row['repeat']}"),
             int(row["epoch"]),
             value,
-            _between(begin, end, index, len(rows)),
+            times.get(f"repeat-{row['repeat']}", {}).get(row["epoch"], _between(begin, end, index, len(rows))),
         )
         for index, row in enumerate(rows)
         for name, value in _numbers({name: row[name] for name in row if name not in _COUNTERS}).items()
@@ -148,11 +151,21 @@ def _plan(
 
 
 def _trial_run(
-    best: Mapping[str, Any], row: Mapping[str, str], curve: list[dict[str, str]], begin: float, end: float
+    best: Mapping[str, Any],
+    row: Mapping[str, str],
+    curve: list[dict[str, str]],
+    begin: float,
+    end: float,
+    times: Mapping[str, float],
 ) -> RunSpec:
     """A trial. A pruned one has FINISHED: it was ended as planned, as a tag says; MLflow paints KILLED as a mishap."""
     points = [
-        Point(metric_name(name), int(entry["epoch"]), value, _between(begin, end, index, len(curve)))
+        Point(
+            metric_name(name),
+            int(entry["epoch"]),
+            value,
+            times.get(entry["epoch"], _between(begin, end, index, len(curve))),
+        )
         for index, entry in enumerate(curve)
         for name, value in _numbers({name: entry[name] for name in entry if name not in _COUNTERS}).items()
     ]
@@ -209,6 +222,13 @@ def _timings(experiment: str, candidate: str) -> Path:
 def _timing_figures(experiment: str, candidate: str, piece: str) -> dict[str, float]:
     found = _json(_timings(experiment, candidate) / f"{piece}.json")
     return _numbers({f"{piece}_{name}": value for name, value in found.items()})
+
+
+def _times(experiment: str, candidate: str, piece: str, key: str) -> dict[str, dict[str, float]]:
+    """Piece → epoch → when it ended, where this machine has seen this very work; the journals said the same live."""
+    found = _json(_timings(experiment, candidate) / f"{piece}.times.json")
+    times: dict[str, dict[str, float]] = found["times"] if found.get("key") == key else {}
+    return times
 
 
 def _files(folder: Path, prefix: str = "") -> dict[str, Path]:

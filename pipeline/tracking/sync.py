@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.data.provenance import file_digest
+from pipeline.tracking.batches import as_metric, send, stored_points
+from pipeline.tracking.liveness import CLOSED, marks
+from pipeline.tracking.runs import PARENT, by_key, children_by_key, close_abandoned, is_written, remove
 from pipeline.tracking.source import keep_source_of_files, origin_of_files
-from pipeline.tracking.specification import ARTIFACTS, COMPLETE, KEY, KIND, DataInput, Planned, Point, RunSpec
+from pipeline.tracking.specification import ARTIFACTS, COMPLETE, KEY, KIND, DataInput, Planned, RunSpec
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric, Param, Run, RunTag
+    from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 
@@ -27,12 +31,15 @@ class Sent:
 
 
 def sync(client: MlflowClient, experiment_id: str, planned: Iterable[Planned], root: Path) -> Sent:
-    """Ensures that every planned run exists once and completely. Where all is there, one search is all it takes."""
+    """Ensures that every planned run exists once and completely, and that none stays open which nobody writes.
+
+    Where all is there, two searches are all it takes. A run that a living process writes just now is left to it.
+    """
     sent = Sent()
-    runs = _by_key(client, experiment_id, f"tags.`{KIND}` != 'trial'")
+    runs = by_key(client, experiment_id, f"tags.`{KIND}` != 'trial'")
     for plan in planned:
         run = runs.get(plan.key)
-        if run is not None and run.data.tags.get(COMPLETE) == plan.digest:
+        if run is not None and (run.data.tags.get(COMPLETE) == plan.digest or is_written(run)):
             sent.run_ids[plan.key] = run.info.run_id
             continue
         spec = plan.build()
@@ -40,6 +47,7 @@ def sync(client: MlflowClient, experiment_id: str, planned: Iterable[Planned], r
         sent.run_ids[plan.key] = run_id
         if added:
             sent.lines.append(f"{spec.name}: {', '.join(added)}")
+    sent.lines += close_abandoned(client, experiment_id)
     return sent
 
 
@@ -54,6 +62,10 @@ def complete(
 ) -> tuple[str, list[str]]:
     """(run id, what was added) for one run and its children. The mark of completeness is set last."""
     added = [] if run is not None else ["run"]
+    if run is not None and _has_doubled(client, run, spec):
+        remove(client, experiment_id, run)
+        run, added = None, ["run anew, because points stood twice"]
+    created = run is None
     run = run or _create(client, experiment_id, spec, root, parent)
     run_id = run.info.run_id
     added += _complete_values(client, run, spec)
@@ -61,37 +73,24 @@ def complete(
     if spec.data is not None and not (run.inputs and run.inputs.dataset_inputs):
         _log_input(client, run_id, spec.data)
     keep_source_of_files(client, run_id, spec, root)
-    children = _by_key(client, experiment_id, f"tags.`mlflow.parentRunId` = '{run_id}'") if spec.children else {}
+    children = children_by_key(client, experiment_id, run_id) if spec.children and not created else {}
     results = [
         complete(client, experiment_id, child, children.get(child.key), "", root, run_id)[1] for child in spec.children
     ]
     if any(results):
         added.append(f"{sum(map(bool, results))} trials")
     if run.info.status != spec.status:
-        client.set_terminated(run_id, spec.status, int(spec.end * 1000) if "run" in added else None)
+        client.set_terminated(run_id, spec.status, int(spec.end * 1000) if created else None)
+    if CLOSED in run.data.tags:
+        client.delete_tag(run_id, CLOSED)
     if digest:
         client.set_tag(run_id, COMPLETE, digest)
     return run_id, added
 
 
-def _by_key(client: MlflowClient, experiment_id: str, condition: str) -> dict[str, Run]:
-    """Runs by content key; where a key stands twice, the older one."""
-    found: dict[str, Run] = {}
-    token = None
-    while True:
-        page = client.search_runs([experiment_id], condition, page_token=token, order_by=["start_time ASC"])
-        for run in page:
-            if KEY in run.data.tags:
-                found.setdefault(run.data.tags[KEY], run)
-        token = page.token
-        if not token:
-            return found
-
-
 def _create(client: MlflowClient, experiment_id: str, spec: RunSpec, root: Path, parent: str | None) -> Run:
     tags = {**origin_of_files(spec, root), **spec.tags, KEY: spec.key, KIND: spec.kind, "mlflow.source.name": spec.name}
-    if parent is not None:
-        tags["mlflow.parentRunId"] = parent
+    tags |= marks() if parent is None else {PARENT: parent}
     return client.create_run(experiment_id, int(spec.begin * 1000), tags, spec.name)
 
 
@@ -102,38 +101,28 @@ def _complete_values(client: MlflowClient, run: Run, spec: RunSpec) -> list[str]
     tags = {name: value for name, value in spec.tags.items() if name != "pipeline.origin"}  # live stays live
     wrong_tags = [RunTag(name, value) for name, value in tags.items() if run.data.tags.get(name) != value]
     parameters = [Param(name, value) for name, value in spec.parameters.items() if name not in run.data.params]
-    known = _known_steps(client, run, {point.metric for point in spec.points})
-    points = [_metric(point) for point in spec.points if point.step not in known.get(point.metric, set())]
+    stored = _stored(client, run, spec)
+    points = [as_metric(point) for point in spec.points if (point.metric, point.step) not in stored]
     changed = {name: value for name, value in spec.figures.items() if run.data.metrics.get(name) != value}
     figures = [Metric(name, value, int(spec.end * 1000), 0) for name, value in changed.items()]
     if any(name in run.data.metrics for name in changed):  # of values of one step, MLflow shows the latest
         figures = [Metric(metric.key, metric.value, _now(), 0) for metric in figures]
-    _log(client, run.info.run_id, points + figures, parameters, wrong_tags)
+    send(client, run.info.run_id, points + figures, parameters, wrong_tags)
     counts = {"parameters": len(parameters), "points": len(points), "figures": len(figures)}
     return [f"{count} {what}" for what, count in counts.items() if count]
 
 
-def _metric(point: Point) -> Metric:
-    from mlflow.entities import Metric
-
-    return Metric(point.metric, point.value, int(point.time * 1000), point.step)
-
-
-def _known_steps(client: MlflowClient, run: Run, metrics: set[str]) -> dict[str, set[int]]:
-    """Steps that a run has of some metrics. A run that was just created is not asked."""
-    known = metrics & set(run.data.metrics)
-    return {name: {point.step for point in client.get_metric_history(run.info.run_id, name)} for name in known}
+def _stored(client: MlflowClient, run: Run, spec: RunSpec) -> Counter[tuple[str, int]]:
+    """How often a run has the points that it shall have. A run that was just created is not asked."""
+    return stored_points(client, run.info.run_id, {point.metric for point in spec.points} & set(run.data.metrics))
 
 
-def _log(client: MlflowClient, run_id: str, metrics: list[Metric], parameters: list[Param], tags: list[RunTag]) -> None:
-    """Sends everything in as few calls as MLflow allows: 1,000 metrics, 100 parameters, 100 tags a call."""
-    for start in range(0, max(len(metrics), 10 * len(parameters), 10 * len(tags)), 1000):
-        few = slice(start // 10, start // 10 + 100)
-        room = 1000 - len(parameters[few]) - len(tags[few])
-        batch = metrics[start : start + 1000]
-        client.log_batch(run_id, metrics=batch[:room], params=parameters[few], tags=tags[few])
-        if batch[room:]:
-            client.log_batch(run_id, metrics=batch[room:])
+def _has_doubled(client: MlflowClient, run: Run, spec: RunSpec) -> bool:
+    """Whether two processes have written one curve: MLflow cannot take a point back, so the run is made anew.
+
+    A complete run stays: versions of the model name it.
+    """
+    return COMPLETE not in run.data.tags and max(_stored(client, run, spec).values(), default=0) > 1
 
 
 def _complete_artifacts(client: MlflowClient, run: Run, artifacts: Mapping[str, Path]) -> list[str]:

@@ -1,0 +1,203 @@
+"""A run of a search or training in MLflow, with its children, as a process sees it that writes it while it works."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline.tracking.address import Address
+from pipeline.tracking.batches import as_metric, send, stored_points
+from pipeline.tracking.client import experiment_id
+from pipeline.tracking.journals import Piece
+from pipeline.tracking.liveness import BEAT, CLOSED, marks, owner_of, this_process
+from pipeline.tracking.origin import origin_tags
+from pipeline.tracking.runs import PARENT, children_by_key, is_written, runs_with_key
+from pipeline.tracking.source import keep_source
+from pipeline.tracking.specification import COMPLETE, KEY, KIND, parameter_texts
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+BEATING = 30.0  # seconds between two signs of life
+Standing = Literal["ours", "complete", "another's"]
+
+
+class Displaced(Exception):
+    """The run was removed, or another process has taken it over."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which run it is."""
+
+    experiment: str
+    kind: str
+    candidate: str
+    key: str
+    description: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} {self.candidate}"
+
+
+class Stream:
+    """What is on its way into a run. It outlives connections: `attach` is called with each new one."""
+
+    def __init__(self, address: Address, identity: Identity, work: Path, parameters: Mapping[str, Any]) -> None:
+        self.address, self.identity, self.work, self.parameters = address, identity, work, parameters
+        self.pieces: dict[str, Piece] = {}  # by the name of their journal
+        self.children: dict[str, Run] = {}  # by their key, as they were found or created
+        self.ended: set[str] = set()  # keys of children that are under way no longer
+        self.run_id = ""
+        self.beaten = 0.0
+
+    def attach(self, client: MlflowClient) -> Standing:
+        """Finds the run and makes it ours, or creates it. What was sent and not confirmed will be asked for."""
+        identity = self.identity
+        self.experiment_id = experiment_id(client, self.address, identity.experiment, "")
+        run = self._found(client) or self._created(client)
+        if COMPLETE in run.data.tags:
+            return "complete"  # the same work once more: MLflow has it from the files
+        if is_written(run):
+            return "another's"
+        self.run_id = run.info.run_id
+        self.children = children_by_key(client, self.experiment_id, self.run_id)
+        self.ended = {key for key, child in self.children.items() if child.info.status != "RUNNING"}
+        present = {self.run_id, *(child.info.run_id for child in self.children.values())}
+        self.pieces = {name: piece for name, piece in self.pieces.items() if piece.run_id in present}
+        self._beat(client)
+        _reopen(client, run)
+        _send_parameters(client, run, self.parameters)
+        keep_source(client, self.run_id, self.address.root)
+        return "ours"
+
+    def poll(self, client: MlflowClient) -> None:
+        """Sends what the journals have got since the last time. Raises Displaced where the run is no longer ours."""
+        if time.monotonic() - self.beaten > BEATING:
+            self._look_after(client)
+        for journal in sorted(self.work.glob("*.jsonl")):
+            piece = self.pieces.get(journal.stem)
+            if piece is None:
+                piece = self.pieces[journal.stem] = self._opened(client, journal)
+            piece.read()
+        waiting: dict[str, list[Piece]] = {}
+        for piece in self.pieces.values():
+            if piece.unsent:
+                waiting.setdefault(piece.run_id, []).append(piece)
+        for run_id, pieces in waiting.items():
+            _send_points(client, run_id, pieces)
+        self._finish_children(client)
+
+    def close(self, client: MlflowClient, status: str) -> None:
+        """Ends the run, and the children that have not come to an end by themselves."""
+        for key, child in self.children.items():
+            if key not in self.ended:
+                client.set_terminated(child.info.run_id, status)
+        client.set_terminated(self.run_id, status)
+
+    def _found(self, client: MlflowClient) -> Run | None:
+        return next(iter(runs_with_key(client, self.experiment_id, self.identity.key)), None)
+
+    def _created(self, client: MlflowClient) -> Run:
+        """A new run, or that of another process which was a moment earlier."""
+        identity = self.identity
+        description = {"mlflow.note.content": identity.description, "mlflow.source.name": identity.name}
+        created = self._create(client, identity.key, identity.kind, identity.name, {**description, **marks()})
+        first = self._found(client) or created
+        if first.info.run_id != created.info.run_id:
+            client.delete_run(created.info.run_id)
+        return first
+
+    def _create(self, client: MlflowClient, key: str, kind: str, name: str, tags: Mapping[str, str]) -> Run:
+        own = {KEY: key, KIND: kind, "pipeline.candidate": self.identity.candidate, "pipeline.origin": "live"}
+        return client.create_run(self.experiment_id, None, {**origin_tags(self.address.root), **own, **tags}, name)
+
+    def _beat(self, client: MlflowClient) -> None:
+        send(client, self.run_id, [], tags=_tags(marks()))
+        self.beaten = time.monotonic()
+
+    def _look_after(self, client: MlflowClient) -> None:
+        run = client.get_run(self.run_id)
+        if run.info.lifecycle_stage == "deleted" or owner_of(run.data.tags) != this_process():
+            raise Displaced("its run was taken over or removed")
+        client.set_tag(self.run_id, BEAT, str(int(time.time())))
+        self.beaten = time.monotonic()
+
+    def _opened(self, client: MlflowClient, journal: Path) -> Piece:
+        """Journals `trial-…` become child runs, others curves of the run itself."""
+        name, _, number = journal.stem.rpartition("-")
+        if name == "trial":
+            return self._opened_trial(client, journal, int(number))
+        suffix = f"/seed_{int(number)}" if number.isdigit() else f"/{journal.stem}"
+        return Piece(journal, self.run_id, suffix)
+
+    def _opened_trial(self, client: MlflowClient, journal: Path, number: int) -> Piece:
+        key = f"{self.identity.key}/trial-{number}"
+        child = self.children.get(key)
+        fresh = child is None
+        if child is None:
+            child = self._create(client, key, "trial", f"trial {number}", {PARENT: self.run_id})
+            self.children[key] = child
+        described = journal.with_name(f"{journal.stem}.params.json")
+        if described.is_file():
+            _send_parameters(client, child, json.loads(described.read_text(encoding="utf-8")))
+        if not fresh and not _outcome(journal).is_file():
+            _reopen(client, child)  # a killed trial that goes on
+            self.ended.discard(key)
+        return Piece(journal, child.info.run_id, doubtful=not fresh)
+
+    def _finish_children(self, client: MlflowClient) -> None:
+        """Ends the trials that have left an outcome, so that the table of runs shows what is still under way."""
+        runs = {child.info.run_id: key for key, child in self.children.items() if key not in self.ended}
+        for piece in self.pieces.values():
+            if piece.run_id in runs and _outcome(piece.journal).is_file():
+                piece.read()  # the last line may have come after the last look
+                if not piece.unsent:
+                    client.set_terminated(piece.run_id, "FINISHED")
+                    self.ended.add(runs[piece.run_id])
+
+
+def _send_points(client: MlflowClient, run_id: str, pieces: Iterable[Piece]) -> None:
+    """All that is unsent of the journals of one run. After a failure it is asked for before it is sent again."""
+    points = [point for piece in pieces for point in piece.unsent]
+    if any(piece.doubtful for piece in pieces):
+        present = set(client.get_run(run_id).data.metrics)
+        stored = stored_points(client, run_id, {point.metric for point in points} & present)
+        points = [point for point in points if (point.metric, point.step) not in stored]
+    for piece in pieces:
+        piece.doubtful = True  # until the answer is there
+    send(client, run_id, [as_metric(point) for point in points])
+    for piece in pieces:
+        piece.doubtful = False
+        piece.unsent.clear()
+
+
+def _send_parameters(client: MlflowClient, run: Run, parameters: Mapping[str, Any]) -> None:
+    from mlflow.entities import Param
+
+    missing = {name: text for name, text in parameter_texts(parameters).items() if name not in run.data.params}
+    send(client, run.info.run_id, [], [Param(name, text) for name, text in missing.items()])
+
+
+def _reopen(client: MlflowClient, run: Run) -> None:
+    """A run that was ended, or closed because its process had died, goes on."""
+    if CLOSED in run.data.tags:
+        client.delete_tag(run.info.run_id, CLOSED)
+    if run.info.status != "RUNNING":
+        client.update_run(run.info.run_id, status="RUNNING")
+
+
+def _outcome(journal: Path) -> Path:
+    return journal.with_suffix(".json")  # written when a fit is complete
+
+
+def _tags(values: Mapping[str, str]) -> list[Any]:
+    from mlflow.entities import RunTag
+
+    return [RunTag(name, value) for name, value in values.items()]
