@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
 
-from pipeline.registry.statistics import Difference, paired_difference
+from pipeline.registry.statistics import CorpusScore, Difference, ModelScores, paired_difference
 
 
 @dataclass(frozen=True)
@@ -16,15 +17,20 @@ class Decision:
 
     promoted: bool
     reason: str
-    over_champion: Difference | None  # None: there is no champion yet
+    over_champion: Difference | None  # None: there is no champion yet, or a limit kept the challenger out before
     over_baseline: Difference | None
+    level: float | None = None  # error level of the comparison with the champion, where there was one
+    broken_limits: tuple[str, ...] = ()
+    test_split: Mapping[str, Any] | None = None  # what this decision has left of the test split's error level
 
     def evidence(self) -> dict[str, Any]:
         """The comparisons as plain JSON."""
-        return {
+        compared = {
             name: None if found is None else asdict(found)
             for name, found in (("over_champion", self.over_champion), ("over_baseline", self.over_baseline))
         }
+        split = None if self.test_split is None else dict(self.test_split)
+        return {**compared, "level": self.level, "broken_limits": list(self.broken_limits), "test_split": split}
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,8 @@ class Names:
 
 
 def decide(
-    challenger_scores: ArrayLike,
-    champion_scores: ArrayLike | None,
+    challenger_scores: ModelScores,
+    champion_scores: ModelScores | None,
     *,
     maximize: bool,
     dependent: bool,
@@ -47,37 +53,75 @@ def decide(
     confidence: float,
     margin: float,
     seed: int,
-    baseline_scores: ArrayLike | None,
+    baseline_scores: ModelScores | None,
     block: int | None = None,
     names: Names | None = None,
+    level: float | None = None,
 ) -> Decision:
     """Compares scores of the same examples, in the same order; None stands for a model that does not exist.
 
     A challenger that is significantly worse than the baseline is never promoted. Without a champion everything else
     is. With one, the lower end of the interval of the advantage must lie above `margin`, and the advantage must be
-    significant. `dependent` and `block` as in `paired_difference`.
+    significant, both at the error `level` of this very decision (see spending.py; None: 1 - confidence, as for a test
+    split that is asked once). `dependent` and `block` as in `paired_difference`; corpus scores know theirs.
     """
     names = names or Names()
+    level = 1 - confidence if level is None else level
 
-    def advantage_over(other: ArrayLike | None) -> Difference | None:
+    def advantage_over(other: ModelScores | None, level: float) -> Difference | None:
         if other is None:
             return None
         a, b = (challenger_scores, other) if maximize else (other, challenger_scores)
         return paired_difference(
-            a, b, dependent=dependent, block=block, resamples=resamples, confidence=confidence, seed=seed
+            a, b, dependent=dependent, block=block, resamples=resamples, confidence=1 - level, seed=seed
         )
 
-    over_champion, over_baseline = advantage_over(champion_scores), advantage_over(baseline_scores)
-    level = 1 - confidence
-    if over_baseline is not None and _worse(over_baseline, level):
+    over_baseline = advantage_over(baseline_scores, 1 - confidence)
+    over_champion = advantage_over(champion_scores, level)
+    used = None if over_champion is None else level
+    if over_baseline is not None and _worse(over_baseline, 1 - confidence):
         reason = f"{names.challenger} is significantly worse than {names.baseline}: {_numbers(over_baseline, names)}"
-        return Decision(False, f"{reason}.", over_champion, over_baseline)
+        return Decision(False, f"{reason}.", over_champion, over_baseline, used)
     if over_champion is None:
         promoted, reason = True, f"{names.challenger} is the first version that passes"
     else:
         promoted = over_champion.low > margin and over_champion.p_value < level
         reason = _against_champion(over_champion, promoted, margin, level, names)
-    return Decision(promoted, reason + _about_baseline(over_baseline, level, names), over_champion, over_baseline)
+    reason += _about_baseline(over_baseline, 1 - confidence, names)
+    return Decision(promoted, reason, over_champion, over_baseline, used)
+
+
+def kept_out(broken_limits: Sequence[str], names: Names, found: Decision | None = None) -> Decision:
+    """The decision about a challenger that breaks limits. `found` is the one without them, where it was taken."""
+    reason = f"{names.challenger} is not promoted, whatever its {names.score}: {'; '.join(broken_limits)}."
+    if found is None:
+        return Decision(False, reason, None, None, broken_limits=tuple(broken_limits))
+    reason = f"{reason} Without that limit: {found.reason}"
+    return replace(found, promoted=False, reason=reason, broken_limits=tuple(broken_limits))
+
+
+def could_pass(champion_scores: ModelScores, *, maximize: bool, level: float, margin: float, **drawing: Any) -> bool:
+    """Whether anything better than this champion could be promoted at a level: whether a model without a fault could.
+
+    Faultless is 1 where all scores are 0 or 1, and an error of 0; of other scores nobody knows the best, so that the
+    answer is yes. `drawing`: dependent, block, resamples and seed as in `decide`.
+    """
+    if isinstance(champion_scores, CorpusScore):
+        if maximize or min(champion_scores.value, champion_scores.resampled.min()) < 0:
+            return True
+        nothing = np.zeros_like(champion_scores.resampled)
+        faultless: ModelScores = CorpusScore(0.0, nothing, champion_scores.units, champion_scores.dependent)
+    else:
+        scores = np.asarray(champion_scores, dtype=np.float64)
+        known = scores[~np.isnan(scores)]
+        if not (np.isin(known, (0.0, 1.0)).all() if maximize else (known >= 0).all()):
+            return True
+        faultless = np.where(np.isnan(scores), np.nan, float(maximize))
+    found = decide(
+        faultless, champion_scores, maximize=maximize, level=level, confidence=1 - level, margin=margin,
+        baseline_scores=None, **drawing,
+    )  # fmt: skip
+    return found.promoted
 
 
 def _better(found: Difference, level: float) -> bool:
@@ -97,7 +141,7 @@ def _against_champion(found: Difference, promoted: bool, margin: float, level: f
         verdict = f"is significantly worse than {names.champion}"
     else:
         verdict = f"is not shown to be better than {names.champion}"
-    return f"{names.challenger} {verdict}: {_numbers(found, names)}"
+    return f"{names.challenger} {verdict}: {_numbers(found, names)} at the error level {level:.2g}"
 
 
 def _about_baseline(found: Difference | None, level: float, names: Names) -> str:

@@ -1,21 +1,23 @@
-"""Bootstrap intervals of any figure that can be computed from how often each example counts."""
+"""Bootstrap intervals and resamples of any figure that can be computed from how often each example counts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from pipeline.registry.statistics import bootstrap_interval
+from pipeline.registry.statistics import CorpusScore, bootstrap_interval
 
 CELLS = 4_000_000  # weights held in memory at a time: 32 MB
 
+Metrics = Callable[[np.ndarray], dict[str, np.ndarray]]  # figures (R,) of weights (R, N)
+
 
 def intervals_of(
-    metrics: Callable[[np.ndarray], dict[str, np.ndarray]],
+    metrics: Metrics,
     scores: np.ndarray,
     *,
-    score: str,
+    score: str | None,
     block: int | None,
     resamples: int,
     confidence: float,
@@ -24,35 +26,58 @@ def intervals_of(
     """{figure: {"value", "low", "high"}} for everything that `metrics` computes from (R, N) weights.
 
     `scores` (N,) are the examples' contributions to the figure `score`, which gets the interval that the gate uses;
-    the others get the percentile interval. `block` is the number of neighbouring examples that are drawn together.
+    the others get the percentile interval, as does a `score` of None, one of all examples together. `block` is the
+    number of neighbouring examples that are drawn together.
     """
-    count = len(scores)
-    point = {name: float(values[0]) for name, values in metrics(np.ones((1, count))).items()}
-    drawn: dict[str, list[np.ndarray]] = {name: [] for name in point}
+    tail = (1 - confidence) / 2
+    found = {}
+    for name, values in resampled(metrics, len(scores), block=block, resamples=resamples, seed=seed).items():
+        low, high = np.quantile(values[1:], [tail, 1 - tail])
+        found[name] = {"value": float(values[0]), "low": float(low), "high": float(high)}
+    if score is not None:
+        own = bootstrap_interval(
+            scores, dependent=block is not None, block=block, resamples=resamples, confidence=confidence, seed=seed
+        )
+        found[score] = {"value": found[score]["value"], "low": own.low, "high": own.high}
+    return found
+
+
+def resampled(metrics: Metrics, count: int, *, block: int | None, resamples: int, seed: int) -> dict[str, np.ndarray]:
+    """{figure: (1 + R,)}: of the `count` examples as they stand, then of resamples that only the seed decides."""
+    drawn: dict[str, list[np.ndarray]] = {}
+    for weights in weights_of(count, block=block, resamples=resamples, seed=seed):
+        for name, values in metrics(weights).items():
+            drawn.setdefault(name, []).append(values)
+    return {name: np.concatenate(chunks) for name, chunks in drawn.items()}
+
+
+def weights_of(count: int, *, block: int | None, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each example counts, (R, N) at a time: once each to begin with, then as often as it is drawn."""
+    yield np.ones((1, count))
     generator = np.random.default_rng(seed)
     rows = max(1, CELLS // count)
     for start in range(0, resamples, rows):
-        weights = _weights(count, min(rows, resamples - start), block or 1, generator)
-        for name, values in metrics(weights).items():
-            drawn[name].append(values)
-    tail = (1 - confidence) / 2
-    found = {}
-    for name, chunks in drawn.items():
-        low, high = np.quantile(np.concatenate(chunks), [tail, 1 - tail])
-        found[name] = {"value": point[name], "low": float(low), "high": float(high)}
-    own = bootstrap_interval(
-        scores, dependent=block is not None, block=block, resamples=resamples, confidence=confidence, seed=seed
-    )
-    found[score] = {"value": point[score], "low": own.low, "high": own.high}
-    return found
+        yield _weights(count, min(rows, resamples - start), block or 1, generator)
+
+
+def corpus_score(values: np.ndarray, count: int, block: int | None) -> CorpusScore:
+    """A corpus score of `count` examples from its (1 + R,) values."""
+    length = _block_length(count, block or 1)
+    scores = np.asarray(values, dtype=np.float64)
+    return CorpusScore(float(scores[0]), scores[1:], count / length, dependent=block is not None)
 
 
 def _weights(count: int, resamples: int, block: int, generator: np.random.Generator) -> np.ndarray:
     """(R, N) how often each example is drawn, in circular blocks of neighbours (Politis and Romano 1992)."""
-    block = min(block, max(count // 2, 1))
+    block = _block_length(count, block)
     blocks = -(-count // block)
     starts = generator.integers(0, count, (resamples, blocks))
     drawn = (starts[:, :, None] + np.arange(block)).reshape(resamples, -1)[:, :count] % count
     flat = drawn + np.arange(resamples)[:, None] * count
     counted: np.ndarray = np.bincount(flat.ravel(), minlength=resamples * count).reshape(resamples, count)
     return counted.astype(np.float64)
+
+
+def _block_length(count: int, block: int) -> int:
+    """At most half of the examples: a single block would say nothing about how blocks vary."""
+    return min(block, max(count // 2, 1))

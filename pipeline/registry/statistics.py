@@ -7,6 +7,10 @@ Independent examples are resampled one by one. Examples that overlap in time are
 and blocks by the n^(1/3) rule, 19 to 25 % of the comparisons of two equal models came out "significantly better"
 in simulations, with blocks of twice the overlap 3 %. Small samples, and few blocks, get the wider tails of Student's
 distribution (the expanded percentile interval of Hesterberg, 2015, "What teachers should know about the bootstrap").
+
+Some scores belong to all examples together and are no mean of single ones (BLEU, word error rate, F1): they are
+computed anew for every resample, with the same resamples for both models (Koehn, 2004, "Statistical significance tests
+for machine translation evaluation").
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from scipy import stats
 Scores = NDArray[np.float64]
 
 CHUNK = 4_000_000  # resampled values that are held in memory at a time: 32 MB
+RESOLVED = 10  # resamples in a tail; with fewer its quantile is hardly known, and the normal distribution continues it
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,23 @@ class Difference:
     high: float
     p_value: float
     method: str
+
+
+@dataclass(frozen=True)
+class CorpusScore:
+    """A score of all examples together: as they stand, and of (R,) resamples that are the same for all models."""
+
+    value: float
+    resampled: Scores
+    units: float  # examples, or blocks of them, that were drawn independently
+    dependent: bool
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.value) and np.isfinite(self.resampled).all()):
+            raise ValueError("a corpus score is not a finite number on every resample of the test examples")
+
+
+ModelScores = ArrayLike | CorpusScore  # (N,) a score an example, or one of all examples together
 
 
 def bootstrap_interval(
@@ -63,9 +85,11 @@ def bootstrap_interval(
 
 
 def paired_difference(
-    a: ArrayLike, b: ArrayLike, *, dependent: bool, block: int | None, resamples: int, confidence: float, seed: int
+    a: ModelScores, b: ModelScores, *, dependent: bool, block: int | None, resamples: int, confidence: float, seed: int
 ) -> Difference:
     """mean(a) - mean(b) of two models' scores on the same (N,) examples, in the order of the examples.
+
+    Of corpus scores, which were resampled when they were computed, only the confidence counts here.
 
     The interval is a bootstrap of the paired differences. The p-value belongs to the same bootstrap, or is that of
     the exact test of McNemar (1947) where all scores are 0 or 1 and independent.
@@ -74,6 +98,9 @@ def paired_difference(
     give twice its length (2 × the horizon for forecast windows); None estimates the length from the differences.
     An example that has no score (no truth was observed) is NaN on both sides and left out.
     """
+    if isinstance(a, CorpusScore) or isinstance(b, CorpusScore):
+        assert isinstance(a, CorpusScore) and isinstance(b, CorpusScore), "scores of two kinds"
+        return _corpus_difference(a, b, confidence)
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.shape != second.shape:
         raise ValueError(
@@ -117,6 +144,20 @@ def estimated_block(values: Scores) -> int:
     calm = np.flatnonzero(np.lib.stride_tricks.sliding_window_view(small, run).all(axis=1))
     last_lag = int(calm[0]) if len(calm) else count
     return max(smallest, 2 * last_lag)
+
+
+def _corpus_difference(a: CorpusScore, b: CorpusScore, confidence: float) -> Difference:
+    """The score of a minus the score of b; both come from the same draws, so that their resamples are pairs."""
+    if a.resampled.shape != b.resampled.shape or a.units != b.units:
+        raise ValueError(
+            f"paired corpus scores need the same resamples of the same examples: {len(a.resampled)} resamples of "
+            f"{a.units:g} on one side, {len(b.resampled)} of {b.units:g} on the other"
+        )
+    differences, difference = a.resampled - b.resampled, a.value - b.value
+    low, high = _interval(differences, difference, a.units, confidence, few=a.dependent)
+    p_value = _p_value(differences, difference, a.units, few=a.dependent)
+    method = "paired bootstrap of the corpus score" + (", in blocks" if a.dependent else "")
+    return Difference(difference, low, high, p_value, method)
 
 
 def _checked(scores: ArrayLike, name: str) -> Scores:
@@ -187,6 +228,7 @@ def _expansion(units: float) -> float:
 def _interval(means: Scores, mean: float, units: float, confidence: float, *, few: bool) -> tuple[float, float]:
     """Expanded percentiles of the resampled means; with `few` units, Student's interval where that is wider.
 
+    The latter also where a tail holds too few resamples: tightened levels ask for quantiles that 10,000 do not show.
     `units` is the number of examples or blocks that were drawn independently.
     """
     if not 0 < confidence < 1:
@@ -194,7 +236,7 @@ def _interval(means: Scores, mean: float, units: float, confidence: float, *, fe
     reach = float(stats.t.ppf((1 + confidence) / 2, units - 1)) * _expansion(units)
     tail = float(stats.norm.cdf(-reach))
     low, high = (float(limit) for limit in np.quantile(means, [tail, 1 - tail]))
-    if few:
+    if few or tail * len(means) < RESOLVED:
         spread = reach * float(means.std())
         low, high = min(low, mean - spread), max(high, mean + spread)
     return low, high
@@ -203,9 +245,9 @@ def _interval(means: Scores, mean: float, units: float, confidence: float, *, fe
 def _p_value(means: Scores, mean: float, units: float, *, few: bool) -> float:
     """The level at which `_interval` would just touch zero."""
     beyond = min(int(np.sum(means <= 0)), int(np.sum(means >= 0)))
-    share = (beyond + 1) / (len(means) + 1)
-    distance = max(0.0, -float(stats.norm.ppf(share)))
-    if few:
-        spread = float(means.std())
-        distance = min(distance, abs(mean) / spread) if spread > 0 else distance
+    distance = max(0.0, -float(stats.norm.ppf((beyond + 1) / (len(means) + 1))))
+    spread = float(means.std())
+    if spread > 0 and (few or beyond < RESOLVED):
+        standardised = abs(mean) / spread
+        distance = min(distance, standardised) if beyond else standardised
     return float(min(1.0, 2 * stats.t.sf(distance / _expansion(units), units - 1)))

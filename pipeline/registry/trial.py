@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,8 @@ class Trial:
     example: pd.DataFrame | None
     answer: pd.DataFrame | None
     predictions: Path | None  # of the model on the test examples
+    corpus: bool = False  # whether the score is of all examples together
+    resampled: Mapping[str, Scores] = field(default_factory=dict)  # (R,) corpus scores of the draws of `weights`
 
 
 class TrialFailed(Exception):
@@ -43,11 +45,13 @@ def rehearse(
     example: bool = False,
     predict: bool = False,
     predictions: Mapping[str, Path] | None = None,
+    weights: Path | None = None,
 ) -> Trial:
     """Tries the model of a folder with the package `pipeline` under `code`. Raises TrialFailed with the last lines."""
     output.mkdir(parents=True)
     files = {name: str(file.resolve()) for name, file in (predictions or {}).items()}
     job = {"model": str(model.resolve()), "prepared": str(prepared.resolve()), "output": str(output.resolve())}
+    job["weights"] = "" if weights is None else str(weights.resolve())
     text = json.dumps({**job, "example": example, "predict": predict, "predictions": files})
     (output / "job.json").write_text(text, encoding="utf-8")
     run_apart(output / "job.json", code)
@@ -67,12 +71,21 @@ def run_apart(job: Path, code: Path) -> None:
 
 def _read(output: Path) -> Trial:
     facts = json.loads((output / "facts.json").read_text(encoding="utf-8"))
-    scores = {file.stem: read_scores(file) for file in (output / "scores").glob("*.npy")}
+    scores, resampled = (
+        {file.stem: read_scores(file) for file in (output / part).glob("*.npy")} for part in ("scores", "corpus")
+    )
     frames = {name: _frame(output / f"{name}.parquet") for name in ("example", "answer")}
     file = output / "predictions.parquet"
     predictions = file if file.is_file() else None
     return Trial(
-        facts["dependent"], facts["block"], frozenset(facts["modules"]), scores, **frames, predictions=predictions
+        dependent=facts["dependent"],
+        block=facts["block"],
+        modules=frozenset(facts["modules"]),
+        scores=scores,
+        **frames,
+        predictions=predictions,
+        corpus=facts["corpus"],
+        resampled=resampled,
     )
 
 

@@ -15,8 +15,8 @@ from torch import nn
 from pipeline.data.folders import replaced_folder
 from pipeline.data.tables import Table, read_card, read_table
 from pipeline.params import Evaluation, Params, ParamsError, nearest
-from pipeline.registry.intervals import intervals_of
-from pipeline.registry.statistics import paired_difference
+from pipeline.registry.intervals import corpus_score, intervals_of, resampled
+from pipeline.registry.statistics import ModelScores, paired_difference
 from pipeline.tasks import load_task
 from pipeline.tasks.cost import latency, multiply_adds, parameter_count
 from pipeline.tasks.network import load_network
@@ -82,7 +82,8 @@ def _candidate(
     examples = {split: task.examples(tables[split], card) for split in ("validation", "test")}
     predictions = {split: task.predict(network, examples[split], card) for split in examples}
     first = {key: tensor[:1] for key, tensor in examples["test"].items()}
-    write_json(Path("timings", experiment, name, "latency.json"), latency(task, network, first))
+    measured = {**latency(task, network, first), "key": description["key"]}  # a limit counts for this training only
+    write_json(Path("timings", experiment, name, "latency.json"), measured)
     facts = {
         "kind": "candidate",
         "family": description["family"],
@@ -116,7 +117,7 @@ def _measured(task: Task, predictions: Predictions, card: Card, evaluation: Eval
     found = intervals_of(
         lambda weights: task.resampled_metrics(predictions["test"], card, weights),
         scores,
-        score=task.score,
+        score=None if task.corpus else task.score,
         block=task.block(card),
         resamples=evaluation.resamples,
         confidence=evaluation.confidence,
@@ -144,12 +145,21 @@ def _differences(
     """Paired differences of the score between the candidates, and of every candidate from every baseline."""
     baselines = [name for name in predictions if name not in candidates]
     pairs = [*combinations(candidates, 2), *((name, baseline) for name in candidates for baseline in baselines)]
-    scores = {name: task.example_scores(found["test"]) for name, found in predictions.items()}
+    drawing: dict[str, Any] = {"block": task.block(card), "resamples": evaluation.resamples, "seed": seed}
+    scores = {name: _scores(task, found["test"], card, drawing) for name, found in predictions.items()}
     differences = {}
     for first, second in pairs:
         found = paired_difference(
-            scores[first], scores[second], dependent=task.dependent, block=task.block(card),
-            resamples=evaluation.resamples, confidence=evaluation.confidence, seed=seed,
-        )  # fmt: skip
+            scores[first], scores[second], dependent=task.dependent, confidence=evaluation.confidence, **drawing
+        )
         differences[f"{first} − {second}"] = {"a": first, "b": second, "score": task.score, **asdict(found)}
     return differences
+
+
+def _scores(task: Task, predictions: pd.DataFrame, card: Card, drawing: dict[str, Any]) -> ModelScores:
+    """A score an example, or one of all examples together, with the resamples that are the same for all models."""
+    scores = task.example_scores(predictions)
+    if not task.corpus:
+        return scores
+    drawn = resampled(lambda weights: task.resampled_metrics(predictions, card, weights), len(scores), **drawing)
+    return corpus_score(drawn[task.score], len(scores), drawing["block"])

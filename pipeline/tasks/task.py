@@ -36,6 +36,7 @@ class Task(ABC):
     SETTINGS: ClassVar[tuple[str, ...]]  # the keys of `settings` in params.yaml
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {}  # lowest and highest value of the task's parameters
     dependent: ClassVar[bool]  # whether neighbouring examples overlap in time, so that resampling needs blocks
+    corpus: ClassVar[bool] = False  # whether the score is of all examples together and no mean of single ones
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         """Takes the experiment's `settings` of params.yaml."""
@@ -91,7 +92,10 @@ class Task(ABC):
 
     @abstractmethod
     def example_scores(self, predictions: pd.DataFrame) -> np.ndarray:
-        """(N,) contributions whose mean is the score, in the order of the examples."""
+        """(N,) contributions whose mean is the score, in the order of the examples.
+
+        Of a corpus score (BLEU, word error rate, F1) any figure of single examples that a person wants to see.
+        """
 
     def block(self, card: Card) -> int | None:
         """How many neighbouring examples are resampled together; None where examples are independent."""

@@ -1,0 +1,78 @@
+"""What no challenger may break, however good its score is: the limits of params.yaml and the figures held against them.
+
+A limit whose figure is not known is not held: what was never measured is a reason to wait, not a reason to pass.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.params import Limits
+from pipeline.registry.experiment import Outputs
+
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The figures of one candidate; None where it is not known, and then `missing` says why and what to do."""
+
+    latency_ms: float | None = None  # median time of one example on this machine
+    megabytes: float | None = None  # of the weights
+    worst_class: float | None = None  # lowest recall of any class on test
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+def measured(outputs: Outputs, candidate: str) -> Measured:
+    """The figures as the stages left them in timings/, models/ and metrics/."""
+    missing: dict[str, str] = {}
+    latency = _latency(outputs, candidate)
+    if latency is None:
+        missing["latency_ms"] = (
+            f"the latency of {candidate} as it is trained now was never measured on this machine: "
+            f"`python -m pipeline evaluate {outputs.experiment}` measures it"
+        )
+    figures = outputs.metrics["models"][candidate]["test"]
+    worst = figures.get("worst_class_recall", {}).get("value")
+    if worst is None:
+        missing["worst_class"] = (
+            f"the task {outputs.metrics['task']} has no classes: "
+            f"set it to null in the `gate` of the experiment {outputs.experiment}"
+        )
+    weights = outputs.model(candidate) / "model.safetensors"
+    return Measured(latency, weights.stat().st_size / MEGABYTE, worst, missing)
+
+
+def broken(limits: Limits, measured: Measured) -> list[str]:
+    """A sentence for every limit that the figures break, or that cannot be checked."""
+    latency, megabytes, worst = measured.latency_ms, measured.megabytes, measured.worst_class
+    breaks: dict[str, tuple[bool, str]] = {}
+    if limits.latency_ms is not None:
+        said = f"one example takes {_shown(latency)} ms (median), allowed are {limits.latency_ms:g} ms"
+        breaks["latency_ms"] = latency is None or latency > limits.latency_ms, said
+    if limits.megabytes is not None:
+        said = f"the weights have {_shown(megabytes)} MB, allowed are {limits.megabytes:g} MB"
+        breaks["megabytes"] = megabytes is None or megabytes > limits.megabytes, said
+    if limits.worst_class is not None:
+        said = f"of its worst class it gets {_shown(worst)} right, asked for is {limits.worst_class:g}"
+        breaks["worst_class"] = worst is None or worst < limits.worst_class, said
+    return [
+        f"limits.{name}: {measured.missing.get(name, said)}" for name, (is_broken, said) in breaks.items() if is_broken
+    ]
+
+
+def _latency(outputs: Outputs, candidate: str) -> float | None:
+    """Only of the present training: the outputs can come from DVC's cache, the times of this machine cannot."""
+    file = Path("timings", outputs.experiment, candidate, "latency.json")
+    if not file.is_file():
+        return None
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return float(found["p50_ms"]) if found.get("key") == outputs.metrics["models"][candidate]["key"] else None
+
+
+def _shown(figure: float | None) -> str:
+    return "unknown" if figure is None else f"{figure:.4g}"
