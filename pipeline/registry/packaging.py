@@ -49,12 +49,13 @@ def package(
 ) -> None:
     """Writes the servable folder `target` for the folder `model` of the stage train.
 
-    `scores` on the test examples travel along: with them a later challenger is compared. `work` is a scratch folder.
+    `scores` on the test examples travel along: with them a later challenger is compared; so do the probes: with them
+    the model is tried before an alias moves to it. `work` is a scratch folder.
     """
     from mlflow import pyfunc
     from mlflow.models import infer_signature
 
-    assert trial.example is not None and trial.answer is not None
+    assert trial.example is not None and trial.answer is not None and trial.probes is not None
     for name in ("mlflow.types.type_hints", "mlflow.models.model", "mlflow.pyfunc"):
         logging.getLogger(name).setLevel(logging.ERROR)  # remarks about type hints and validation that say nothing here
     np.save(work / "scores.npy", scores)
@@ -66,6 +67,7 @@ def package(
             "model": str(model / "model.json"),
             "weights": str(model / "model.safetensors"),
             "scores": str(work / "scores.npy"),
+            "probes": str(trial.probes),
         },
         code_paths=[str(code / "pipeline")],
         pip_requirements=pinned,

@@ -20,6 +20,7 @@ def main(job: dict[str, Any]) -> None:
     `example`: example.parquet and answer.parquet, the model's answer to what a user would send. `predict`:
     predictions.parquet, of the test examples. `predictions` {name: file}: scores/<name>.npy, a score an example.
     `weights` (a file of draws, how often each example counts): also corpus/<name>.npy, the score of every draw.
+    `probes` (a file of stored predictions): probes.json, requests with the answers that these predictions tell of.
     """
     import numpy as np
     import pandas as pd
@@ -34,6 +35,10 @@ def main(job: dict[str, Any]) -> None:
         example = task.input_example(table, card)
         example.to_parquet(output / "example.parquet")
         task.answer(network, example, card).to_parquet(output / "answer.parquet")
+    if job.get("probes"):
+        probes = task.probes(table, pd.read_parquet(job["probes"]), card)
+        text = json.dumps([probe.document() for probe in probes], ensure_ascii=False)
+        (output / "probes.json").write_text(text, encoding="utf-8")
     modules = sorted({name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names))
     scores, corpus = output / "scores", output / "corpus"
     scores.mkdir()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
@@ -27,8 +28,15 @@ class Servable(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """The task's answer to a frame like the model's input example."""
-        return self.task.answer(self.network, model_input, self.card)
+        """The task's answer to a frame like the model's input example.
+
+        What is wrong with a request goes back to its sender as it stands: over HTTP, MLflow would put a trace of this
+        machine's code into its place.
+        """
+        try:
+            return self.task.answer(self.network, model_input, self.card)
+        except ValueError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
 
 
 set_model(Servable())

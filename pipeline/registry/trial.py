@@ -30,6 +30,7 @@ class Trial:
     predictions: Path | None  # of the model on the test examples
     corpus: bool = False  # whether the score is of all examples together
     resampled: Mapping[str, Scores] = field(default_factory=dict)  # (R,) corpus scores of the draws of `weights`
+    probes: Path | None = None  # requests with the answers that the stored predictions tell of
 
 
 class TrialFailed(Exception):
@@ -45,6 +46,7 @@ def rehearse(
     example: bool = False,
     predict: bool = False,
     predictions: Mapping[str, Path] | None = None,
+    probes: Path | None = None,
     weights: Path | None = None,
 ) -> Trial:
     """Tries the model of a folder with the package `pipeline` under `code`. Raises TrialFailed with the last lines."""
@@ -52,6 +54,7 @@ def rehearse(
     files = {name: str(file.resolve()) for name, file in (predictions or {}).items()}
     job = {"model": str(model.resolve()), "prepared": str(prepared.resolve()), "output": str(output.resolve())}
     job["weights"] = "" if weights is None else str(weights.resolve())
+    job["probes"] = "" if probes is None else str(probes.resolve())
     text = json.dumps({**job, "example": example, "predict": predict, "predictions": files})
     (output / "job.json").write_text(text, encoding="utf-8")
     run_apart(output / "job.json", code)
@@ -75,8 +78,9 @@ def _read(output: Path) -> Trial:
         {file.stem: read_scores(file) for file in (output / part).glob("*.npy")} for part in ("scores", "corpus")
     )
     frames = {name: _frame(output / f"{name}.parquet") for name in ("example", "answer")}
-    file = output / "predictions.parquet"
-    predictions = file if file.is_file() else None
+    predictions, probes = (
+        file if file.is_file() else None for file in (output / "predictions.parquet", output / "probes.json")
+    )
     return Trial(
         dependent=facts["dependent"],
         block=facts["block"],
@@ -86,6 +90,7 @@ def _read(output: Path) -> Trial:
         predictions=predictions,
         corpus=facts["corpus"],
         resampled=resampled,
+        probes=probes,
     )
 
 

@@ -128,7 +128,8 @@ class Registrar:
         names = {"challenger": self.outputs.challenger, "baseline": self.outputs.baseline}
         files = {role: self.outputs.predictions(name) for role, name in names.items() if name is not None}
         place = self.work / "trial"
-        return rehearse(self._model, self._code, self.outputs.prepared, place, example=True, predictions=files)
+        return rehearse(self._model, self._code, self.outputs.prepared, place, example=True, predictions=files,
+                        probes=files["challenger"])  # fmt: skip
 
     def _add(self, candidate: str, **marks: str) -> Version:
         """A version of a candidate's present training."""
@@ -142,7 +143,8 @@ class Registrar:
             copy_code(ours["task"], ours["family"], code)
             files = {"challenger": self.outputs.predictions(candidate)}
             place = self.work / f"trial-{candidate}"
-            trial = rehearse(model, code, self.outputs.prepared, place, example=True, predictions=files)
+            trial = rehearse(model, code, self.outputs.prepared, place, example=True, predictions=files,
+                             probes=files["challenger"])  # fmt: skip
         folder = self.work / f"servable-{candidate}"
         tags = {**self._tags(ours), **marks}
         package(model, code, trial, trial.scores["challenger"], folder, self.work, tags)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from pipeline.data.tables import Prepared, Table
 from pipeline.models.encoder import Encoder
 from pipeline.tasks.task import Batch, Card, Task
+
+if TYPE_CHECKING:
+    from pipeline.tasks.probes import Probe
 
 Reference = Literal["last", "seasonal"]
 MISSING_RULES = ("last", "seasonal")
@@ -204,6 +207,11 @@ class Forecasting(Task):
             for index, name in enumerate(card["columns"])
         ]  # fmt: skip
         return pd.concat(tables, ignore_index=True)
+
+    def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
+        from pipeline.tasks.probes import forecast_probes
+
+        return forecast_probes(table, predictions, card)
 
 
 def prediction_table(quantiles: np.ndarray, examples: Batch, card: Card) -> pd.DataFrame:

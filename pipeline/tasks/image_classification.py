@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,9 @@ from torch.nn import functional
 from pipeline.data.tables import Prepared, Table
 from pipeline.models.encoder import Encoder, check_ranges
 from pipeline.tasks.task import Batch, Card, Task
+
+if TYPE_CHECKING:
+    from pipeline.tasks.probes import Probe
 
 CALIBRATION_BINS = 15
 LARGE = 8_000  # training images above which a kernel machine takes minutes and boosted trees take its place
@@ -160,6 +163,12 @@ class ImageClassification(Task):
         for index, name in enumerate(classes):
             answer[name] = predictions[f"probability_{index}"]
         return answer
+
+    def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
+        from pipeline.tasks.probes import BATCHES, image_probes
+
+        images = table["images"][: max(BATCHES)].numpy()
+        return image_probes([encoded(image, card) for image in images], predictions, card)
 
 
 def shifted(images: Tensor, most: int) -> Tensor:

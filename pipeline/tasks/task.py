@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from pipeline.data.tables import Prepared, Table
 from pipeline.models.encoder import Encoder
+
+if TYPE_CHECKING:
+    from pipeline.tasks.probes import Probe
 
 Card = Mapping[str, Any]
 Batch = dict[str, Tensor]
@@ -116,3 +119,10 @@ class Task(ABC):
     @abstractmethod
     def answer(self, network: nn.Module, request: pd.DataFrame, card: Card) -> pd.DataFrame:
         """What the served model answers: preprocessing, prediction and names that a user understands."""
+
+    @abstractmethod
+    def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
+        """Requests that try the served model before it is promoted, along all that its signature leaves open.
+
+        What it must answer to the examples of `table` comes from their stored `predictions`.
+        """

@@ -1,0 +1,222 @@
+"""Runs in a Python process of its own, as a script: `probe.py job.json`. Loads a servable folder and asks it.
+
+As a user would: through `mlflow.pyfunc` and over HTTP, with pickle forbidden in the whole process. It knows the code
+that travels with the model and nothing else of this repository.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import pickle
+import socket
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+PATIENCE = 60.0  # seconds for one answer
+FORBIDDEN = "this model needs pickle, which runs whatever code its file holds; only safetensors are loaded"
+
+
+def main(job: dict[str, Any]) -> None:
+    """Writes into job["output"] what is wrong with job["folder"], as a list of sentences, and how much was asked."""
+    forbid_pickle()
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    findings: list[str] = []
+    asked = 0
+    try:
+        model = _loaded(job["folder"])
+        probes = _probes(Path(job["folder"]))
+        with _served(model) as address:
+            for probe in probes:
+                found = _ask(model, address, probe)
+                findings += [f"{probe['name']}: {found}"] if found else []
+                asked += 1
+    except Exception as error:
+        findings.append(f"cannot be served: {type(error).__name__}: {_in_short(error)}")
+    Path(job["output"]).write_text(json.dumps({"findings": findings, "asked": asked}), encoding="utf-8")
+
+
+def forbid_pickle() -> None:
+    """Makes unpickling an error in this process, for good: by the names in the library and by Python's audit events.
+
+    torch's own reader of plain weights (`weights_only=True`) builds tensors and nothing else; it stays.
+    """
+    import _pickle
+
+    for module in (pickle, _pickle):
+        for name, refusal in (("load", _refuse), ("loads", _refuse), ("Unpickler", _Refused)):
+            setattr(module, name, refusal)
+    setattr(pickle, "_Unpickler", _Refused)  # noqa: B010  # mypy takes it for a type that nobody may assign to
+    sys.addaudithook(_watch)  # a reference that was taken before still cannot look up a class
+
+
+class _Refused(pickle._Unpickler):
+    """In the place of the unpicklers, of which libraries derive their own when they are imported."""
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        _refuse()
+
+
+def _refuse(*arguments: object, **options: object) -> NoReturn:
+    raise RuntimeError(FORBIDDEN)
+
+
+def _watch(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "pickle.find_class":
+        raise RuntimeError(FORBIDDEN)
+
+
+def _loaded(folder: str) -> Any:
+    from mlflow import pyfunc
+
+    return pyfunc.load_model(folder)
+
+
+def _probes(folder: Path) -> list[dict[str, Any]]:
+    """What travels with the model; of one from before there were probes, its example without a known answer."""
+    stored = folder / "artifacts" / "probes.json"
+    if stored.is_file():
+        found: list[dict[str, Any]] = json.loads(stored.read_text(encoding="utf-8"))
+        return found
+    example = json.loads((folder / "serving_input_example.json").read_text(encoding="utf-8"))
+    return [{"name": "the example", "request": example["dataframe_split"], "answer": None, "error": None,
+             "absolute": 1e-4, "relative": 1e-4}]  # fmt: skip
+
+
+@contextmanager
+def _served(model: Any) -> Iterator[str]:
+    """MLflow's own scoring server on a free port of this machine, in a thread."""
+    import uvicorn
+    from mlflow.pyfunc import scoring_server
+
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    settings = uvicorn.Config(scoring_server.init(model), log_level="critical", lifespan="off", access_log=False)
+    server = uvicorn.Server(settings)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(5)
+        listener.close()
+
+
+def _ask(model: Any, address: str, probe: dict[str, Any]) -> str:
+    """What is wrong with the answers to a probe: asked for twice directly, and over HTTP. Empty: nothing."""
+    asks: list[tuple[str, Callable[[], Any]]] = [
+        ("", lambda: model.predict(_frame(model, probe["request"]))),
+        (" the second time", lambda: model.predict(_frame(model, probe["request"]))),
+        (" over HTTP", lambda: _posted(address, probe["request"])),
+    ]
+    first = None
+    for how, ask in asks:
+        try:
+            answer = ask()
+        except Exception as error:
+            message = str(error)
+            if probe["error"] is None:
+                return f"no answer{how}: {_in_short(error)}"
+            if probe["error"] not in message:
+                return f"the error{how} does not say {probe['error']!r}: {_in_short(error)}"
+            continue
+        if probe["error"] is not None:
+            return f"was answered{how}; an error that says {probe['error']!r} would be right"
+        rows = _rows(answer)
+        first = rows if first is None else first
+        known = first if probe["answer"] is None else _expected(probe["answer"])
+        different = difference(rows, known, probe["absolute"], probe["relative"])
+        if different:
+            return different + how
+    return ""
+
+
+def difference(found: list[dict[str, Any]], expected: list[dict[str, Any]], absolute: float, relative: float) -> str:
+    """The first place where rows are not as expected, in words. Numbers may differ a little, nothing else may."""
+    if len(found) != len(expected):
+        return f"{len(found)} rows instead of {len(expected)}"
+    for at, (row, wanted) in enumerate(zip(found, expected, strict=True)):
+        for name, value in wanted.items():
+            if name not in row:
+                return f"row {at} has no {name}"
+            if not _alike(row[name], value, absolute, relative):
+                return f"row {at} says {name} {_shown(row[name])} instead of {_shown(value)}"
+    return ""
+
+
+def _alike(found: Any, expected: Any, absolute: float, relative: float) -> bool:
+    if isinstance(expected, float) and isinstance(found, int | float) and not isinstance(found, bool):
+        return abs(found - expected) <= absolute + relative * abs(expected) or (found != found and expected != expected)
+    return bool(found == expected)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else repr(value)
+
+
+def _expected(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    return [dict(zip(answer["columns"], row, strict=True)) for row in answer["data"]]
+
+
+def _rows(answer: Any) -> list[dict[str, Any]]:
+    """Rows of an answer that came directly, a frame, or over HTTP, where it already is rows."""
+    if isinstance(answer, list):
+        return answer
+    if not hasattr(answer, "to_dict"):
+        raise TypeError(f"found {type(answer).__name__}; a frame would be right")
+    rows: list[dict[str, Any]] = answer.to_dict(orient="records")
+    return rows
+
+
+def _frame(model: Any, request: dict[str, Any]) -> Any:
+    """The request as a frame; what JSON carries in base64 is bytes again."""
+    import pandas as pd
+
+    frame = pd.DataFrame(request["data"], columns=request["columns"])
+    for column in model.metadata.get_input_schema().inputs:
+        if column.type.name == "binary":
+            frame[column.name] = pd.Series([base64.b64decode(value) for value in frame[column.name]], dtype=object)
+        elif not len(frame):
+            frame[column.name] = frame[column.name].astype(column.type.to_pandas())
+    return frame
+
+
+def _posted(address: str, request: dict[str, Any]) -> list[dict[str, Any]]:
+    """The answer over HTTP. Raises ValueError with what the server said where it refuses, whatever else fails as it is.
+
+    A refusal has the status 400: it speaks of the request. 500 would be a fault of the model.
+    """
+    body = json.dumps({"dataframe_split": request}).encode()
+    asked = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through somebody's proxy
+    try:
+        with direct.open(asked, timeout=PATIENCE) as reply:
+            answer: list[dict[str, Any]] = json.loads(reply.read())["predictions"]
+            return answer
+    except urllib.error.HTTPError as error:
+        said = error.read().decode(errors="replace")
+        if error.code != 400:
+            raise RuntimeError(f"status {error.code}") from None
+        raise ValueError(said) from None
+
+
+def _in_short(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or ["no message"]
+    return lines[0] if len(lines[0]) <= 300 else lines[0][:299] + "…"
+
+
+if __name__ == "__main__":
+    main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))

@@ -1,0 +1,123 @@
+"""Requests by which a served model is tried before anybody relies on it, and what has to come back.
+
+They go along every dimension that a signature leaves open (how many, how long, how large, none at all). What a model
+must answer to real test examples comes from the predictions that `evaluate` has stored, not from the model itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.data.tables import Table
+from pipeline.tasks.task import Card
+
+BATCHES = (1, 2, 7)
+CLOSE = 1e-4  # as a difference of probabilities, and as a share of a forecast
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One request: either an answer comes back, close to `answer` where that is known, or an error that says `error`.
+
+    Of an answer the columns of `answer` count. Numbers may differ by `absolute` plus the share `relative` of what is
+    expected; everything else is exact.
+    """
+
+    name: str
+    request: pd.DataFrame
+    answer: pd.DataFrame | None = None
+    error: str | None = None
+    absolute: float = 0.0
+    relative: float = 0.0
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON; the request is what a user would send over HTTP."""
+        return {
+            "name": self.name,
+            "request": _split(self.request),
+            "answer": None if self.answer is None else _split(self.answer),
+            "error": self.error,
+            "absolute": self.absolute,
+            "relative": self.relative,
+        }
+
+
+def image_probes(encoded: list[bytes], predictions: pd.DataFrame, card: Card) -> list[Probe]:
+    """`encoded` are the first test images as files, `predictions` the rows that were stored of all test images."""
+    classes = [str(name) for name in card["classes"]]
+    answers = pd.DataFrame({"class": [classes[index] for index in predictions["predicted"][: len(encoded)]]})
+    answers["confidence"] = predictions["confidence"]
+    for index, name in enumerate(classes):
+        answers[name] = predictions[f"probability_{index}"]
+    found = []
+    for size in BATCHES:
+        rows = [row % len(encoded) for row in range(size)]
+        request = pd.DataFrame({"image": [encoded[row] for row in rows]})
+        answer = answers.iloc[rows].reset_index(drop=True)
+        found.append(Probe(f"{size} images", request, answer, absolute=CLOSE))
+    found += [Probe(f"an image of {side} × {side} pixels", _images(_blank(side))) for side in (1, 5, 64)]
+    found.append(Probe("no image", _images(), answers.iloc[:0]))
+    found.append(Probe("an empty file", _images(b""), error="not a readable image file"))
+    return found
+
+
+def forecast_probes(table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
+    """Histories of several test examples: as long as the model looks back, longer, shorter and empty."""
+    lookback, count = card["lookback"], int(predictions["example"].max()) + 1
+    spread = float(predictions["scale"].mean())
+    found = []
+    for example in np.unique(np.linspace(0, count - 1, max(BATCHES)).astype(int)).tolist():
+        for longer in {0, min(example, lookback // 2)}:
+            request = _history(table, card, example - longer, example + lookback)
+            name = f"the history of test example {example}" + (f" and {longer} steps more" if longer else "")
+            answer = _forecast(predictions, example)
+            found.append(Probe(name, request, answer, absolute=CLOSE * spread, relative=CLOSE))
+    short = _history(table, card, 0, lookback - 1)
+    found.append(Probe(f"a history of {lookback - 1} steps", short, error=f"looks back {lookback} steps"))
+    found.append(Probe("an empty history", short.iloc[:0], error=f"looks back {lookback} steps"))
+    return found
+
+
+def _history(table: Table, card: Card, begin: int, end: int) -> pd.DataFrame:
+    columns = {name: table["values"][begin:end, at].double().numpy() for at, name in enumerate(card["columns"])}
+    return pd.DataFrame({"date": _dates(table["times"][begin:end].numpy()), **columns})
+
+
+def _forecast(predictions: pd.DataFrame, example: int) -> pd.DataFrame:
+    rows = predictions[predictions["example"] == example].reset_index(drop=True)
+    # Not the dates: the answer counts on in steps of the calendar, and the rows of a real series may have gaps.
+    return rows.rename(columns={"column": "series"})[["series", "forecast", "lower", "upper"]]
+
+
+def _dates(seconds: np.ndarray) -> pd.Series:
+    return pd.Series(pd.to_datetime(seconds, unit="s").strftime("%Y-%m-%d %H:%M:%S"))
+
+
+def _blank(side: int) -> bytes:
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.new("L", (side, side), 128).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def _images(*files: bytes) -> pd.DataFrame:
+    return pd.DataFrame({"image": pd.Series(list(files), dtype=object)})
+
+
+def _split(frame: pd.DataFrame) -> dict[str, Any]:
+    """Columns and rows; bytes in base64, as JSON carries them."""
+    rows = [[_plain(value) for value in row] for row in frame.itertuples(index=False, name=None)]
+    return {"columns": [str(name) for name in frame.columns], "data": rows}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    return value.item() if isinstance(value, np.generic) else value
