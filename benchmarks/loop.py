@@ -20,7 +20,8 @@ from pipeline.tasks import load_task
 from pipeline.tasks.network import build_network
 from pipeline.tasks.task import Task
 from pipeline.training import fit
-from pipeline.training.module import VALIDATION_BATCH, BestWeights, Fitting, Journal, Pruning
+from pipeline.training.callbacks import BestWeights, Journal, Pruning
+from pipeline.training.module import VALIDATION_BATCH, Fitting
 from pipeline.training.optimisation import optimisation_of
 
 BATCH = 256

@@ -9,9 +9,12 @@ import errno
 import importlib
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import NoReturn
+
+from pipeline.training.signals import Preempted, end_with_dvc, end_with_parent, preempt_on_sigterm
 
 STAGES = {
     "check": "say what is wrong with params.yaml",
@@ -61,6 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{given.stage}: found --to {given.to}; only rollback takes it", file=sys.stderr)
         return 2
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    preempt_on_sigterm()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
         return _run(given.stage, given.name, **({} if given.to is None else {"to": given.to}))
@@ -72,6 +76,12 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(
             given.stage, ValueError(f"{error.strerror}: {error.filename or Path.cwd()}; nothing earlier was changed")
         )
+    except Preempted:
+        print(
+            f"{given.stage}: asked to end by SIGTERM; the next `dvc repro` goes on where this one stood",
+            file=sys.stderr,
+        )
+        return 128 + signal.SIGTERM
     except KeyboardInterrupt:
         return 130
 
@@ -81,6 +91,7 @@ def _run(stage: str, name: str | None, **options: str) -> int:
     if stage in PARALLEL:
         from pipeline.training.pool import start_server
 
+        end_with_parent() if "LOCAL_RANK" in os.environ else end_with_dvc()
         start_server()
     if stage in UNCHECKED:
         importlib.import_module(f"pipeline.stages.{stage}").main(name)

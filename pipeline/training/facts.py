@@ -26,6 +26,7 @@ class Subject:
     card: Mapping[str, Any]
     prepared: Path
     facts: dict[str, Any]
+    checkpoint_steps: int
 
     def job(self, name: str, work: Path, parameters: Mapping[str, Any], **others: Any) -> Job:
         """A fit of this candidate; `others` are what differs between a trial and a final training."""
@@ -39,6 +40,7 @@ class Subject:
             parameters=parameters,
             batch_size=self.experiment.training.batch_size,
             threads=self.facts["threads"],
+            checkpoint_steps=self.checkpoint_steps,
             **others,
         )
 
@@ -62,7 +64,7 @@ def subject_of(stage: str, name: str | None, params: Params) -> Subject:
         "threads": params.threads,
         "precision": precision_of(params.trainer.model_dump(), task.dimensions),
     }
-    return Subject(name, candidate, experiment, task, card, prepared, facts)
+    return Subject(name, candidate, experiment, task, card, prepared, facts, params.checkpoint_steps)
 
 
 def sources(stage: str, task: str, family: str) -> list[str]:

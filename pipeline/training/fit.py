@@ -10,6 +10,7 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ from pipeline.training.optimisation import optimisation_of
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Job:
     trainer: Mapping[str, Any]
     threads: int
     limits: Mapping[int, float]  # epoch → the highest validation loss with which a trial goes on
+    checkpoint_steps: int = 200  # optimiser steps between two checkpoints
 
     @property
     def outcome(self) -> Path:
@@ -70,16 +74,38 @@ class Outcome:
 def fit(job: Job) -> Outcome:
     """Trains until the last epoch, until patience ends or until the trial is pruned; keeps the best weights.
 
-    A fit that was completed before is read from its files.
+    A fit that was completed before is read from its files; one that was killed goes on from its last checkpoint. Raises
+    Stopped where the process was asked to end.
     """
-    if job.outcome.exists():
-        return Outcome(**json.loads(job.outcome.read_text(encoding="utf-8")))
+    found = completed(job)
+    if found is not None:
+        return found
+    from pipeline.training.resume import alone, discard
+
     prepare_process(job.threads)
-    job.journal.unlink(missing_ok=True)
-    outcome, weights, writes = _fit(job)
-    if writes:
-        _keep(job, outcome, weights)
-    return outcome
+    with alone(Path(job.work), job.name) if is_first_process() else nullcontext():
+        found = completed(job)  # by the process that was waited for
+        if found is None:
+            found, weights, writes = _fit(job)
+            if writes:
+                _keep(job, found, weights)
+                discard(Path(job.work), job.name)
+        return found
+
+
+def completed(job: Job) -> Outcome | None:
+    """What a fit found that has ended; None where it has not, or where its files are damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        outcome = Outcome(**json.loads(job.outcome.read_text(encoding="utf-8")))
+        with safe_open(job.weights, framework="pt"):
+            return outcome
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, SafetensorError) as error:
+        logger.warning("%s: what %s has left is damaged (%s); it runs again", job.work, job.name, error)
+        return None
 
 
 def prepare_process(threads: int) -> None:
@@ -115,7 +141,9 @@ def _has_bf16(accelerator: str) -> bool:
 def _fit(job: Job) -> tuple[Outcome, Mapping[str, torch.Tensor], bool]:
     from pytorch_lightning.callbacks import EarlyStopping
 
-    from pipeline.training.module import AveragedWeights, BestWeights, Fitting, Journal, Loaders, Pruning
+    from pipeline.training.callbacks import AveragedWeights, BestWeights, Journal, Pruning
+    from pipeline.training.module import Fitting, Loaders
+    from pipeline.training.resume import Checkpoints, newest
 
     task, card = load_task(job.task, job.settings), read_card(Path(job.prepared))
     tables = {split: task.examples(read_table(Path(job.prepared), split), card) for split in ("train", "validation")}
@@ -131,10 +159,12 @@ def _fit(job: Job) -> tuple[Outcome, Mapping[str, torch.Tensor], bool]:
         callbacks.append(EarlyStopping("validation_loss", patience=job.patience, check_finite=True))
     if optimisation.ema_decay:
         callbacks.append(AveragedWeights(optimisation.ema_decay))
+    callbacks.append(Checkpoints(Path(job.work), job.name, job.checkpoint_steps))  # last: it saves what the others know
     trainer = build_trainer(job, task.dimensions, optimisation.gradient_clip, callbacks)
     data = Loaders(tables, job.batch_size, job.seed)
     steps = job.epochs * len(data.batches("train", trainer))
-    trainer.fit(Fitting(task, network, card, optimisation, job.seed, steps), datamodule=data)
+    module = Fitting(task, network, card, optimisation, job.seed, steps)
+    trainer.fit(module, datamodule=data, ckpt_path=newest(Path(job.work), job.name), weights_only=True)
     if best.epoch < 0:
         raise ValueError(f"{job.name}: training ended before the first validation")
     outcome = Outcome(best.figures, best.epoch, pruning.pruned, journal.rows)

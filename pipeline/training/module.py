@@ -1,12 +1,8 @@
-"""The LightningModule of every task, the loaders that feed it and the callbacks that watch it."""
+"""The LightningModule of every task and the loaders that feed it."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Mapping
-from math import isfinite
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -61,12 +57,14 @@ class Fitting(pl.LightningModule):
 
     def on_train_start(self) -> None:
         self.weights = list(self.network.parameters())
+        self.loss_sum = self.loss_sum.to(self.device)
 
     def on_train_epoch_start(self) -> None:
         self.loss_sum = torch.zeros((), device=self.device)
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
-        seed_step(((self.seed + 1) << 32) + (self.global_step << 8) + self.global_rank, self.device)
+        batches = self.trainer.fit_loop.total_batch_idx  # steps, but for gradients that are gathered over several
+        seed_step(((self.seed + 1) << 32) + (batches << 8) + self.global_rank, self.device)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         batch = self.task.augment(self.network, batch)
@@ -87,6 +85,15 @@ class Fitting(pl.LightningModule):
         self.validation.clear()
         loss, score = (total[:2] / total[2]).tolist()
         self.log_dict({"validation_loss": loss, f"validation_{self.task.score}": score})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The running mean of the epoch's loss, of every process: their sum would be rounded in another order."""
+        sums = self.all_gather(self.loss_sum)
+        assert isinstance(sums, Tensor)
+        checkpoint["loss_sums"] = sums.detach().reshape(-1).cpu()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.loss_sum = checkpoint["loss_sums"][self.global_rank].clone()
 
     def over_processes(self, values: Tensor) -> Tensor:
         """The sum of a tensor over all processes of a distributed training."""
@@ -127,93 +134,3 @@ def seed_step(seed: int, device: torch.device) -> None:
     torch.default_generator.manual_seed(seed)
     if device.type != "cpu":
         torch.get_device_module(device).manual_seed(seed)
-
-
-class AveragedWeights(pl.Callback):
-    """An exponential moving average of the weights, in their place while validation runs (Polyak and Juditsky 1992)."""
-
-    def __init__(self, decay: float) -> None:
-        self.decay = decay
-        self.weights: list[Tensor] = []
-        self.average: list[Tensor] = []
-        self.trained: list[Tensor] = []
-
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        if not self.average:
-            self.weights = list(module.parameters())
-            self.average = [weight.detach().clone() for weight in self.weights]
-        decay = min(self.decay, (1 + trainer.global_step) / (10 + trainer.global_step))  # short memory at the start
-        with torch.no_grad():
-            torch._foreach_lerp_(self.average, self.weights, 1 - decay)
-
-    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if self.average:
-            self.trained = [weight.detach().clone() for weight in module.parameters()]
-            _overwrite(module, self.average)
-
-    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if self.average:
-            _overwrite(module, self.trained)
-            self.trained = []
-
-
-def _overwrite(module: nn.Module, values: list[Tensor]) -> None:
-    with torch.no_grad():
-        torch._foreach_copy_(list(module.parameters()), values)
-
-
-class BestWeights(pl.Callback):
-    """Keeps the weights of the epoch with the lowest validation loss; stands before AveragedWeights in the list,
-    so that it sees the averaged weights before they are taken out again."""
-
-    def __init__(self) -> None:
-        self.loss = float("inf")
-        self.epoch = -1
-        self.figures: dict[str, float] = {}
-        self.weights: dict[str, Tensor] = {}
-
-    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        loss = figures["validation_loss"] if isfinite(figures["validation_loss"]) else float("inf")
-        if self.epoch >= 0 and not loss < self.loss:
-            return
-        self.loss, self.epoch, self.figures = loss, trainer.current_epoch, figures
-        network = module.network
-        assert isinstance(network, nn.Module)
-        self.weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-
-
-class Journal(pl.Callback):
-    """One line per epoch into a file that lives outside the outputs: what tracking streams from while training runs."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: list[dict[str, float]] = []
-
-    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        assert isinstance(module, Fitting)
-        steps = max(len(trainer.train_dataloader or [1]), 1)
-        metrics = {
-            "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
-            "train_loss": float(module.over_processes(module.loss_sum)) / steps / trainer.world_size,
-            **{name: float(value) for name, value in trainer.callback_metrics.items()},
-        }
-        self.rows.append({"epoch": trainer.current_epoch, "step": trainer.global_step, **metrics})
-        if trainer.is_global_zero:
-            line = {"epoch": trainer.current_epoch, "time": time.time(), "metrics": metrics}
-            with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(line) + "\n")
-
-
-class Pruning(pl.Callback):
-    """Ends a trial as soon as `hopeless` says so of (epoch, lowest validation loss so far)."""
-
-    def __init__(self, hopeless: Callable[[int, float], bool]) -> None:
-        self.hopeless = hopeless
-        self.lowest = float("inf")
-        self.pruned = False
-
-    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.lowest = min(self.lowest, float(trainer.callback_metrics["validation_loss"]))
-        if self.hopeless(trainer.current_epoch, self.lowest):
-            self.pruned = trainer.should_stop = True

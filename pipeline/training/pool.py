@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.training.signals import Preempted, Stopped, leave_on_sigterm
+
 if TYPE_CHECKING:
     from pipeline.training.fit import Job, Outcome
 
-PRELOADED = ["pipeline.training.fit", "pipeline.training.module"]  # what takes seconds; a task and a family take none
+logger = logging.getLogger(__name__)
+
+PRELOADED = [
+    "pipeline.training.fit",
+    "pipeline.training.callbacks",
+    "pipeline.training.resume",
+]  # what takes seconds; a task and a family take none
 LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal
+GRACE = 3.0  # seconds that workers have for their last checkpoint: a scheduler allows little more
+DEATHS = 3  # of workers in a row, without a step forward
 
 
 class Progress:
@@ -51,37 +63,110 @@ class Progress:
 class Pool:
     """Worker processes that import the code once: a server process loads it and forks the workers off."""
 
-    def __init__(self, title: str, epochs: int) -> None:
+    def __init__(self, workers: int, title: str, epochs: int) -> None:
+        self.workers, self.title = workers, title
         self.progress = Progress(title, epochs)
         self.executor: ProcessPoolExecutor | None = None
         self.finished: dict[str, int] = {}  # epochs that a completed fit was allowed, by its name
+        self.deaths = 0  # of workers, one after another, without any step forward
+        self.reached: list[str] = []  # what the unfinished fits had left when a worker died last
 
-    def run(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """The outcomes in the order of the jobs, whichever came first."""
-        if self.executor is None:
-            return [self._alone(job) for job in jobs]
-        futures = {self.executor.submit(_work, job): job for job in jobs}
-        waiting: set[Future[Outcome]] = set(futures)
-        while waiting:
-            done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+    def run(self, jobs: Iterable[Job], on_done: Callable[[Job, Outcome], None] | None = None) -> list[Outcome]:
+        """The outcomes in the order of the jobs, whichever came first; `on_done` hears of each as it comes.
+
+        A job is drawn only when a worker is free for it. A worker that was killed is replaced, and its fit goes on from
+        its checkpoint; raises ValueError where that happens again and again. Raises Preempted after SIGTERM.
+        """
+        waiting = iter(jobs)
+        order: list[str] = []
+        outcomes: dict[str, Outcome] = {}
+        running: dict[Future[Outcome], Job] = {}
+        while True:
+            for job in self._drawn(waiting, self.workers - len(running) if self.workers else 1):
+                order.append(job.name)
+                running[self._submit(job)] = job
+            if not running:
+                return [outcomes[name] for name in order]
+            done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+            broken = [running.pop(future) for future in done if isinstance(future.exception(), BrokenProcessPool)]
             for future in done:
-                future.result()  # raises what the worker raised
-                self.finished[futures[future].name] = futures[future].epochs
-            running = sum(_lines(futures[future].journal) for future in waiting)
-            self.progress.reach(sum(self.finished.values()) + running)
-        return [future.result() for future in futures]
+                if future in running:
+                    job = running.pop(future)
+                    outcomes[job.name] = self._completed(job, future)
+                    if on_done is not None:
+                        on_done(job, outcomes[job.name])
+            if broken:  # one death breaks them all
+                unfinished = [*broken, *running.values()]
+                self._replace_workers(unfinished)
+                running = {self._submit(job): job for job in unfinished}
+            self._show(running.values())
 
-    def _alone(self, job: Job) -> Outcome:
-        outcome = _work(job)
+    def start(self) -> None:
+        """Makes the processes, which then wait for work."""
+        start_server()
+        context = multiprocessing.get_context("forkserver")
+        self.executor = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_join)
+
+    def stop(self) -> None:
+        """Asks the workers to save what they have done and to end; after GRACE seconds they are ended."""
+        workers = multiprocessing.active_children()
+        for worker in workers:
+            worker.terminate()
+        deadline = time.monotonic() + GRACE
+        for worker in workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
+            if worker.is_alive():
+                worker.kill()
+
+    def _drawn(self, waiting: Iterator[Job], free: int) -> Iterator[Job]:
+        for _ in range(free):
+            job = next(waiting, None)
+            if job is None:
+                return
+            yield job
+
+    def _submit(self, job: Job) -> Future[Outcome]:
+        if self.executor is not None:
+            return self.executor.submit(_work, job)
+        future: Future[Outcome] = Future()
+        try:
+            future.set_result(_work(job))
+        except Stopped:
+            raise Preempted from None
+        return future
+
+    def _completed(self, job: Job, future: Future[Outcome]) -> Outcome:
         self.finished[job.name] = job.epochs
-        self.progress.reach(sum(self.finished.values()))
-        return outcome
+        return future.result()  # raises what the worker raised
+
+    def _replace_workers(self, unfinished: Sequence[Job]) -> None:
+        """New workers after one was killed. Raises ValueError where that happens again and again to no avail."""
+        reached = [entry for job in unfinished for entry in _traces(job)]
+        self.deaths = self.deaths + 1 if reached == self.reached else 1
+        self.reached = reached
+        if self.deaths > DEATHS:
+            raise ValueError(
+                f"{self.title}: a worker was killed {self.deaths} times and got no further in between; if the machine "
+                "runs out of memory, lower `workers` or training.batch_size. What was done is kept"
+            )
+        logger.warning("%s: a worker was killed; its fit goes on from its checkpoint", self.title)
+        assert self.executor is not None
+        self.executor.shutdown(wait=True)
+        self.start()
+
+    def _show(self, running: Iterable[Job]) -> None:
+        self.progress.reach(sum(self.finished.values()) + sum(_lines(job.journal) for job in running))
 
 
 def _work(job: Job) -> Outcome:
     from pipeline.training.fit import fit
 
-    return fit(job)
+    try:
+        return fit(job)
+    except Stopped:
+        if multiprocessing.parent_process() is None:
+            raise
+        os._exit(128 + signal.SIGTERM)  # nobody waits for an answer any more
 
 
 def _lines(journal: Path) -> int:
@@ -89,6 +174,11 @@ def _lines(journal: Path) -> int:
         return journal.read_bytes().count(b"\n")
     except FileNotFoundError:
         return 0
+
+
+def _traces(job: Job) -> list[str]:
+    """What tells how far a fit has come."""
+    return [f"{job.name}: {_lines(job.journal)} epochs", *sorted(p.name for p in Path(job.work).glob(f"{job.name}.*"))]
 
 
 def start_server() -> None:
@@ -100,16 +190,13 @@ def start_server() -> None:
 @contextmanager
 def open_pool(workers: int, title: str, epochs: int) -> Iterator[Pool]:
     """A pool that is closed, with its processes, when the block ends; `workers` of 0 works in this process."""
-    pool = Pool(title, epochs)
+    pool = Pool(workers, title, epochs)
     if workers:
-        start_server()
-        context = multiprocessing.get_context("forkserver")
-        pool.executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_join, initargs=(os.getpid(),))
+        pool.start()
     try:
         yield pool
     except BaseException:
-        for child in multiprocessing.active_children():  # nobody waits for what they are doing any more
-            child.terminate()
+        pool.stop()
         raise
     finally:
         pool.progress.bar.close()
@@ -117,21 +204,15 @@ def open_pool(workers: int, title: str, epochs: int) -> Iterator[Pool]:
             pool.executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _join(leader: int) -> None:
+def _join() -> None:
     """Makes a worker end with the process it works for, also when that was killed, and leave Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_on_sigterm()
+    leader = multiprocessing.parent_process()
+    assert leader is not None
 
-    def watch() -> None:
-        while _is_running(leader):
-            time.sleep(1)
+    def follow() -> None:
+        leader.join()  # ends when the leader's end of a pipe is closed: also for one that is dead but not yet reaped
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    threading.Thread(target=follow, daemon=True).start()

@@ -137,13 +137,13 @@ def test_a_fit_that_diverges_ends_with_a_loss_that_is_no_number(job: Make) -> No
     assert not outcome.figures["validation_loss"] < 1e6
 
 
-def test_a_fit_writes_only_its_own_three_files(job: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fit_leaves_only_its_own_files(job: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     done = job()
     fit(done)
     assert sorted(path.name for path in Path(done.work).iterdir()) == [
-        "repeat-0.json", "repeat-0.jsonl", "repeat-0.safetensors",
+        "repeat-0.json", "repeat-0.jsonl", "repeat-0.lock", "repeat-0.safetensors",
     ]  # fmt: skip
     assert list((tmp_path / "here").iterdir()) == []
 
