@@ -17,8 +17,12 @@ LARGEST = 1000  # metrics a call; 100 parameters, 100 tags, and no more than 1,0
 
 def stored_points(client: MlflowClient, run_id: str, metrics: Iterable[str]) -> Counter[tuple[str, int]]:
     """How often each (metric, step) stands in a run, for the given metrics."""
-    histories = {name: client.get_metric_history(run_id, name) for name in metrics}
-    return Counter((name, point.step) for name, history in histories.items() for point in history)
+    return Counter((name, point.step) for name in metrics for point in client.get_metric_history(run_id, name))
+
+
+def stored_steps(client: MlflowClient, run_id: str, metrics: Iterable[str]) -> dict[str, set[int]]:
+    """Metric → the steps of it that a run has."""
+    return {name: {point.step for point in client.get_metric_history(run_id, name)} for name in metrics}
 
 
 def as_metric(point: Point) -> Metric:

@@ -18,7 +18,7 @@ class Piece:
     journal: Path
     run_id: str
     suffix: str = ""
-    doubtful: bool = True  # the run may hold points of this journal: ask before sending
+    stored: dict[str, set[int]] | None = None  # metric → steps of it that the run had when it was asked; None: ask
     unsent: list[Point] = field(default_factory=list)
     seen: set[tuple[str, int]] = field(default_factory=set)  # (metric, step) of all points read so far
     offset: int = 0

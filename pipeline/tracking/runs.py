@@ -74,7 +74,7 @@ def close_abandoned(client: MlflowClient, experiment_id: str) -> list[str]:
             continue
         owner = owner_of(run.data.tags)
         client.set_tag(run.info.run_id, CLOSED, f"{owner or 'the process that wrote it'} is gone")
-        heard = last_heard(run.data.tags, run.info.start_time / 1000)
-        client.set_terminated(run.info.run_id, "KILLED", int(heard * 1000))
+        heard = int(last_heard(run.data.tags, 0.0) * 1000)
+        client.set_terminated(run.info.run_id, "KILLED", max(heard, run.info.start_time))
         closed.append(f"{run.info.run_name}: closed, {owner or 'its process'} is gone")
     return closed

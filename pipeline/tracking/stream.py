@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.tracking.address import Address
-from pipeline.tracking.batches import as_metric, send, stored_points
+from pipeline.tracking.batches import as_metric, send, stored_steps
 from pipeline.tracking.client import experiment_id
 from pipeline.tracking.journals import Piece
 from pipeline.tracking.liveness import BEAT, CLOSED, marks, owner_of, this_process
@@ -150,7 +150,7 @@ class Stream:
         if not fresh and not _outcome(journal).is_file():
             _reopen(client, child)  # a killed trial that goes on
             self.ended.discard(key)
-        return Piece(journal, child.info.run_id, doubtful=not fresh)
+        return Piece(journal, child.info.run_id, stored={} if fresh else None)
 
     def _finish_children(self, client: MlflowClient) -> None:
         """Ends the trials that have left an outcome, so that the table of runs shows what is still under way."""
@@ -163,18 +163,29 @@ class Stream:
                     self.ended.add(runs[piece.run_id])
 
 
-def _send_points(client: MlflowClient, run_id: str, pieces: Iterable[Piece]) -> None:
-    """All that is unsent of the journals of one run. After a failure it is asked for before it is sent again."""
-    points = [point for piece in pieces for point in piece.unsent]
-    if any(piece.doubtful for piece in pieces):
-        present = set(client.get_run(run_id).data.metrics)
-        stored = stored_points(client, run_id, {point.metric for point in points} & present)
-        points = [point for point in points if (point.metric, point.step) not in stored]
+def _send_points(client: MlflowClient, run_id: str, pieces: Sequence[Piece]) -> None:
+    """All that is unsent of the journals of one run, but for what the run has.
+
+    That is asked for once, since an earlier process may have come further than the journals now say, and again after
+    a failure, since a batch can be stored although its answer was lost.
+    """
+    unasked = [piece for piece in pieces if piece.stored is None]
+    present = client.get_run(run_id).data.metrics if unasked else {}
+    for piece in unasked:
+        piece.stored = stored_steps(client, run_id, [name for name in present if name.endswith(piece.suffix)])
+    points = [
+        point
+        for piece in pieces
+        for point in piece.unsent
+        if point.step not in (piece.stored or {}).get(point.metric, ())
+    ]
+    try:
+        send(client, run_id, [as_metric(point) for point in points])
+    except BaseException:
+        for piece in pieces:
+            piece.stored = None
+        raise
     for piece in pieces:
-        piece.doubtful = True  # until the answer is there
-    send(client, run_id, [as_metric(point) for point in points])
-    for piece in pieces:
-        piece.doubtful = False
         piece.unsent.clear()
 
 
