@@ -11,6 +11,7 @@ from benchmarks.table import Figure, lines, machine
 ROWS = {
     "loop": "the training loop against a bare PyTorch loop and a plain Lightning script",
     "search": "tune and train of digits, both families, against plain Optuna, Lightning and MLFlowLogger",
+    "gate": "how often the gate promotes models that are no better, and models that are (simulated)",
 }
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import plain_loop
+from benchmarks import gate, plain_loop
 from benchmarks.clothes import load_clothes
 from benchmarks.loop import PARAMETERS
 from benchmarks.table import Figure, lines, ratio
@@ -56,3 +57,20 @@ def test_loop_measures_all_three(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["loop", "--quick"]) == 0
     printed = capsys.readouterr().out
     assert "ours ÷ bare PyTorch" in printed and "ours ÷ plain Lightning" in printed and "torch 2." in printed
+
+
+def test_gate_is_simulated_alike_every_time() -> None:
+    one, two = gate.measure(quick=True), gate.measure(quick=True)
+    assert one[:-1] == two[:-1], "only the seconds of the last line differ"
+    kinds = {figure.name.split(",")[0] for figure in one if "equal models promoted" in figure.name}
+    assert kinds == {"gate: accuracy", "gate: series of errors", "gate: word error rate"}
+    assert all(figure.bar == "≤ 5" for figure in one if "equal models promoted" in figure.name)
+
+
+def test_simulated_models_are_as_good_as_the_lines_say() -> None:
+    generator = np.random.default_rng(0)
+    better, base = gate.accuracy(generator, 200_000, 0.02)
+    assert np.mean(base) == pytest.approx(0.90, abs=0.003) and np.mean(better) == pytest.approx(0.92, abs=0.003)
+    first, second = gate.series(generator, 50_000, 0.0)
+    assert np.corrcoef(first[:-1], first[1:])[0, 1] > 0.9, "windows that overlap"
+    assert np.mean(first) == pytest.approx(np.mean(second), rel=0.02)

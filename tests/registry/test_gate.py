@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.registry.gate import Decision, Names, decide
+from pipeline.registry.gate import Decision, Names, could_pass, decide, kept_out
 
 OPTIONS = {"dependent": False, "resamples": 2000, "confidence": 0.95, "margin": 0.0, "seed": 0}
 
@@ -88,3 +88,62 @@ def test_evidence_is_plain_json() -> None:
     assert evidence["over_baseline"] is None
     assert evidence["over_champion"]["difference"] == pytest.approx(0.1)
     assert evidence["over_champion"]["p_value"] < 0.001
+
+
+def test_level_of_the_decision_sets_interval_and_test_of_the_champion_only() -> None:
+    plain, strict = decision(0.90, 0.87, 0.70), decision(0.90, 0.87, 0.70, level=1e-4)
+    assert plain.promoted and not strict.promoted
+    assert (plain.level, strict.level) == (pytest.approx(0.05), 1e-4)
+    assert plain.over_champion is not None and strict.over_champion is not None
+    assert plain.over_champion.low > 0 > strict.over_champion.low
+    assert plain.over_champion.p_value == strict.over_champion.p_value == pytest.approx(2 * 0.5**12)
+    assert strict.over_baseline == plain.over_baseline
+    assert "at the error level 0.0001; better than the baseline" in strict.reason
+
+
+def test_level_far_below_what_resamples_show_can_still_be_passed() -> None:
+    """2,000 resamples know no tail of 1e-7: the normal distribution continues it, or no late decision could pass."""
+    errors = np.random.default_rng(3).gamma(2.0, size=500)
+    options = {**OPTIONS, "maximize": False, "baseline_scores": None, "level": 1e-7}
+    noise = np.random.default_rng(4).normal(size=500)
+    assert decide(errors * 0.7, errors, **options).promoted  # type: ignore[arg-type]
+    slight = decide(errors - 0.1 + 0.5 * noise, errors, **options)  # type: ignore[arg-type]
+    assert slight.over_champion is not None and 1e-7 < slight.over_champion.p_value < 1e-3
+    assert not slight.promoted
+
+
+def test_first_version_has_no_level() -> None:
+    assert decision(0.9, None, 0.8).level is None
+    assert decision(0.9, None, 0.8).evidence()["level"] is None
+
+
+def test_broken_limit_keeps_out_whatever_the_score_says() -> None:
+    names = Names(challenger="cnn", score="accuracy")
+    unasked = kept_out(["limits.megabytes: too heavy"], names)
+    assert (unasked.promoted, unasked.over_champion, unasked.level) == (False, None, None)
+    assert unasked.reason == "cnn is not promoted, whatever its accuracy: limits.megabytes: too heavy."
+    asked = kept_out(["limits.worst_class: too low"], names, decision(0.9, 0.8, None))
+    assert not asked.promoted and asked.over_champion is not None
+    assert "too low. Without that limit: the challenger is better than the champion" in asked.reason
+    assert asked.evidence()["broken_limits"] == ["limits.worst_class: too low"]
+
+
+@pytest.mark.parametrize(
+    ("mistakes", "level", "possible"),
+    [(5, 0.05, False), (5, 0.07, True), (7, 0.025, True), (7, 0.0083, False), (0, 0.05, False)],
+)
+def test_champion_with_few_mistakes_leaves_no_room_for_a_proof(mistakes: int, level: float, possible: bool) -> None:
+    """Of m mistakes a faultless model corrects m: its p-value by McNemar is 2 to the power of 1 - m."""
+    scores = np.ones(400)
+    scores[:mistakes] = 0
+    options = {"dependent": False, "block": None, "resamples": 2000, "margin": 0.0, "seed": 0}
+    assert could_pass(scores, maximize=True, level=level, **options) is possible  # type: ignore[arg-type]
+
+
+def test_nothing_is_said_of_scores_whose_best_value_nobody_knows() -> None:
+    options = {"dependent": False, "block": None, "resamples": 200, "margin": 0.0, "seed": 0}
+    gains = np.random.default_rng(5).normal(size=50)
+    assert could_pass(gains, maximize=True, level=1e-9, **options)  # type: ignore[arg-type]
+    assert could_pass(gains, maximize=False, level=1e-9, **options)  # type: ignore[arg-type]
+    errors = np.array([0.0] * 49 + [1.0])
+    assert not could_pass(errors, maximize=False, level=1e-3, **options)  # type: ignore[arg-type]

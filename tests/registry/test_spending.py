@@ -1,0 +1,74 @@
+"""A test split answers by chance if it is asked often: every comparison costs, all together stay bounded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.registry.gate import decide
+from pipeline.registry.spending import Asked, asked, decided, left, level_of
+
+
+def line(challenger: str, against: str | None, digest: str | None = "t", level: float | None = 0.025) -> dict[str, Any]:
+    """A line of the history as register writes it."""
+    split = {"test_digest": digest, "decisions": 1} if digest else None
+    evidence = {"over_champion": {"p_value": 0.5} if against else None, "level": level, "test_split": split}
+    other = against and {"key": against, "version": "1", "candidate": "c"}
+    return {"challenger": {"key": challenger, "version": "2", "candidate": "c"}, "against": other, "evidence": evidence}
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+def test_all_levels_together_never_exceed_the_error_level(confidence: float) -> None:
+    levels = [level_of(decided, confidence) for decided in range(100_000)]
+    assert sum(levels) < 1 - confidence
+    assert levels == sorted(levels, reverse=True) and levels[0] == pytest.approx((1 - confidence) / 2)
+    assert left(10, confidence) == pytest.approx(1 - confidence - sum(levels[:10]))
+    assert left(0, confidence) == 1 - confidence
+
+
+def test_only_comparisons_on_this_split_count_and_the_same_pair_once() -> None:
+    history = [line("a", None, level=None), line("b", "a"), line("c", "a"), line("b", "a"), line("d", "c", digest="u")]
+    assert decided(history, "t") == 2
+    assert decided(history, "u") == 1
+    assert decided([], "t") == 0
+
+
+def test_what_compared_nothing_spends_nothing() -> None:
+    moved = {"challenger": None, "against": None, "evidence": {}}
+    failed = {**line("b", "a"), "evidence": {}}
+    kept_out = {**line("b", "a"), "evidence": {"over_champion": None, "level": None, "test_split": None}}
+    assert decided([moved, failed, kept_out], "t") == 0
+
+
+def test_decisions_of_a_time_without_digests_count_on_every_split() -> None:
+    old = {**line("b", "a"), "evidence": {"over_champion": {"p_value": 0.5}, "over_baseline": None}}
+    assert decided([old], "t") == decided([old], "u") == 1
+
+
+def test_same_two_models_get_the_same_level_again() -> None:
+    history = [line("b", "a", level=0.025), line("c", "a", level=0.0083)]
+    assert asked(history, "b", "a", "t", 0.95) == Asked(2, 0.025)
+    assert asked(history, "d", "a", "t", 0.95) == Asked(3, level_of(2, 0.95))
+    assert asked(history, "b", "c", "t", 0.95) == Asked(3, level_of(2, 0.95)), "another champion is another question"
+
+
+def test_a_hundred_equal_models_on_one_split_are_seldom_promoted() -> None:
+    """With the plain error level every third such sequence ends with a false champion."""
+    tightened, plain = 0, 0
+    generator = np.random.default_rng(0)
+    options: dict[str, Any] = {
+        "maximize": True, "dependent": False, "resamples": 300, "confidence": 0.95, "margin": 0.0, "seed": 0,
+        "baseline_scores": None,
+    }  # fmt: skip
+    for _ in range(30):
+        scores = (generator.random((101, 300)) < 0.8).astype(float)
+        levels = [level_of(decided, 0.95) for decided in range(100)]
+        tightened += any(
+            decide(challenger, scores[0], level=level, **options).promoted
+            for challenger, level in zip(scores[1:], levels, strict=True)
+        )
+        plain += any(decide(challenger, scores[0], level=0.05, **options).promoted for challenger in scores[1:])
+    assert tightened <= 3, "2 % of the sequences are expected"
+    assert plain >= 8
