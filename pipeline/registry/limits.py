@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.params import Limits
 from pipeline.registry.experiment import Outputs
+from pipeline.registry.record import Entry
 
 MEGABYTE = 1_000_000
 
@@ -63,6 +64,12 @@ def broken(limits: Limits, measured: Measured) -> list[str]:
     return [
         f"limits.{name}: {measured.missing.get(name, said)}" for name, (is_broken, said) in breaks.items() if is_broken
     ]
+
+
+def lifted(line: Entry, limits: Limits, outputs: Outputs) -> bool:
+    """Whether a decision has to be taken anew: only limits kept the challenger out, and none of them does any more."""
+    kept_out = (line.get("evidence") or {}).get("broken_limits")
+    return bool(kept_out) and not broken(limits, measured(outputs, outputs.challenger))
 
 
 def _latency(outputs: Outputs, candidate: str) -> float | None:

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.params import Limits
 from pipeline.registry.experiment import Outputs
-from pipeline.registry.limits import Measured, broken, measured
+from pipeline.registry.limits import Measured, broken, lifted, measured
 
 NONE: dict[str, Any] = {"latency_ms": None, "megabytes": None, "worst_class": None}
 GOOD = Measured(latency_ms=2.0, megabytes=1.5, worst_class=0.8)
@@ -83,3 +83,11 @@ def test_worst_class_of_a_task_without_classes_is_refused_with_advice(outputs: O
         "limits.worst_class: the task image_classification has no classes: "
         "set it to null in the `gate` of the experiment digits"
     )
+
+
+def test_decision_that_a_limit_prevented_is_taken_anew_when_the_limit_holds(outputs: Outputs) -> None:
+    prevented = {"evidence": {"broken_limits": ["limits.megabytes: the weights have 2 MB, allowed are 1 MB"]}}
+    assert not lifted(prevented, limits(megabytes=1.0), outputs)
+    assert lifted(prevented, limits(megabytes=3.0), outputs)
+    assert not lifted({"evidence": {"broken_limits": []}}, limits(), outputs), "decided by the scores: once and for all"
+    assert not lifted({"evidence": {}}, limits(), outputs)
