@@ -1,12 +1,14 @@
-"""Folders that are either complete or untouched."""
+"""Folders that are either complete or untouched, and files that are named where they are neither."""
 
 from __future__ import annotations
 
 import errno
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -40,6 +42,24 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
 def disk_full(folder: Path) -> ValueError:
     """What to tell a user whose disk ended while `folder` was written."""
     return ValueError(f"{folder}: no space left on the disk; free some and try again. Nothing earlier was changed.")
+
+
+def damaged(path: Path, error: Exception) -> ValueError:
+    """What to tell a user about an output that cannot be read; DVC sees that it has changed and makes it anew."""
+    return ValueError(f"{path} is damaged ({error}); run `dvc repro`, which makes it anew")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An output that holds an object. Raises ValueError that names the file where it is missing or damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing; run `dvc repro` (or `dvc pull`) first, which makes it") from None
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise damaged(path, error) from None
+    if not isinstance(found, dict):
+        raise damaged(path, ValueError(f"found {type(found).__name__}, allowed: an object"))
+    return found
 
 
 def remove(path: Path) -> None:

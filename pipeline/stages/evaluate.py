@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from pipeline.data.folders import replaced_folder
@@ -19,7 +18,7 @@ from pipeline.registry.intervals import corpus_score, intervals_of, resampled
 from pipeline.registry.statistics import ModelScores, paired_difference
 from pipeline.tasks import load_task
 from pipeline.tasks.cost import latency, multiply_adds, parameter_count
-from pipeline.tasks.network import load_network
+from pipeline.tasks.network import load_network, load_weights
 from pipeline.tasks.task import Card, Task
 from pipeline.training.folders import write_json
 
@@ -92,7 +91,7 @@ def _candidate(
         "parameters": parameter_count(network),
         "multiply_adds": multiply_adds(task, network, first),
         "validation_loss": description["validation"]["loss"],
-        "seeds": _seeds(task, network, card, examples["test"], load_file(folder / "repeats.safetensors")),
+        "seeds": _seeds(task, network, card, examples["test"], load_weights(folder / "repeats.safetensors")),
     }
     return facts, predictions
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
+from pipeline.data.folders import damaged, read_json
 from pipeline.models import load_family
 from pipeline.tasks import load_task
 from pipeline.tasks.task import Card, Task
@@ -31,11 +32,25 @@ def build_network(task: Task, family: str, card: Card, parameters: Mapping[str, 
 
 
 def load_network(folder: Path) -> tuple[Task, nn.Module, dict[str, Any], dict[str, Any]]:
-    """(task, network in evaluation mode, card, model.json) of a folder with model.json and model.safetensors."""
-    from safetensors.torch import load_file
+    """(task, network in evaluation mode, card, model.json) of a folder with model.json and model.safetensors.
 
-    description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    Raises ValueError that names the file where one of them is missing or damaged.
+    """
+    description = read_json(folder / "model.json")
     task = load_task(description["task"], description["settings"])
     network = build_network(task, description["family"], description["card"], description["parameters"])
-    network.load_state_dict(load_file(folder / "model.safetensors"))
+    network.load_state_dict(load_weights(folder / "model.safetensors"))
     return task, network.eval(), description["card"], description
+
+
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors by name. Raises ValueError that names the file where it is missing or damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing; run `dvc repro` (or `dvc pull`) first, which makes it") from None
+    except SafetensorError as error:
+        raise damaged(path, error) from None
