@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,8 @@ def _registered(
         return _postponed(before, f"everything that is new of {experiment}: {reason}")
     description = params.experiments[experiment].description
     place = experiment_id(client, address, experiment, description)
-    sent = sync(client, place, runs, address.root)
+    by_hand = "DVC_STAGE" not in os.environ  # DVC asks on every run: then the marks of completeness are trusted
+    sent = sync(client, place, runs, address.root, thorough=by_hand)
     outputs = _judged(experiment, candidates)
     if isinstance(outputs, str):
         return {**_postponed(before), "sent": sent.lines, "note": outputs}
@@ -98,6 +100,7 @@ def _judged(experiment: str, candidates: list[str]) -> Outputs | str:
 def _told(experiment: str, standing: Standing, store: Store, lines: list[str]) -> dict[str, Any]:
     decision = standing.decision
     return {
+        **({"note": "; ".join(standing.notes)} if standing.notes else {}),
         "model": experiment,
         "champion": _named(standing.champion),
         "challenger": _named(standing.challenger),

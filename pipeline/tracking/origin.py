@@ -11,7 +11,7 @@ from pipeline.tracking.address import repository
 from pipeline.tracking.git import text
 from pipeline.tracking.machine import machine_tags
 
-COMMIT, DIRTY = "mlflow.source.git.commit", "pipeline.dirty"
+COMMIT, BRANCH, DIRTY = "mlflow.source.git.commit", "mlflow.source.git.branch", "pipeline.dirty"
 
 
 @cache
@@ -22,7 +22,7 @@ def origin_tags(root: Path) -> dict[str, str]:
     commit = text(folder, "rev-parse", "HEAD")
     if commit:
         tags[COMMIT] = commit
-        tags["mlflow.source.git.branch"] = text(folder, "rev-parse", "--abbrev-ref", "HEAD") or ""
+        tags[BRANCH] = text(folder, "rev-parse", "--abbrev-ref", "HEAD") or ""
         tags[DIRTY] = str(bool(text(folder, "status", "--porcelain", "--untracked-files=no"))).lower()
     return tags
 

@@ -169,7 +169,12 @@ def _trial_run(
         for index, entry in enumerate(curve)
         for name, value in _numbers({name: entry[name] for name in entry if name not in _COUNTERS}).items()
     ]
-    parameters = {name: value for name, value in row.items() if name not in ("number", "state", "value", "epochs")}
+    plain = {"True": "true", "False": "false"}  # as the live view, which reads JSON, writes them
+    parameters = {
+        name: plain.get(value, value)
+        for name, value in row.items()
+        if name not in ("number", "state", "value", "epochs")
+    }
     state = row["state"]
     return RunSpec(
         key=f"{best['key']}/trial-{row['number']}", kind="trial", name=f"trial {row['number']}", begin=begin, end=end,

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from pipeline.data.provenance import code_digest
 from pipeline.tracking.git import difference, text, untracked
-from pipeline.tracking.machine import installed, requirements_text
-from pipeline.tracking.origin import code_folder, origin_tags, user_tags
+from pipeline.tracking.machine import CAPABILITY, GPU, MACHINE, PYTHON, installed, requirements_text
+from pipeline.tracking.origin import BRANCH, COMMIT, DIRTY, code_folder, origin_tags, user_tags
 from pipeline.tracking.specification import RunSpec
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 SOURCE = "pipeline.source"  # whether a run can be rebuilt; set when its files have arrived
@@ -76,6 +77,22 @@ def keep_source_of_files(client: MlflowClient, run_id: str, spec: RunSpec, root:
         keep_source(client, run_id, root)
     elif SOURCE not in client.get_run(run_id).data.tags:
         client.set_tag(run_id, SOURCE, f"unknown: {reason}")
+
+
+def hand_over(client: MlflowClient, before: Run, run_id: str) -> None:
+    """Gives the origin and the source of a run to the one that takes its place, so that it can still be rebuilt."""
+    tags = before.data.tags
+    if tags.get(SOURCE) not in (COMMITTED, PATCHED):
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            client.download_artifacts(before.info.run_id, "source", scratch)
+        except OSError:
+            return  # lost with the run
+        client.log_artifacts(run_id, scratch)
+    for name in (COMMIT, BRANCH, DIRTY, PYTHON, MACHINE, CAPABILITY, GPU, SOURCE):  # SOURCE last: it says "all here"
+        if name in tags:
+            client.set_tag(run_id, name, tags[name])
 
 
 def origin_of_files(spec: RunSpec, root: Path) -> dict[str, str]:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from pipeline.data.provenance import file_digest
 from pipeline.tracking.batches import as_metric, send, stored_points
 from pipeline.tracking.liveness import CLOSED, marks
+from pipeline.tracking.mend import mended, remove_orphans
 from pipeline.tracking.runs import PARENT, by_key, children_by_key, close_abandoned, is_written, remove
-from pipeline.tracking.source import keep_source_of_files, origin_of_files
+from pipeline.tracking.source import hand_over, keep_source_of_files, origin_of_files
 from pipeline.tracking.specification import ARTIFACTS, COMPLETE, KEY, KIND, DataInput, Planned, RunSpec
 
 if TYPE_CHECKING:
@@ -30,24 +31,30 @@ class Sent:
     lines: list[str] = field(default_factory=list)  # what was added, in words
 
 
-def sync(client: MlflowClient, experiment_id: str, planned: Iterable[Planned], root: Path) -> Sent:
+def sync(
+    client: MlflowClient, experiment_id: str, planned: Iterable[Planned], root: Path, thorough: bool = False
+) -> Sent:
     """Ensures that every planned run exists once and completely, and that none stays open which nobody writes.
 
     Where all is there, two searches are all it takes. A run that a living process writes just now is left to it.
+    `thorough` does not trust the marks: every value and every file is looked at, and what differs is written anew.
     """
     sent = Sent()
     runs = by_key(client, experiment_id, f"tags.`{KIND}` != 'trial'")
     for plan in planned:
         run = runs.get(plan.key)
-        if run is not None and (run.data.tags.get(COMPLETE) == plan.digest or is_written(run)):
+        trusted = run is not None and run.data.tags.get(COMPLETE) == plan.digest and not thorough
+        if run is not None and (trusted or is_written(run)):
             sent.run_ids[plan.key] = run.info.run_id
             continue
         spec = plan.build()
-        run_id, added = complete(client, experiment_id, spec, run, plan.digest, root)
+        run_id, added = complete(client, experiment_id, spec, run, plan.digest, root, thorough=thorough)
         sent.run_ids[plan.key] = run_id
         if added:
             sent.lines.append(f"{spec.name}: {', '.join(added)}")
     sent.lines += close_abandoned(client, experiment_id)
+    if thorough:
+        sent.lines += remove_orphans(client, experiment_id)
     return sent
 
 
@@ -59,15 +66,21 @@ def complete(
     digest: str,
     root: Path,
     parent: str | None = None,
+    thorough: bool = False,
 ) -> tuple[str, list[str]]:
     """(run id, what was added) for one run and its children. The mark of completeness is set last."""
-    added = [] if run is not None else ["run"]
+    added, before = [] if run is not None else ["run"], run
     if run is not None and _has_doubled(client, run, spec):
         remove(client, experiment_id, run)
         run, added = None, ["run anew, because points stood twice"]
+    if run is not None and thorough:
+        run, said = mended(client, experiment_id, run, spec)
+        added += said
     created = run is None
     run = run or _create(client, experiment_id, spec, root, parent)
     run_id = run.info.run_id
+    if created and before is not None:
+        hand_over(client, before, run_id)
     added += _complete_values(client, run, spec)
     added += _complete_artifacts(client, run, spec.artifacts)
     if spec.data is not None and not (run.inputs and run.inputs.dataset_inputs):
@@ -75,7 +88,8 @@ def complete(
     keep_source_of_files(client, run_id, spec, root)
     children = children_by_key(client, experiment_id, run_id) if spec.children and not created else {}
     results = [
-        complete(client, experiment_id, child, children.get(child.key), "", root, run_id)[1] for child in spec.children
+        complete(client, experiment_id, child, children.get(child.key), "", root, run_id, thorough)[1]
+        for child in spec.children
     ]
     if any(results):
         added.append(f"{sum(map(bool, results))} trials")

@@ -1,0 +1,91 @@
+"""Compares versions and aliases in MLflow with reports/registry.json and with the weights that lie here. Reads only."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.data.provenance import file_digest
+from pipeline.registry.experiment import Outputs
+from pipeline.registry.store import Store, Version
+from pipeline.tracking.audit import REGISTER, Difference
+from pipeline.tracking.specification import KEY
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+WEIGHTS = "artifacts/model.safetensors"
+
+
+def version_differences(store: Store, entry: Mapping[str, Any]) -> Iterator[Difference]:
+    """`entry`: what reports/registry.json says of the experiment; empty where it says nothing."""
+    name = store.name
+    for reason in entry.get("pending", []):
+        yield Difference(f"{name}: reports/registry.json", f"waits: {reason}", REGISTER)
+    for alias in ("champion", "challenger"):
+        yield from _alias(store, alias, entry.get(alias))
+    yield from _lost(store, entry.get("history", []))
+    yield from _doubled(store.client, name)
+    with tempfile.TemporaryDirectory() as scratch:
+        for version in store.versions.values():
+            yield from _weights(store, version, Path(scratch, version.number))
+
+
+def _alias(store: Store, alias: str, recorded: Mapping[str, str] | None) -> Iterator[Difference]:
+    """An alias that points elsewhere than the record says. `register` takes a champion that was moved as it is."""
+    about, number = f"{store.name}@{alias}", store.aliases.get(alias)
+    if recorded is None:
+        if number is not None:
+            yield Difference(about, f"points to version {number}, which the record does not know", REGISTER)
+        return
+    if number is None:
+        yield Difference(about, f"is missing; the record says version {recorded['version']}", REGISTER)
+        return
+    found = store.at(alias)
+    if str(recorded["version"]) != number or (found is not None and found.key != recorded["key"]):
+        yield Difference(about, f"points to version {number} instead of {recorded['version']}", REGISTER)
+
+
+def _lost(store: Store, history: list[Mapping[str, Any]]) -> Iterator[Difference]:
+    """Versions of which a decision speaks and that MLflow has no more."""
+    named = {line[role]["key"]: line[role] for line in history for role in ("against", "challenger") if line.get(role)}
+    for key, known in named.items():
+        if key not in store.versions:
+            about = f"{store.name}@{known['version']}"
+            yield Difference(about, f"MLflow has no version of {known['candidate']} with the key {key[:12]}", REGISTER)
+
+
+def _doubled(client: MlflowClient, name: str) -> Iterator[Difference]:
+    found = client.search_model_versions(f"name = '{name}'")
+    for key, count in Counter(version.tags.get(KEY) for version in found).items():
+        if key is not None and count > 1:
+            numbers = sorted(int(version.version) for version in found if version.tags.get(KEY) == key)
+            what = f"versions {', '.join(map(str, numbers))} are the same training"
+            yield Difference(name, what, f"deleting version {numbers[-1]} in MLflow")
+
+
+def _weights(store: Store, version: Version, scratch: Path) -> Iterator[Difference]:
+    """The weights of a version can be read, and are those of the training that lies here."""
+    about = f"{store.name}@{version.number}"
+    if "pipeline.candidate" not in version.tags:
+        yield Difference(about, "was not made by this pipeline", matters=False)
+        return
+    from mlflow.exceptions import MlflowException
+
+    again = f"deleting the version in MLflow, then {REGISTER}"
+    try:
+        stored = store.download(version, WEIGHTS, scratch)
+    except (MlflowException, OSError):
+        yield Difference(about, "MLflow has lost its weights", again)
+        return
+    outputs = Outputs(store.name, {})
+    folder = outputs.model(version.candidate)
+    if outputs.description(version.candidate).get("key") != version.key:
+        return  # of an earlier training, which no file here knows
+    if not (folder / "model.safetensors").is_file():
+        return  # said already, by the comparison with dvc.lock
+    if file_digest(stored) != file_digest(folder / "model.safetensors"):
+        yield Difference(about, f"its weights are not those of {folder}", f"`dvc checkout {folder}`, or {again}")
