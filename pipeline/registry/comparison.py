@@ -75,6 +75,7 @@ class Comparison:
         split = {
             "test_digest": self.outputs.metrics["test_digest"],
             "decisions": decisions,
+            "error_level": 1 - self.gate.confidence,
             "left": spending.left(decisions, self.gate.confidence),
             "next_level": level,
             "passable": passable,

@@ -16,7 +16,7 @@ from pipeline.params import Params
 from pipeline.tracking import readable
 from pipeline.tracking.leaderboard import differences, leaderboard
 from pipeline.tracking.results import CandidateResults, Json, Results
-from pipeline.tracking.verdict import ranking, verdict
+from pipeline.tracking.verdict import asked_often, ranking, verdict
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -55,6 +55,7 @@ def experiment(found: Results, params: Params) -> dict[str, Any]:
         "parameters": parameters(found, params),
         "predictions": predictions(found),
         "decision": decision(found.registry),
+        "asked_often": asked_often(found.registry, found.metrics) if found.metrics else "",
         "history": history(found.registry),
         "pending": (found.registry or {}).get("pending") or [],
         "provenance": provenance(found),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.tracking import readable
 from pipeline.tracking.results import Json, Results
-from pipeline.tracking.verdict import ranking, score_decimals, test_score, verdict
+from pipeline.tracking.verdict import asked_often, ranking, score_decimals, test_score, verdict
 
 
 def summary(results: Sequence[Results]) -> str:
@@ -21,17 +21,20 @@ def _section(found: Results) -> Iterator[str]:
     if metrics:
         yield " ".join(verdict(metrics).details)
         yield ""
-        yield from _decision(found.registry)
+        yield from _decision(found.registry, metrics)
         yield from _table(metrics, found.before)
         yield ""
         yield from _changes(metrics, found.before)
     yield from _warnings(found)
 
 
-def _decision(registry: Json | None) -> Iterator[str]:
+def _decision(registry: Json | None, metrics: Json) -> Iterator[str]:
     found = (registry or {}).get("decision")
     if found:
         yield f"**{'Promoted' if found.get('promoted') else 'Not promoted'}.** {found.get('reason', '')}"
+        yield ""
+    if asked := asked_often(registry, metrics):
+        yield asked
         yield ""
 
 

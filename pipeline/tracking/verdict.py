@@ -66,6 +66,29 @@ def compare(metrics: Json, subject: str, other: str | None) -> Comparison | None
     return None
 
 
+def asked_often(registry: Json | None, metrics: Json) -> str:
+    """How often the gate has asked the present test split, and what is left of its error level; "" if nobody knows."""
+    evidence = [entry.get("evidence") or {} for entry in (registry or {}).get("history") or []]
+    splits = [found["test_split"] for found in evidence if found.get("test_split")]
+    present = [split for split in splits if split["test_digest"] == metrics.get("test_digest")]
+    if not present:
+        return ""
+    split = present[-1]
+    whole, left, following = (_share(split[name]) for name in ("error_level", "left", "next_level"))
+    count = split["decisions"]
+    if count == 0:
+        said = (
+            f"No model was compared with a champion on this test split yet: all of its error level of {whole} is left"
+        )
+    else:
+        models = "1 model was" if count == 1 else f"{count} models were"
+        said = f"{models} compared with a champion on this test split: {left} of its error level of {whole} is left"
+    said += f", and the next comparison gets {following}."
+    if not split["passable"]:
+        said += " At that level no model can pass, not even one without a fault: collect a fresh and larger test split."
+    return said
+
+
 def ranking(metrics: Json) -> list[str]:
     """All models, the best test score first."""
 
@@ -94,6 +117,11 @@ def score_decimals(metrics: Json) -> int:
 def lead_decimals(metrics: Json, found: Comparison) -> int:
     """Decimals for a lead: paired differences are often far surer than the scores themselves."""
     return max(score_decimals(metrics), decimals_for((found.high - found.low) / 2))
+
+
+def _share(level: float) -> str:
+    """Two digits are enough for an error level: 2.5 %, 0.83 %."""
+    return percent(float(f"{level:.2g}"))
 
 
 def _strongest(metrics: Json, kind: str, without: str) -> str | None:

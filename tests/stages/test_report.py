@@ -95,6 +95,18 @@ def test_page_shows_decision_cost_and_warnings(repository: Path) -> None:
     assert "Learning rate 0.003512of 0.001 to 0.01, logarithmic" in text
 
 
+def test_page_and_summary_say_how_often_the_gate_has_asked_the_test_split(repository: Path) -> None:
+    record = json.loads(Path("reports/registry.json").read_text(encoding="utf-8"))
+    split = {"test_digest": "t" * 64, "decisions": 2, "error_level": 0.05, "left": 0.05 / 3, "next_level": 0.05 / 12,
+             "passable": False}  # fmt: skip
+    record["experiments"]["co2"]["history"] = [{"time": "", "challenger": None, "evidence": {"test_split": split}}]
+    edit("reports/registry.json", **record)
+    text, summary = text_of(made()), Path("reports/summary.md").read_text(encoding="utf-8").replace("\u202f", " ")
+    for shown in (text, summary):
+        assert shown.count("2 models were compared with a champion on this test split: 1.7 % of its error") == 1
+        assert "collect a fresh and larger test split." in shown
+
+
 def test_text_from_files_cannot_become_markup(repository: Path) -> None:
     edit("data/prepared/co2/card.json", warnings=["<script>alert(1)</script>"])
     page = made()
