@@ -11,7 +11,7 @@ ARGS ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint ui bench clean
+.PHONY: help setup repro test lint ui bench chaos clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ ui: setup  ## show runs and models in the MLflow UI; PORT=5000
 
 bench: setup  ## measure speed against the limit and against the usual ways
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+chaos: setup  ## kill real runs at random moments and compare them with an undisturbed one; ARGS="--kills 50 --seed 0"
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 
 clean:  ## remove .venv and the tools' caches; keeps data, models, runs and reports
 	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

@@ -26,7 +26,9 @@ IN_FITS = {
     "outcome": "SIGKILL for all, then half of the newest outcome of a trial is gone",
 }
 DAMAGES = {"checkpoint": "*.ckpt", "journal": "*.jsonl", "outcome": "*-*.json"}  # files of .work/<key>
-HARMS = ANYWHERE | IN_FITS
+TRACKED = {"server": "SIGKILL for the MLflow server, which is started again seconds later"}
+TRACKING = (*FITS, "register")  # stages that talk to it
+HARMS = ANYWHERE | IN_FITS | TRACKED
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,16 @@ class Attack:
         return cls(stage, harm, float(moment))
 
 
-def drawn(stages: Iterable[str], generator: random.Random) -> Iterator[Attack]:
+def drawn(stages: Iterable[str], generator: random.Random, *, server: bool = False) -> Iterator[Attack]:
     """Endless attacks: every harm comes to every stage once, in random order, before any comes again."""
-    cells = [(stage, harm) for stage in stages for harm in HARMS if harm in ANYWHERE or stage.startswith(FITS)]
+    cells = [
+        (stage, harm)
+        for stage in stages
+        for harm in HARMS
+        if harm in ANYWHERE
+        or (harm in IN_FITS and stage.startswith(FITS))
+        or (harm in TRACKED and stage.startswith(TRACKING) and server)
+    ]
     orders = (generator.sample(cells, len(cells)) for _ in repeat(None))
     return (Attack(stage, harm, generator.random()) for stage, harm in chain.from_iterable(orders))
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 from clones import Clone, fresh_clone
+from servers import MlflowServer
 
 from chaos.attacks import Attack
 from chaos.evidence import Evidence, differences, gathered
 from chaos.reproduction import Reproduction, watch
 
 RUNS = 60  # of dvc repro in one clone, after which it counts as never ending
-SOON = 5.0  # seconds in which a stage ends after SIGTERM
+SOON = 5.0  # seconds in which a stage ends after SIGTERM, and whatever has lost its leader
+AWAY = 4.0  # seconds that the server is away
 
 
 @dataclass(frozen=True)
@@ -58,31 +63,40 @@ def copied(origin: Clone, folder: Path) -> Clone:
     return Clone(folder)
 
 
-def undisturbed(clone: Clone, database: Path | None = None, **variables: str) -> Undisturbed:
+def undisturbed(clone: Clone) -> Undisturbed:
     """Runs everything once."""
-    run = watch(clone, {}, {}, **variables)
+    run = watch(clone, {}, {})
     assert run.process.returncode == 0, run.said
-    return Undisturbed(gathered(clone.folder, database), run.durations)
+    return Undisturbed(gathered(clone.folder), run.durations)
 
 
 def disturbed(
-    clone: Clone, attacks: Iterable[Attack], before: Undisturbed, database: Path | None = None, **variables: str
+    clone: Clone, attacks: Iterable[Attack], before: Undisturbed, server: MlflowServer | None = None
 ) -> Round:
-    """Runs `dvc repro` with the attacks, again and again until it ends well, and compares."""
+    """Runs `dvc repro` with the attacks, again and again until it ends well, and compares.
+
+    `server` runs with a database `mlflow.db` in its folder, and can be taken away.
+    """
     waiting: dict[str, list[Attack]] = {}
     for attack in attacks:
         waiting.setdefault(attack.stage, []).append(attack)
     result, begun = Round(clone.folder), time.monotonic()
     run: Reproduction | None = None
     while result.runs < RUNS and (run is None or run.process.returncode or run.done):
-        run = watch(clone, waiting, before.durations, **variables)
+        if server is None:
+            run = watch(clone, waiting, before.durations)
+        else:
+            outage = partial(away, server)
+            run = watch(clone, waiting, before.durations, outage, MLFLOW_TRACKING_URI=server.address)
         result.runs += 1
         result.done += run.done
         result.faults += faults_of(run)
     if run is None or run.process.returncode or run.done:
         result.faults.append(f"no end after {result.runs} runs of dvc repro: {run.said[-500:] if run else ''}")
     else:
+        database = server.folder / "mlflow.db" if server else None
         result.faults += differences(before.evidence, gathered(clone.folder, database))
+        result.faults += survivors(clone.folder)
     result.missed = [attack for left in waiting.values() for attack in left]
     result.seconds = time.monotonic() - begun
     return result
@@ -98,6 +112,29 @@ def faults_of(run: Reproduction) -> Iterator[str]:
     for attack, seconds in run.dying:
         if attack.harm == "terminate" and seconds > SOON:
             yield f"{attack}: the stage lived on for {seconds:.1f} s after SIGTERM"
+
+
+def away(server: MlflowServer) -> None:
+    """Kills the server; it comes back while the pipeline goes on."""
+    server.kill()
+    timer = threading.Timer(AWAY, server.start, kwargs={"wait": False})
+    timer.daemon = True
+    timer.start()
+
+
+def survivors(folder: Path) -> Iterator[str]:
+    """Processes that still work in a clone although its last run has ended."""
+    end = time.monotonic() + SOON
+    while found := [process for process in psutil.process_iter(["cwd", "cmdline"]) if works_in(folder, process)]:
+        if time.monotonic() > end:
+            yield from (f"process {process.pid} was left behind: {process.info['cmdline']}" for process in found)
+            return
+        time.sleep(0.2)
+
+
+def works_in(folder: Path, process: psutil.Process) -> bool:
+    here = process.info["cwd"]
+    return here is not None and Path(here).is_relative_to(folder.resolve())
 
 
 def forget(folder: Path) -> None:

@@ -66,7 +66,24 @@ def differences(expected: Any, found: Any, where: str = "") -> Iterator[str]:
             else:
                 yield from differences(expected[name], found[name], inner)
     elif not _same(expected, found):
-        yield f"{where}: {_short(found)} instead of {_short(expected)}"
+        if isinstance(expected, list) and isinstance(found, list):
+            more, fewer = _beyond(found, expected), _beyond(expected, found)
+            yield f"{where}: {len(more)} too many {_short(more)}, {len(fewer)} missing {_short(fewer)}"
+        else:
+            yield f"{where}: {_short(found)} instead of {_short(expected)}"
+
+
+def _beyond(first: list[Any], second: list[Any]) -> list[Any]:
+    """What the first list holds and the second does not, or not so often."""
+    left = list(second)
+    beyond = []
+    for value in first:
+        at = next((index for index, other in enumerate(left) if _same(value, other)), None)
+        if at is None:
+            beyond.append(value)
+        else:
+            del left[at]
+    return beyond
 
 
 def _same(first: Any, second: Any) -> bool:

@@ -9,14 +9,14 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import psutil
 from clones import Clone
 
-from chaos.attacks import Attack, strike
+from chaos.attacks import TRACKED, Attack, strike
 
 PATIENCE = 300.0  # seconds without a line after which a run counts as hanging
 POLL = 0.02  # seconds between two looks for a victim that has not started yet
@@ -66,14 +66,18 @@ def started(clone: Clone, *targets: str, **variables: str) -> Iterator[Reproduct
 
 
 def watch(
-    clone: Clone, waiting: dict[str, list[Attack]], expected: Mapping[str, float], *targets: str, **variables: str
+    clone: Clone,
+    waiting: dict[str, list[Attack]],
+    expected: Mapping[str, float],
+    outage: Callable[[], None] | None = None,
+    **variables: str,
 ) -> Reproduction:
     """Runs `dvc repro`; the first attack that waits for a stage comes at its moment, once that stage runs.
 
-    `expected` holds the undisturbed seconds of every stage. Attacks that were done are taken out of `waiting`; one
-    whose moment the stage did not live to see stays.
+    `expected` holds the undisturbed seconds of every stage, `outage` takes the MLflow server away for a while. Attacks
+    that were done are taken out of `waiting`; one whose moment the stage did not live to see stays.
     """
-    with started(clone, *targets, **variables) as run:
+    with started(clone, **variables) as run:
         heard = _lines(run.process)
         dvc = psutil.Process(run.process.pid)
         attacked = ""  # a stage is hit once a run: what follows may be the end of this run
@@ -85,7 +89,7 @@ def watch(
             except queue.Empty:
                 if attack is None or due is None:
                     raise AssertionError(f"no word for {PATIENCE} s:\n{run.said}") from None
-                if _struck(attack, dvc, clone, run):
+                if _struck(attack, dvc, clone, run, outage):
                     attacked = run.running
                     waiting[attack.stage].remove(attack)
                     if attack.harm == "dvc":
@@ -96,12 +100,18 @@ def watch(
             run.hear(line, time.monotonic())
 
 
-def _struck(attack: Attack, dvc: psutil.Process, clone: Clone, run: Reproduction) -> bool:
+def _struck(
+    attack: Attack, dvc: psutil.Process, clone: Clone, run: Reproduction, outage: Callable[[], None] | None
+) -> bool:
     begun = time.monotonic()
-    hit = strike(attack, dvc, clone.folder)
-    if hit is None:
-        return False
-    psutil.wait_procs([hit], timeout=30)
+    if attack.harm in TRACKED:
+        assert outage is not None, "no server to take away"
+        outage()
+    else:
+        hit = strike(attack, dvc, clone.folder)
+        if hit is None:
+            return False
+        psutil.wait_procs([hit], timeout=30)
     run.done.append(attack)
     run.dying.append((attack, time.monotonic() - begun))
     return True
