@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.registry.trial import TrialFailed
 
 LIMIT = 180.0  # seconds for all of it; a small model takes five
-TAG = "pipeline.preflight"  # of a version: passed, or failed and why
+TAG, PASSED = "pipeline.preflight", "passed"  # of a version; or failed and why
 SHOWN = 3  # findings in a sentence
 PICKLES = (".pkl", ".pickle", ".joblib", ".cloudpickle")
 
@@ -35,7 +35,7 @@ class Report:
     def verdict(self) -> str:
         """For the version's tag: passed, or failed and why."""
         more = f"; and {len(self.findings) - SHOWN} more" if len(self.findings) > SHOWN else ""
-        return "passed" if self.passed else "failed: " + "; ".join(self.findings[:SHOWN]) + more
+        return PASSED if self.passed else "failed: " + "; ".join(self.findings[:SHOWN]) + more
 
 
 def inspect(folder: Path, limit: float = LIMIT) -> Report:

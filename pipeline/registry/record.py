@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -11,7 +12,12 @@ from typing import Any
 
 FILE = Path("reports", "registry.json")
 
-Entry = dict[str, Any]  # one decision: challenger, against, promoted, reason, evidence, champion_after, time
+# One line of the history. Of all: time, kind, by (who ran it), reason, evidence, from and to (numbers of the champion's
+# version before and after), champion_after (its key). Of a decision: challenger, against, promoted, test_digest, level.
+Entry = dict[str, Any]
+DECISION, ROLLBACK, MOVED, REMOVED, DELETED = "decision", "rollback", "moved", "removed", "deleted"
+OUTSIDE = (MOVED, REMOVED, DELETED)  # what somebody did in MLflow, past the gate and past rollback
+SOMEBODY = "unknown"
 
 
 def read(root: Path) -> dict[str, Any]:
@@ -45,29 +51,55 @@ def entry(
     reason: str,
     evidence: Mapping[str, Any],
 ) -> Entry:
-    """A line of the history. Without evidence, the reason says why the two could not be compared."""
+    """A decision of the gate. Without evidence, the reason says why the two could not be compared."""
+    before = None if against is None else against["version"]
     return {
-        "time": _stamp(),
+        **_line(DECISION, reason, evidence, before, challenger["version"] if promoted else before),
+        "by": user(),
         "challenger": dict(challenger),
         "against": None if against is None else dict(against),
         "promoted": promoted,
-        "reason": reason,
-        "evidence": dict(evidence),
         "champion_after": challenger["key"] if promoted else against and against["key"],
+        "test_digest": (evidence.get("test_split") or {}).get("test_digest"),
+        "level": evidence.get("level"),
     }
 
 
-def moved_by_hand(champion: Mapping[str, str]) -> Entry:
-    """A line for a champion that the gate did not choose: a rollback, or another repository's decision."""
-    return {
-        "time": _stamp(),
-        "challenger": None,
-        "against": None,
-        "promoted": False,
-        "reason": f"version {champion['version']} was made champion outside of this gate",
-        "evidence": {},
-        "champion_after": champion["key"],
-    }
+def rolled_back(before: Mapping[str, str] | None, after: Mapping[str, str], evidence: Mapping[str, Any]) -> Entry:
+    """A champion that a person has put back into its place."""
+    came_from = f" from version {before['version']}" if before else ""
+    reason = f"rolled back{came_from} to version {after['version']} ({after['candidate']}) by {user()}"
+    line = _line(ROLLBACK, reason, evidence, before["version"] if before else None, after["version"])
+    return {**line, "by": user(), "champion_after": after["key"]}
+
+
+def outside(
+    kind: str, before: str | None, after: str | None, champion: str | None, reason: str, evidence: Mapping[str, Any]
+) -> Entry:
+    """What somebody did in MLflow. `champion` is the key that counts as champion from now on: of a deleted one its own,
+    because a challenger is still compared with it."""
+    return {**_line(kind, reason, evidence, before, after), "by": SOMEBODY, "champion_after": champion}
+
+
+def _line(kind: str, reason: str, evidence: Mapping[str, Any], before: str | None, after: str | None) -> Entry:
+    none: Entry = {"challenger": None, "against": None, "promoted": False, "test_digest": None, "level": None}
+    said = {"reason": reason, "evidence": dict(evidence), "from": before, "to": after}
+    return {"time": _stamp(), "kind": kind, **none, **said}
+
+
+def kind_of(line: Entry) -> str:
+    """Lines of a time before there were kinds are decisions, or moves by hand where they have no challenger."""
+    return str(line.get("kind") or (DECISION if line["challenger"] else MOVED))
+
+
+def user() -> str:
+    """Who runs this: in a workflow the person who has started it."""
+    if os.environ.get("GITHUB_ACTOR"):
+        return os.environ["GITHUB_ACTOR"]
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):  # a container's user without a name
+        return SOMEBODY
 
 
 def decided(history: Iterable[Entry], challenger: str, champion: str | None) -> Entry | None:
@@ -80,8 +112,9 @@ def decided(history: Iterable[Entry], challenger: str, champion: str | None) -> 
 
 
 def last_promotion(history: Iterable[Entry], key: str) -> Entry | None:
-    """The decision that made a key the champion."""
-    found = [line for line in history if line["champion_after"] == key and (line["promoted"] or not line["challenger"])]
+    """The line that made a key the champion."""
+    moves = (ROLLBACK, MOVED)
+    found = [line for line in history if line["champion_after"] == key and (line["promoted"] or kind_of(line) in moves)]
     return found[-1] if found else None
 
 
@@ -126,4 +159,5 @@ def told_by_tags(version: Mapping[str, str], tags: Mapping[str, str], against: s
 
 
 def _stamp() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    """Fine enough to keep the lines of one run in their order."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,83 @@
+"""Makes a version of a candidate's training: code, trial, servable folder, upload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline.registry.experiment import Outputs
+from pipeline.registry.store import Store, Version
+from pipeline.registry.trial import Trial, rehearse
+from pipeline.tracking.specification import KEY
+
+
+class Maker:
+    """Of one experiment. What the challenger needs is made once; `work` is a scratch folder that outlives this."""
+
+    def __init__(self, store: Store, outputs: Outputs, run_ids: Mapping[str, str], work: Path) -> None:
+        self.store, self.outputs, self.run_ids, self.work = store, outputs, run_ids, work
+        self.folders: dict[str, Path] = {}  # key → the very folder that was uploaded
+
+    @cached_property
+    def code(self) -> Path:
+        """The modules that serve the challenger, copied as they will travel with it."""
+        return self._copied(self.outputs.challenger)
+
+    @cached_property
+    def trial(self) -> Trial:
+        """The challenger answers its example; its scores and those of the baseline come from the evaluation."""
+        return self._tried(self.outputs.challenger, self.code, self.outputs.baseline)
+
+    def add(self, candidate: str, **marks: str) -> Version:
+        """A version of a candidate's present training. Raises TrialFailed where it cannot answer its own example."""
+        from pipeline.registry.packaging import package
+
+        ours = self.outputs.description(candidate)
+        if candidate == self.outputs.challenger:
+            code, trial = self.code, self.trial
+        else:
+            code = self._copied(candidate)
+            trial = self._tried(candidate, code)
+        folder = self.work / f"servable-{candidate}"
+        tags = {**self._tags(ours), **marks}
+        package(self.outputs.model(candidate), code, trial, trial.scores["challenger"], folder, self.work, tags)
+        version = self.store.add(folder, tags, self.run_ids.get(ours["key"]))
+        self.folders[version.key] = folder
+        return version
+
+    def _copied(self, candidate: str) -> Path:
+        from pipeline.registry.packaging import copy_code
+
+        ours = self.outputs.description(candidate)
+        copy_code(ours["task"], ours["family"], self.work / f"code-{candidate}")
+        return self.work / f"code-{candidate}"
+
+    def _tried(self, candidate: str, code: Path, baseline: str | None = None) -> Trial:
+        files = {"challenger": self.outputs.predictions(candidate)}
+        files |= {} if baseline is None else {"baseline": self.outputs.predictions(baseline)}
+        return rehearse(
+            self.outputs.model(candidate),
+            code,
+            self.outputs.prepared,
+            self.work / f"trial-{candidate}",
+            example=True,
+            predictions=files,
+            probes=files["challenger"],
+        )
+
+    def _tags(self, ours: Mapping[str, Any]) -> dict[str, str]:
+        metrics = self.outputs.metrics
+        value = metrics["models"][ours["candidate"]]["test"][metrics["score"]]["value"]
+        return {
+            KEY: ours["key"],
+            "pipeline.candidate": ours["candidate"],
+            "pipeline.family": ours["family"],
+            "pipeline.architecture": str(ours["parameters"].get("architecture", "")),
+            "pipeline.task": ours["task"],
+            "pipeline.data": ours["data"],
+            "pipeline.test_digest": metrics["test_digest"],
+            "pipeline.score": metrics["score"],
+            "pipeline.test_score": f"{value:.6g}",
+        }

@@ -1,0 +1,63 @@
+"""Prints who became champion of an experiment: when, by whom, from which version, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.params import Params, ParamsError, nearest
+from pipeline.registry import record
+from pipeline.tracking.address import Address, address_of
+
+
+def main(name: str | None, params: Params) -> None:
+    """Reads reports/registry.json, and asks MLflow, which has the same lines, where the file tells of none."""
+    if name not in params.experiments:
+        raise ParamsError(f"experiment: found {name}; {nearest(str(name), params.experiments)}")
+    address = address_of(params.tracking)
+    history = record.read(address.root)["experiments"].get(name, {}).get("history") or _from_mlflow(address, name)
+    if not history:
+        print(f"{name}: nothing was decided yet; `dvc repro` brings a first version before the gate")
+        return
+    for line in history:
+        print("\n".join(_told(line)))
+
+
+def _from_mlflow(address: Address, name: str) -> list[record.Entry]:
+    """Nothing where MLflow does not answer: then nobody knows of a decision."""
+    from pipeline.registry import ledger
+    from pipeline.tracking.client import Unreachable, connect, reported
+
+    try:
+        with reported(address):
+            found = connect(address).search_registered_models(f"name = '{name}'")
+    except Unreachable as error:
+        raise ValueError(f"{record.FILE} has no history of {name}, and {error}") from None
+    return ledger.merged([], ledger.lines_of(found[0].tags) if found else [])
+
+
+def _told(line: record.Entry) -> Iterator[str]:
+    """A line with time, person and versions, and under it the reason and the evidence."""
+    before, after = (f"version {line[end]}" if line.get(end) else "none" for end in ("from", "to"))
+    who = line.get("by") or record.SOMEBODY
+    moved = f"{before} → {after}" if before != after else f"{before} stays"
+    what = f"{record.kind_of(line)} about version {line['challenger']['version']}" if line["challenger"] else ""
+    yield f"{line['time'][:19].replace('T', ' ')}  by {who}  {moved}  ({what or record.kind_of(line)})"
+    yield f"    {line['reason']}"
+    evidence = _evidence(line)
+    if evidence:
+        yield f"    evidence: {evidence}"
+
+
+def _evidence(line: record.Entry) -> str:
+    found = line.get("evidence") or {}
+    parts = [f"{name.replace('_', ' ')} {_difference(found[name])}" for name in ("over_champion", "over_baseline")
+             if found.get(name)]  # fmt: skip
+    parts += [f"error level {line['level']:.3g}"] if line.get("level") is not None else []
+    parts += [f"test examples {line['test_digest'][:12]}"] if line.get("test_digest") else []
+    parts += [f"pre-flight {found['preflight']}"] if found.get("preflight") else []
+    return ", ".join(parts)
+
+
+def _difference(found: dict[str, Any]) -> str:
+    return f"{found['difference']:+.4g} [{found['low']:+.4g}, {found['high']:+.4g}], p = {found['p_value']:.2g}"
