@@ -1,0 +1,163 @@
+"""The stages, a real PostgreSQL and a real `mlflow server`, which is killed again and again; and where passwords go."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from subprocess import CompletedProcess
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+from ruamel.yaml import YAML
+from servers import MlflowServer, running_mlflow
+
+from pipeline.params import Tracking
+from pipeline.tracking.address import address_of
+from pipeline.tracking.client import Unreachable, connect
+
+if TYPE_CHECKING:
+    from servers import Postgres
+
+pytestmark = [pytest.mark.xdist_group("real-servers"), pytest.mark.timeout(600)]
+KILLS = 10
+EPOCHS = 4000  # of some milliseconds each, so that the training outlasts the kills
+SLOWER = 1.5  # how many times as long an epoch may take while the server is killed again and again
+
+
+class Work:
+    """A folder in which stages run that track into one database."""
+
+    def __init__(self, folder: Path, call: Callable[..., CompletedProcess[str]], postgres: Postgres) -> None:
+        self.folder, self.call, self.postgres = folder, call, postgres
+        self.said = ""  # all that the stages have written
+
+    def stage(self, *arguments: str, uri: str) -> None:
+        done = self.call(self.folder, *arguments, MLFLOW_TRACKING_URI=uri)
+        self.said += done.stdout + done.stderr
+        assert done.returncode == 0, done.stderr
+
+    def edit(self, **training: Any) -> None:
+        path = self.folder / "params.yaml"
+        document = YAML(typ="safe", pure=True).load(path)
+        document["experiments"]["digits"]["training"] |= training
+        YAML(pure=True).dump(document, path)
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        return self.postgres.execute("mlflow", statement)
+
+
+@pytest.fixture(scope="module")
+def work(
+    prepared: Path, call: Callable[..., CompletedProcess[str]], postgres: Postgres,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Work:  # fmt: skip
+    folder = tmp_path_factory.mktemp("work") / "repository"
+    shutil.copytree(prepared, folder)
+    postgres.create("mlflow")
+    return Work(folder, call, postgres)
+
+
+@pytest.fixture
+def server(work: Work, tmp_path: Path) -> Iterator[MlflowServer]:
+    with running_mlflow(work.postgres.address("mlflow"), tmp_path) as found:
+        yield found
+
+
+def test_a_search_goes_straight_into_postgresql(work: Work) -> None:
+    work.stage("tune", "digits-rnn", uri=work.postgres.address("mlflow"))
+    statuses = work.rows("select name, status from runs where lifecycle_stage = 'active' order by name")
+    assert statuses == [("trial 0", "FINISHED"), ("trial 1", "FINISHED"), ("tune digits-rnn", "FINISHED")]
+    assert work.rows("select count(*) from metrics") == [(16,)], "two trials of two epochs with four metrics"
+    assert "live view" not in work.said
+
+
+def test_ten_kills_of_the_server_cost_no_point_and_no_time(work: Work, server: MlflowServer) -> None:
+    work.edit(epochs=300, patience=300, repeats=1)
+    work.stage("train", "digits-rnn", uri="http://127.0.0.1:9")
+    alone = seconds_of_an_epoch(work)
+    work.edit(epochs=EPOCHS, patience=EPOCHS)
+    ended = threading.Event()
+    kills: list[float] = []
+    killer = threading.Thread(target=kill_again_and_again, args=(server, ended, kills))
+    killer.start()
+    try:
+        work.stage("train", "digits-rnn", uri=server.address)
+    finally:
+        ended.set()
+        killer.join()
+    assert len(kills) == KILLS
+    if not server.answers():
+        server.kill()
+        server.start()
+    work.stage("register", "digits", uri=server.address)
+    with (work.folder / "models/digits/digits-rnn/history.csv").open() as stream:
+        epochs = [int(row["epoch"]) for row in csv.DictReader(stream)]
+    run = "run_uuid = (select run_uuid from runs where name = 'train digits-rnn' and lifecycle_stage = 'active')"
+    points = work.rows(f"select key, step, count(*) from metrics where {run} and key like '%/seed_0' group by 1, 2")
+    assert len(epochs) == EPOCHS
+    assert len(points) == 4 * EPOCHS, "no point is missing"
+    assert max(count for _, _, count in points) == 1, "no point stands twice"
+    assert work.rows(f"select status from runs where {run}") == [("FINISHED",)]
+    slower = seconds_of_an_epoch(work) / alone
+    print(f"{len(kills)} kills, {len(points)} points, an epoch takes {slower:.2f} times as long")
+    assert slower < SLOWER
+
+
+def kill_again_and_again(server: MlflowServer, ended: threading.Event, kills: list[float]) -> None:
+    """At random moments, also while the server is still starting."""
+    chance = random.Random(11)
+    while len(kills) < KILLS and not ended.wait(chance.uniform(1.0, 9.0)):
+        server.kill()
+        kills.append(time.monotonic())
+        ended.wait(chance.uniform(0.0, 1.0))
+        server.start(wait=False)
+
+
+def seconds_of_an_epoch(work: Work) -> float:
+    found = json.loads((work.folder / "timings/digits/digits-rnn/train.times.json").read_text())
+    times = list(found["times"]["repeat-0"].values())
+    return median(after - before for before, after in pairwise(times))
+
+
+def test_account_and_password_are_written_nowhere(work: Work) -> None:
+    secrets = [work.postgres.password, quote(work.postgres.password, safe=""), work.postgres.user]
+    files = [path for path in work.folder.rglob("*") if path.is_file()]
+    texts = {str(path): path.read_bytes().decode("utf-8", "replace") for path in files}
+    texts["said"] = work.said
+    for table, column in (("tags", "value"), ("params", "value"), ("experiment_tags", "value"), ("runs", "name")):
+        texts[table] = "\n".join(str(row[0]) for row in work.rows(f"select {column} from {table}"))
+    assert len(texts["tags"]) > 1000 and "tune: " in work.said
+    assert [(name, secret) for name, text in texts.items() for secret in secrets if secret in text] == []
+
+
+def test_refused_account_is_reported_without_its_name(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    uri = postgres.address("mlflow").replace("geheim", "falsches")
+    begin = time.monotonic()
+    with pytest.raises(Unreachable) as found:
+        connect(address_of(Tracking(uri=uri, artifacts=None), tmp_path))
+    assert time.monotonic() - begin < 10, "MLflow by itself would try for an hour"
+    message = str(found.value)
+    assert message.startswith(f"postgresql://127.0.0.1:{postgres.port}/mlflow: ")
+    assert "password authentication failed" in message
+    for text in (message, caplog.text):
+        assert "falsches" not in text and postgres.user not in text
+
+
+def test_absent_postgresql_costs_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    begin = time.monotonic()
+    with pytest.raises(Unreachable, match=r"postgresql://127\.0\.0\.1:9/mlflow: no server answers there"):
+        connect(address_of(Tracking(uri="postgresql://me:geheim@127.0.0.1:9/mlflow", artifacts=None), tmp_path))
+    assert time.monotonic() - begin < 10
