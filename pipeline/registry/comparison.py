@@ -88,7 +88,7 @@ class Comparison:
         lines = [*self.history, *(line for line in told if line is not None)]
         digest, confidence = self.outputs.metrics["test_digest"], self.gate.confidence
         if champion is None:
-            return spending.Asked(spending.decided(lines, digest), 1 - confidence)
+            return spending.Asked(spending.decided(lines, digest), spending.level_of(0, confidence))
         return spending.asked(lines, challenger.key, champion.key, digest, confidence)
 
     @property

@@ -19,7 +19,7 @@ class Decision:
     reason: str
     over_champion: Difference | None  # None: there is no champion yet, or a limit kept the challenger out before
     over_baseline: Difference | None
-    level: float | None = None  # error level of the comparison with the champion, where there was one
+    level: float | None = None  # chance of promoting an equal model that was allowed, where there is a champion
     broken_limits: tuple[str, ...] = ()
     test_split: Mapping[str, Any] | None = None  # what this decision has left of the test split's error level
 
@@ -62,22 +62,24 @@ def decide(
 
     A challenger that is significantly worse than the baseline is never promoted. Without a champion everything else
     is. With one, the lower end of the interval of the advantage must lie above `margin`, and the advantage must be
-    significant, both at the error `level` of this very decision (see spending.py; None: 1 - confidence, as for a test
-    split that is asked once). `dependent` and `block` as in `paired_difference`; corpus scores know theirs.
+    significant, both at the error `level` of this very decision: the largest chance that a model which is no better
+    is promoted (see spending.py; None: the one of a test split that is asked once). It is the error of one side, as
+    only a promotion has consequences: interval and test have two sides, and so twice of it.
+    `dependent` and `block` as in `paired_difference`; corpus scores know theirs.
     """
     names = names or Names()
-    level = 1 - confidence if level is None else level
+    level = (1 - confidence) / 2 if level is None else level
 
-    def advantage_over(other: ModelScores | None, level: float) -> Difference | None:
+    def advantage_over(other: ModelScores | None, both_sides: float) -> Difference | None:
         if other is None:
             return None
         a, b = (challenger_scores, other) if maximize else (other, challenger_scores)
         return paired_difference(
-            a, b, dependent=dependent, block=block, resamples=resamples, confidence=1 - level, seed=seed
+            a, b, dependent=dependent, block=block, resamples=resamples, confidence=1 - both_sides, seed=seed
         )
 
     over_baseline = advantage_over(baseline_scores, 1 - confidence)
-    over_champion = advantage_over(champion_scores, level)
+    over_champion = advantage_over(champion_scores, 2 * level)
     used = None if over_champion is None else level
     if over_baseline is not None and _worse(over_baseline, 1 - confidence):
         reason = f"{names.challenger} is significantly worse than {names.baseline}: {_numbers(over_baseline, names)}"
@@ -85,7 +87,7 @@ def decide(
     if over_champion is None:
         promoted, reason = True, f"{names.challenger} is the first version that passes"
     else:
-        promoted = over_champion.low > margin and over_champion.p_value < level
+        promoted = over_champion.low > margin and over_champion.p_value < 2 * level
         reason = _against_champion(over_champion, promoted, margin, level, names)
     reason += _about_baseline(over_baseline, 1 - confidence, names)
     return Decision(promoted, reason, over_champion, over_baseline, used)
@@ -118,36 +120,37 @@ def could_pass(champion_scores: ModelScores, *, maximize: bool, level: float, ma
             return True
         faultless = np.where(np.isnan(scores), np.nan, float(maximize))
     found = decide(
-        faultless, champion_scores, maximize=maximize, level=level, confidence=1 - level, margin=margin,
+        faultless, champion_scores, maximize=maximize, level=level, confidence=1 - 2 * level, margin=margin,
         baseline_scores=None, **drawing,
     )  # fmt: skip
     return found.promoted
 
 
-def _better(found: Difference, level: float) -> bool:
-    return found.low > 0 and found.p_value < level
+def _better(found: Difference, both_sides: float) -> bool:
+    return found.low > 0 and found.p_value < both_sides
 
 
-def _worse(found: Difference, level: float) -> bool:
-    return found.high < 0 and found.p_value < level
+def _worse(found: Difference, both_sides: float) -> bool:
+    return found.high < 0 and found.p_value < both_sides
 
 
 def _against_champion(found: Difference, promoted: bool, margin: float, level: float, names: Names) -> str:
     if promoted:
         verdict = f"is better than {names.champion}" + (f" by more than the margin of {margin:g}" if margin else "")
-    elif _better(found, level):
+    elif _better(found, 2 * level):
         verdict = f"is better than {names.champion}, but not surely by more than the margin of {margin:g}"
-    elif _worse(found, level):
+    elif _worse(found, 2 * level):
         verdict = f"is significantly worse than {names.champion}"
     else:
         verdict = f"is not shown to be better than {names.champion}"
-    return f"{names.challenger} {verdict}: {_numbers(found, names)} at the error level {level:.2g}"
+    needed = f"at the error level {level:.2g} (interval of {100 * (1 - 2 * level):.5g} %, p below {2 * level:.2g})"
+    return f"{names.challenger} {verdict}: {_numbers(found, names)}, {needed}"
 
 
-def _about_baseline(found: Difference | None, level: float, names: Names) -> str:
+def _about_baseline(found: Difference | None, both_sides: float, names: Names) -> str:
     if found is None:
         return "; there is no baseline to compare with."
-    if _better(found, level):
+    if _better(found, both_sides):
         return f"; better than {names.baseline}: {_numbers(found, names)}."
     return f"; {names.baseline} does as well: {_numbers(found, names)}."
 

@@ -1,11 +1,14 @@
 """How often a test split may be asked: every comparison with a champion spends a part of its error level.
 
-A gate that lets every twentieth equal model pass promotes one of them sooner or later if only enough are tried. So the
-k-th comparison on one test split gets the error level (1 - confidence) / (k (k + 1)). These levels add up to
-1 - confidence over any number of decisions, which therefore bounds the chance that even one of them is a false
-promotion (the union bound; "alpha spending", the rule without rewards of Foster and Stine, 2008, "α-investing: a
-procedure for sequential control of expected false discoveries"). It does not pay for developers who look at the test
-figures and tune by hand: only a fresh test split does (Blum and Hardt, 2015, "The Ladder").
+A gate that lets every fortieth equal model pass promotes one of them sooner or later if only enough are tried. So the
+k-th comparison on one test split gets the error level (1 - confidence) / (k (k + 1)): the largest chance that it
+promotes a model which is no better. These levels add up to 1 - confidence over any number of decisions, which therefore
+bounds the chance that even one of them is a false promotion (the union bound; "alpha spending", the rule without
+rewards of Foster and Stine, 2008, "α-investing: a procedure for sequential control of expected false discoveries").
+The first comparison gets half of it, and so asks for the plain interval of that confidence, which has two sides.
+
+It does not pay for developers who look at the test figures and tune by hand: only a fresh test split does (Blum and
+Hardt, 2015, "The Ladder").
 
 What spends nothing: a first version without a champion, a decision that is already taken, a model that a limit or the
 failure to compare keeps out before the test split is asked.

@@ -93,12 +93,25 @@ def test_evidence_is_plain_json() -> None:
 def test_level_of_the_decision_sets_interval_and_test_of_the_champion_only() -> None:
     plain, strict = decision(0.90, 0.87, 0.70), decision(0.90, 0.87, 0.70, level=1e-4)
     assert plain.promoted and not strict.promoted
-    assert (plain.level, strict.level) == (pytest.approx(0.05), 1e-4)
+    assert (plain.level, strict.level) == (pytest.approx(0.025), 1e-4)
     assert plain.over_champion is not None and strict.over_champion is not None
     assert plain.over_champion.low > 0 > strict.over_champion.low
     assert plain.over_champion.p_value == strict.over_champion.p_value == pytest.approx(2 * 0.5**12)
     assert strict.over_baseline == plain.over_baseline
-    assert "at the error level 0.0001; better than the baseline" in strict.reason
+    assert "at the error level 0.0001 (interval of 99.98 %, p below 0.0002); better than the" in strict.reason
+
+
+def test_level_is_the_error_of_one_side() -> None:
+    """Five examples that only the challenger gets right have a p-value of 0.0625, six of 0.03125, on both sides."""
+    base = np.arange(400) < 300
+    promoted = {}
+    for more in (5, 6):
+        better = np.arange(400) < 300 + more
+        promoted[more] = [
+            decide(better * 1.0, base * 1.0, baseline_scores=None, maximize=True, level=level, **OPTIONS).promoted  # type: ignore[arg-type]
+            for level in (0.032, 0.025, 0.015)
+        ]
+    assert promoted == {5: [True, False, False], 6: [True, True, False]}
 
 
 def test_level_far_below_what_resamples_show_can_still_be_passed() -> None:
@@ -130,10 +143,10 @@ def test_broken_limit_keeps_out_whatever_the_score_says() -> None:
 
 @pytest.mark.parametrize(
     ("mistakes", "level", "possible"),
-    [(5, 0.05, False), (5, 0.07, True), (7, 0.025, True), (7, 0.0083, False), (0, 0.05, False)],
+    [(5, 0.025, False), (5, 0.035, True), (7, 0.0083, True), (7, 0.0042, False), (0, 0.05, False)],
 )
 def test_champion_with_few_mistakes_leaves_no_room_for_a_proof(mistakes: int, level: float, possible: bool) -> None:
-    """Of m mistakes a faultless model corrects m: its p-value by McNemar is 2 to the power of 1 - m."""
+    """Of m mistakes a faultless model corrects m: McNemar's p-value is 2 to the power of 1 - m, of both sides."""
     scores = np.ones(400)
     scores[:mistakes] = 0
     options = {"dependent": False, "block": None, "resamples": 2000, "margin": 0.0, "seed": 0}

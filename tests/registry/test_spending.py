@@ -55,7 +55,7 @@ def test_same_two_models_get_the_same_level_again() -> None:
 
 
 def test_a_hundred_equal_models_on_one_split_are_seldom_promoted() -> None:
-    """With the plain error level every third such sequence ends with a false champion."""
+    """With the level of a split that is asked once, every third such sequence ends with a false champion."""
     tightened, plain = 0, 0
     generator = np.random.default_rng(0)
     options: dict[str, Any] = {
@@ -69,6 +69,6 @@ def test_a_hundred_equal_models_on_one_split_are_seldom_promoted() -> None:
             decide(challenger, scores[0], level=level, **options).promoted
             for challenger, level in zip(scores[1:], levels, strict=True)
         )
-        plain += any(decide(challenger, scores[0], level=0.05, **options).promoted for challenger in scores[1:])
-    assert tightened <= 3, "2 % of the sequences are expected"
+        plain += any(decide(challenger, scores[0], level=None, **options).promoted for challenger in scores[1:])
+    assert tightened <= 3, "3 % of the sequences are expected"
     assert plain >= 8
