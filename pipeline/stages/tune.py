@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from pipeline.params import Params, Range
 from pipeline.tracking.live import live_run
 from pipeline.training import pictures
 from pipeline.training.facts import subject_of
-from pipeline.training.fit import Outcome
+from pipeline.training.fit import Job, Outcome
 from pipeline.training.folders import write_json, write_timing
+from pipeline.training.participant import taking_part
 from pipeline.training.pool import open_pool
-from pipeline.training.search import Space, Trial, best_trial, importances, search, searched
+from pipeline.training.search import Proposal, Space, Trial, best_trial, importances, search, searched
+from pipeline.training.storage import address_of
+from pipeline.training.study import Study
 
 
 def main(name: str | None, params: Params) -> None:
@@ -32,34 +36,31 @@ def main(name: str | None, params: Params) -> None:
         stage="tune", facts=subject.facts, space=candidate.model_dump(), budget=budget.model_dump(),
         settings=subject.experiment.settings, trainer=trainer,
     )  # fmt: skip
+    address = address_of(params.study)
+    study = Study(address, f"{subject.name} {key[:16]}", budget.trials) if address else None
     work = Path(".work", key)
     work.mkdir(parents=True, exist_ok=True)
 
-    def run(proposals: list[tuple[int, dict[str, Any], dict[int, float]]]) -> list[Outcome]:
-        jobs = []
-        for number, parameters, limits in proposals:
-            trial = f"trial-{number:03d}"
-            write_json(work / f"{trial}.params.json", parameters)
-            jobs.append(
-                subject.job(
-                    trial,
-                    work,
-                    parameters,
-                    seed=params.seed,
-                    epochs=budget.trial_epochs,
-                    patience=None,
-                    trainer=trainer,
-                    limits=limits,
-                )
-            )
-        return pool.run(jobs)
+    def job(proposal: Proposal) -> Job:
+        number, parameters, limits = proposal
+        write_json(work / f"{_piece(number)}.params.json", parameters)
+        return subject.job(
+            _piece(number), work, parameters,
+            seed=params.seed, epochs=budget.trial_epochs, patience=None, trainer=trainer, limits=limits,
+        )  # fmt: skip
+
+    def compute(
+        proposals: Iterable[Proposal], on_done: Callable[[int, Outcome], None] = lambda *_: None
+    ) -> list[Outcome]:
+        return pool.run(map(job, proposals), lambda done, outcome: on_done(_number(done.name), outcome))
 
     watched = live_run(
         params.tracking, experiment=candidate.experiment, kind="tune", candidate=subject.name, key=key, work=work,
         parameters=subject.facts | budget.model_dump(), description=f"Search for the parameters of {name}",
     )  # fmt: skip
     epochs = budget.trials * budget.trial_epochs
-    with open_pool(params.workers, f"tune {name}", epochs) as pool, watched:
+    shared = taking_part(study, searched(candidate.parameters), work, compute) if study else nullcontext(compute)
+    with shared as run, open_pool(params.workers, f"tune {name}", epochs) as pool, watched:
         trials = search(candidate.parameters, budget.trials, budget.generation, budget.pruning, params.seed, run)
     target = Path("search", candidate.experiment, subject.name)
     with replaced_folder(target) as folder:
@@ -67,6 +68,15 @@ def main(name: str | None, params: Params) -> None:
     write_timing(candidate.experiment, subject.name, "tune", started)
     shutil.rmtree(work, ignore_errors=True)
     print(f"tune: {len(trials)} trials ({best['pruned']} pruned), best validation loss {best['loss']:.4g} → {target}")
+
+
+def _piece(number: int) -> str:
+    """The name of a trial's files."""
+    return f"trial-{number:03d}"
+
+
+def _number(piece: str) -> int:
+    return int(piece.rpartition("-")[2])
 
 
 def _write(folder: Path, space: Space, trials: Sequence[Trial], score: str, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ participant is silent without being dead, or the database is away.
 
 from __future__ import annotations
 
-import fcntl
+import json
 import logging
 import math
 import os
@@ -24,6 +24,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 
 from pipeline.training.fit import Outcome
+from pipeline.training.folders import write_json
 from pipeline.training.search import Proposal, Trial
 from pipeline.training.storage import away, reason
 from pipeline.training.study import OWNER, Study
@@ -34,6 +35,7 @@ BEAT = 5.0  # seconds between two signs of life of a participant
 SILENCE = 45.0  # seconds without one after which others take over its trials
 ABSENCE = 1800.0  # seconds that a search waits for a database that is away
 POLL = 1.0  # seconds between two looks at trials that others compute
+FAREWELL = 10.0  # seconds that a participant which ends early takes to send its outcomes
 SAID = 15.0  # seconds between two lines that say what is waited for
 
 Compute = Callable[[Iterable[Proposal], Callable[[int, Outcome], None]], Sequence[Outcome]]
@@ -188,7 +190,7 @@ class Participant:
         """Sends what is computed and gives back what is not, for others to take at once."""
         self.ended.set()
         self.wake.set()
-        self.thread.join(BEAT)
+        self.thread.join(FAREWELL)
         if self.thread.is_alive() or self.away_since is not None:
             return
         with suppress(*away(), ValueError):
@@ -203,37 +205,23 @@ def taking_part(
     study: Study, distributions: Mapping[str, BaseDistribution], work: Path, compute: Compute
 ) -> Iterator[Callable[[list[Proposal]], list[Outcome]]]:
     """What runs the generations of a shared search while the block lasts; `compute` runs the trials that fall to us."""
-    with _identity(work) as token:
-        participant = Participant(study, token, distributions, compute)
-        participant.thread.start()
-        done = sum(trial.state.is_finished() for trial in study.trials.values())
-        said = "search '%s' at %s: %d of %d trials are done"
-        logger.info(said, study.name, study.address.shown, done, len(study.trials))
-        try:
-            yield participant.run
-        finally:
-            participant.leave()
+    participant = Participant(study, _identity(work), distributions, compute)
+    participant.thread.start()
+    done = sum(trial.state.is_finished() for trial in study.trials.values())
+    said = "search '%s' at %s: %d of %d trials are done"
+    logger.info(said, study.name, study.address.shown, done, len(study.trials))
+    try:
+        yield participant.run
+    finally:
+        participant.leave()
 
 
-@contextmanager
-def _identity(work: Path) -> Iterator[str]:
-    """Who this folder is among the participants: the same after a restart, so that its trials go on at once.
+def _identity(work: Path) -> str:
+    """Who this folder is among the participants: the same after a restart, so that its own trials go on at once.
 
-    A lock that the system releases with the process keeps a second one out, which would write the same files.
+    One process at a time works in the folder (data/exclusive.py), so that no two have the same name.
     """
-    with (work / "participant").open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                "another process already searches in this folder; raise `workers` for more of them here, "
-                "or start in another clone of the repository"
-            ) from None
-        file.seek(0)
-        token = file.read().strip()
-        if len(token) != 32:  # none yet, or killed while it was written
-            token = uuid.uuid4().hex
-            file.truncate(0)
-            file.write(token)
-            file.flush()
-        yield token
+    file = work / "participant.json"
+    if not file.exists():
+        write_json(file, {"participant": uuid.uuid4().hex})
+    return str(json.loads(file.read_text(encoding="utf-8"))["participant"])

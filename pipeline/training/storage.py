@@ -71,7 +71,7 @@ def _file(scheme: str, rest: str, root: Path, origin: str) -> Address:
 def open_storage(address: Address) -> optuna.storages.RDBStorage:
     """Raises ValueError, in one sentence, where the database does not answer or is not one for searches."""
     import sqlalchemy
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
     settings = _engine_settings(address.uri)
     try:
@@ -80,7 +80,7 @@ def open_storage(address: Address) -> optuna.storages.RDBStorage:
             _refuse_foreign_tables(engine, address)
         finally:
             engine.dispose()
-    except ImportError as error:
+    except (ImportError, NoSuchModuleError) as error:
         package = PACKAGES[address.uri.partition(":")[0].partition("+")[0]]
         raise ValueError(f"study.storage: {error}; install the driver, such as: pip install {package}") from None
     except SQLAlchemyError as error:

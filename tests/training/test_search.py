@@ -53,6 +53,23 @@ def test_the_same_search_twice_gives_the_same_trials() -> None:
     assert first != search(SPACE, 10, 4, PRUNING, 1, run)
 
 
+def test_a_seeded_search_proposes_what_it_always_did() -> None:
+    """Other proposals would change the dvc.lock of every user of the pipeline."""
+    found = [each.parameters for each in search(SPACE, 10, 4, PRUNING, 0, run)]
+    assert [(each["architecture"], each["width"], each["learning_rate"]) for each in found] == [
+        ("resnet", 45, pytest.approx(0.0122960711, rel=1e-8)),
+        ("resnet", 16, pytest.approx(0.00402406646, rel=1e-8)),
+        ("vgg", 42, pytest.approx(0.00742411662, rel=1e-8)),
+        ("resnet", 30, pytest.approx(0.0105112704, rel=1e-8)),
+        ("vgg", 63, pytest.approx(0.0268925502, rel=1e-8)),
+        ("resnet", 26, pytest.approx(0.068741945, rel=1e-8)),
+        ("vgg", 56, pytest.approx(0.00121169482, rel=1e-8)),
+        ("resnet", 37, pytest.approx(0.0279853251, rel=1e-8)),
+        ("resnet", 51, pytest.approx(0.00181441936, rel=1e-8)),
+        ("resnet", 52, pytest.approx(0.0362745447, rel=1e-8)),
+    ]
+
+
 def test_proposals_are_in_the_space_and_keep_fixed_values_and_the_order_of_names() -> None:
     for each in search(SPACE, 12, 4, None, 0, run):
         assert list(each.parameters) == list(SPACE)
