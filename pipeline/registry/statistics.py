@@ -6,8 +6,10 @@ Independent examples are resampled one by one. Examples that overlap in time are
 (Politis and Romano, 1992), because single ones would make every interval far too narrow: with windows of 26 steps
 and blocks by the n^(1/3) rule, 19 to 25 % of the comparisons of two equal models came out "significantly better"
 in simulations, with blocks of twice the overlap 3 %, and 2 % with the share of the variance that such blocks miss
-(of windows whose correlation falls evenly to nothing over h steps, blocks of 2 h cut off a sixth). Small samples, and few blocks, get the wider tails of Student's
-distribution (the expanded percentile interval of Hesterberg, 2015, "What teachers should know about the bootstrap").
+(of windows whose correlation falls evenly to nothing over h steps, blocks of 2 h cut off a sixth).
+
+Small samples, and few blocks, get the wider tails of Student's distribution (the expanded percentile interval of
+Hesterberg, 2015, "What teachers should know about the bootstrap").
 
 Some scores belong to all examples together and are no mean of single ones (BLEU, word error rate, F1): they are
 computed anew for every resample, with the same resamples for both models (Koehn, 2004, "Statistical significance tests
