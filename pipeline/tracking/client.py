@@ -44,7 +44,7 @@ def connect(address: Address) -> MlflowClient:
 
         # Setting up a database logs every migration.
         logging.getLogger("alembic").setLevel(logging.WARNING)
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # errors, too: with account and traceback
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # every retry; the last one is reported
         _try_database(address)
         client = MlflowClient(address.uri, address.uri)

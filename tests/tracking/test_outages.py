@@ -20,7 +20,7 @@ from pipeline.tracking import follower
 from pipeline.tracking.live import live_run
 
 if TYPE_CHECKING:
-    from servers import MlflowServer
+    from servers import MlflowServer, Postgres
 
 METRICS = ("train_loss", "validation_loss", "learning_rate")
 
@@ -188,6 +188,31 @@ def test_server_that_hung_for_a_while_is_followed_on(relay: Relay, mlflow_server
         relay.restore()
         until(has_points(mlflow_server, key, 12))
     assert stored(mlflow_server, key) == (["FINISHED"], expected("seed_0", 4))
+
+
+def test_postgresql_that_breaks_off_is_followed_on_without_a_word_about_the_account(
+    relay: Relay, postgres: Postgres, key: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    uri = postgres.create("outages")
+    MlflowClient(uri).search_experiments()  # sets the tables up
+    rows = "select step, count(*) from metrics where key = 'train_loss/seed_0' group by step order by step"
+    with relaying(postgres.port) as way, caplog.at_level(logging.INFO):
+        tracking = Tracking(uri=uri.replace(str(postgres.port), str(way.port)), artifacts=Path("files").as_posix())
+        with live_run(tracking, experiment="outages", kind="train", candidate="digits-cnn", key=key, work=Path("work"),
+                      parameters={}, description=""):  # fmt: skip
+            write("repeat-0", range(2))
+            until(lambda: len(postgres.execute("outages", rows)) == 2)
+            way.cut()
+            write("repeat-0", range(2, 4))
+            until(lambda: "is interrupted" in caplog.text)
+            way.restore()
+            until(lambda: "is back after" in caplog.text)
+    assert postgres.execute("outages", rows) == [(step, 1) for step in range(4)]
+    assert postgres.execute("outages", "select status from runs") == [("FINISHED",)]
+    said = caplog.text + "".join(capfd.readouterr())
+    assert postgres.user not in said and "geheim" not in said and "Traceback" not in said
 
 
 def test_pauses_grow_while_a_server_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.xdist_group("real-servers"), pytest.mark.timeout(600)]
 KILLS = 10
-EPOCHS = 4000  # of some milliseconds each, so that the training outlasts the kills
+SECONDS = 75  # that the training takes, so that it outlasts the kills
 SLOWER = 1.5  # how many times as long an epoch may take while the server is killed again and again
 
 
@@ -81,10 +81,11 @@ def test_a_search_goes_straight_into_postgresql(work: Work) -> None:
 
 
 def test_ten_kills_of_the_server_cost_no_point_and_no_time(work: Work, server: MlflowServer) -> None:
-    work.edit(epochs=300, patience=300, repeats=1)
+    work.edit(epochs=40, patience=40, repeats=1)
     work.stage("train", "digits-rnn", uri="http://127.0.0.1:9")
     alone = seconds_of_an_epoch(work)
-    work.edit(epochs=EPOCHS, patience=EPOCHS)
+    epochs = min(max(int(SECONDS / alone), 50), 4000)
+    work.edit(epochs=epochs, patience=epochs)
     ended = threading.Event()
     kills: list[float] = []
     killer = threading.Thread(target=kill_again_and_again, args=(server, ended, kills))
@@ -100,11 +101,11 @@ def test_ten_kills_of_the_server_cost_no_point_and_no_time(work: Work, server: M
         server.start()
     work.stage("register", "digits", uri=server.address)
     with (work.folder / "models/digits/digits-rnn/history.csv").open() as stream:
-        epochs = [int(row["epoch"]) for row in csv.DictReader(stream)]
+        rows = list(csv.DictReader(stream))
     run = "run_uuid = (select run_uuid from runs where name = 'train digits-rnn' and lifecycle_stage = 'active')"
     points = work.rows(f"select key, step, count(*) from metrics where {run} and key like '%/seed_0' group by 1, 2")
-    assert len(epochs) == EPOCHS
-    assert len(points) == 4 * EPOCHS, "no point is missing"
+    assert len(rows) == epochs
+    assert len(points) == 4 * epochs, "no point is missing"
     assert max(count for _, _, count in points) == 1, "no point stands twice"
     assert work.rows(f"select status from runs where {run}") == [("FINISHED",)]
     slower = seconds_of_an_epoch(work) / alone
@@ -115,7 +116,7 @@ def test_ten_kills_of_the_server_cost_no_point_and_no_time(work: Work, server: M
 def kill_again_and_again(server: MlflowServer, ended: threading.Event, kills: list[float]) -> None:
     """At random moments, also while the server is still starting."""
     chance = random.Random(11)
-    while len(kills) < KILLS and not ended.wait(chance.uniform(1.0, 9.0)):
+    while len(kills) < KILLS and not ended.wait(chance.uniform(1.0, 8.0)):
         server.kill()
         kills.append(time.monotonic())
         ended.wait(chance.uniform(0.0, 1.0))
@@ -147,7 +148,7 @@ def test_refused_account_is_reported_without_its_name(
     begin = time.monotonic()
     with pytest.raises(Unreachable) as found:
         connect(address_of(Tracking(uri=uri, artifacts=None), tmp_path))
-    assert time.monotonic() - begin < 10, "MLflow by itself would try for an hour"
+    assert time.monotonic() - begin < 30, "MLflow by itself would try for an hour"
     message = str(found.value)
     assert message.startswith(f"postgresql://127.0.0.1:{postgres.port}/mlflow: ")
     assert "password authentication failed" in message
@@ -160,4 +161,4 @@ def test_absent_postgresql_costs_seconds(tmp_path: Path, monkeypatch: pytest.Mon
     begin = time.monotonic()
     with pytest.raises(Unreachable, match=r"postgresql://127\.0\.0\.1:9/mlflow: no server answers there"):
         connect(address_of(Tracking(uri="postgresql://me:geheim@127.0.0.1:9/mlflow", artifacts=None), tmp_path))
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 30

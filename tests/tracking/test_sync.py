@@ -119,6 +119,32 @@ def test_run_that_was_killed_while_it_streamed_is_completed_without_doubling(vie
     assert [point.timestamp for point in history][:2] == [1_700_000_000_000, 1_700_000_000_001]
 
 
+def test_curves_that_are_sent_later_show_when_things_happened(view: View, repository: Path) -> None:
+    """The same as the live view would have sent: a point that arrives twice is then one point."""
+    kept = {"tune": ("aaas", {"trial-001": {"0": 5.5, "1": 7.25, "2": 9.0}}),
+            "train": ("aaa", {"repeat-0": {"0": 1.5}, "repeat-1": {"2": 2.5}})}  # fmt: skip
+    for stage, (key, times) in kept.items():
+        file = repository / f"timings/digits/digits-cnn/{stage}.times.json"
+        file.write_text(json.dumps({"key": key, "times": times}))
+    view.sync()
+    runs = view.runs()
+
+    def times_of(name: str, metric: str) -> list[int]:
+        return [point.timestamp for point in view.client.get_metric_history(runs[name].info.run_id, metric)]
+
+    assert times_of("trial 1", "train_loss") == [5500, 7250, 9000]
+    assert times_of("train digits-cnn", "validation_loss/seed_0")[0] == 1500
+    assert times_of("train digits-cnn", "validation_loss/seed_1")[0] == 2500
+
+
+def test_times_of_other_work_are_not_used(view: View, repository: Path) -> None:
+    times = {"key": "another", "times": {"repeat-0": {"0": 1.5}}}
+    (repository / "timings/digits/digits-cnn/train.times.json").write_text(json.dumps(times))
+    view.sync()
+    history = view.client.get_metric_history(view.runs()["train digits-cnn"].info.run_id, "validation_loss/seed_0")
+    assert history[0].timestamp > 1_700_000_000_000
+
+
 def test_changed_figure_replaces_the_old_one(view: View, repository: Path) -> None:
     view.sync()
     file = repository / "metrics/digits.json"
