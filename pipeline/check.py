@@ -36,6 +36,7 @@ def check(path: str | Path = "params.yaml") -> None:
 
 def _unknown_names(raw: Mapping[str, Any]) -> Iterator[str]:
     yield from _trainer(_mapping(raw.get("trainer")))
+    yield from _storage(_mapping(raw.get("study")).get("storage"))
     experiments = _sections(raw.get("experiments"))
     for name, entry in experiments.items():
         yield from _experiment(f"experiments.{name}", entry)
@@ -57,6 +58,16 @@ def _trainer(given: Mapping[str, Any]) -> Iterator[str]:
     strategies = ["auto", *StrategyRegistry.available_strategies()]
     if isinstance(strategy, str) and strategy not in strategies:
         yield f"trainer.strategy: found {strategy!r}; {nearest(strategy, strategies)}"
+
+
+def _storage(uri: object) -> Iterator[str]:
+    from pipeline.training.storage import parse
+
+    if isinstance(uri, str):
+        try:
+            parse(uri, "study.storage", Path.cwd())
+        except ValueError as error:
+            yield str(error)
 
 
 def _experiment(path: str, entry: Mapping[str, Any]) -> Iterator[str]:

@@ -110,7 +110,8 @@ class Participant:
                 logger.info("%s is silent: its trial %d goes on here", self.hosts.get(owner, "its machine"), number)
             self.study.start(number, self.values[number], self.distributions)
             return True
-        except away():
+        except away() as error:
+            self._note_absence(error)
             return number not in self.elsewhere
 
     def _computed(self, number: int, outcome: Outcome) -> None:
@@ -135,12 +136,12 @@ class Participant:
                 f"{self.study.address.shown} has not answered for {(now - self.away_since) / 60:.0f} minutes; all "
                 "outcomes of this machine are kept: start again when it is back, and the search goes on"
             )
-        if now - self.said > SAID and self.away_since is None:
+        others = [number for number in missing if number not in self.taken]
+        if others and now - self.said > SAID and self.away_since is None:
             self.said = now
-            owners = {self.study.trials[number].user_attrs[OWNER] for number in missing} - {None}
-            others = sorted({self.hosts.get(owner, "another machine") for owner in owners})
-            numbers = ", ".join(map(str, missing))
-            logger.info("waiting for trial %s, computed by %s", numbers, " and ".join(others) or "nobody yet")
+            owners = {self.study.trials[number].user_attrs[OWNER] for number in others}
+            hosts = sorted({self.hosts.get(owner, "another machine") for owner in owners})
+            logger.info("waiting for %s to complete trial %s", " and ".join(hosts), ", ".join(map(str, others)))
         time.sleep(POLL)
 
     # In a thread of its own, so that neither a training nor a database that is slow or away stops the other

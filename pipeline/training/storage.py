@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import optuna
-
 from pipeline.params import Study
 from pipeline.tracking.address import Address, repository, without_credentials
 
 if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
     from sqlalchemy import Engine
 
 VARIABLE = "PIPELINE_STUDY_STORAGE"
@@ -27,19 +26,19 @@ TRIES = 20  # to open a database in which another machine makes the tables at th
 
 
 def address_of(study: Study, here: Path | None = None) -> Address | None:
-    """Where the search is shared, or None where it is not; PIPELINE_STUDY_STORAGE wins over params.yaml.
+    """Where the search is shared, or None where it is not; PIPELINE_STUDY_STORAGE wins over params.yaml."""
+    root = repository(here or Path.cwd())
+    if os.environ.get(VARIABLE):
+        return parse(os.environ[VARIABLE], VARIABLE, root)
+    return None if study.storage is None else parse(study.storage, "study.storage", root)
 
-    Raises ValueError for an address that is none, without repeating it: nobody knows where in it a password stands.
-    """
-    origin = VARIABLE if os.environ.get(VARIABLE) else "study.storage"
-    uri = os.environ.get(VARIABLE) or study.storage
-    if uri is None:
-        return None
+
+def parse(uri: str, origin: str, root: Path) -> Address:
+    """Raises ValueError for an address that is none, without repeating it: nobody knows where its password stands."""
     scheme, separator, rest = uri.partition("://")
     if not separator or scheme.partition("+")[0] not in PACKAGES or not rest:
         found = f"an address that begins with {scheme}://" if separator else "text that is no address"
         raise ValueError(f"{origin}: found {found}; allowed: {ALLOWED}")
-    root = repository(here or Path.cwd())
     if scheme.startswith("sqlite"):
         return _file(scheme, rest, root, origin)
     if not _is_readable(uri):
@@ -68,7 +67,7 @@ def _file(scheme: str, rest: str, root: Path, origin: str) -> Address:
     return Address(uri, uri, None, root)
 
 
-def open_storage(address: Address) -> optuna.storages.RDBStorage:
+def open_storage(address: Address) -> RDBStorage:
     """Raises ValueError, in one sentence, where the database does not answer or is not one for searches."""
     import sqlalchemy
     from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
@@ -93,9 +92,10 @@ def open_storage(address: Address) -> optuna.storages.RDBStorage:
 
 def away() -> tuple[type[Exception], ...]:
     """What a database that does not answer raises, through Optuna or directly."""
+    from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
-    return optuna.exceptions.StorageInternalError, SQLAlchemyError
+    return StorageInternalError, SQLAlchemyError
 
 
 def reason(error: BaseException, address: Address) -> str:
@@ -105,12 +105,14 @@ def reason(error: BaseException, address: Address) -> str:
     return lines[0] if lines else type(cause).__name__
 
 
-def _prepared(address: Address, settings: dict[str, Any]) -> optuna.storages.RDBStorage:
+def _prepared(address: Address, settings: dict[str, Any]) -> RDBStorage:
     """The storage with its tables. Several machines that make them at once disturb each other: those wait and look."""
+    from optuna.storages import RDBStorage
+
     template = address.uri.replace("{", "{{").replace("}", "}}")  # Optuna fills braces in
     for attempt in range(TRIES):
         try:
-            return optuna.storages.RDBStorage(template, engine_kwargs=dict(settings))
+            return RDBStorage(template, engine_kwargs=dict(settings))
         except away() as error:
             said = reason(error, address)
             time.sleep(random.uniform(0.05, 0.2) * (attempt + 1))
