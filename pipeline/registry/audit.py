@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.data.provenance import file_digest
 from pipeline.registry.experiment import Outputs
 from pipeline.registry.store import Store, Version
+from pipeline.registry.trial import TrialFailed
 from pipeline.tracking.audit import REGISTER, Difference
 from pipeline.tracking.specification import KEY
 
@@ -73,12 +74,10 @@ def _weights(store: Store, version: Version, scratch: Path) -> Iterator[Differen
     if "pipeline.candidate" not in version.tags:
         yield Difference(about, "was not made by this pipeline", matters=False)
         return
-    from mlflow.exceptions import MlflowException
-
     again = f"deleting the version in MLflow, then {REGISTER}"
     try:
         stored = store.download(version, WEIGHTS, scratch)
-    except (MlflowException, OSError):
+    except TrialFailed:
         yield Difference(about, "MLflow has lost its weights", again)
         return
     outputs = Outputs(store.name, {})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from pipeline.data.provenance import file_digest
 from pipeline.tracking.liveness import is_living, owner_of
 from pipeline.tracking.runs import PARENT, rank, search
-from pipeline.tracking.source import SOURCE
+from pipeline.tracking.source import SOURCE, fetched
 from pipeline.tracking.specification import COMPLETE, KEY, KIND, Planned, RunSpec
 
 if TYPE_CHECKING:
@@ -139,10 +139,7 @@ def _point_faults(client: MlflowClient, run: Run, spec: RunSpec) -> Iterator[Fau
 def _artifact_faults(client: MlflowClient, run: Run, spec: RunSpec) -> Iterator[Fault]:
     """Files of the run that are missing or have other bytes; all are read."""
     with tempfile.TemporaryDirectory() as scratch:
-        try:
-            place = Path(client.download_artifacts(run.info.run_id, "", scratch))
-        except OSError:
-            place = Path(scratch)  # the folder of the run is gone
+        place = fetched(client, run.info.run_id, "", Path(scratch)) or Path(scratch)
         for name, file in spec.artifacts.items():
             if not (place / name).is_file():
                 yield Fault(f"file {name} is missing", "upload")

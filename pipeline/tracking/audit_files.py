@@ -79,7 +79,8 @@ def _mend_of_output(output: Output, damaged: bool) -> str:
 
 def _stages(status: Mapping[str, Any], outputs: set[str]) -> Iterator[Difference]:
     """Stages that `dvc repro` would run again, and why. Their outputs were looked at already."""
-    for stage, changes in status.items():
+    for address, changes in status.items():
+        stage = address.rpartition("dvc.yaml:")[2]
         if stage in ALWAYS:
             continue
         for change in changes:

@@ -85,14 +85,23 @@ def hand_over(client: MlflowClient, before: Run, run_id: str) -> None:
     if tags.get(SOURCE) not in (COMMITTED, PATCHED):
         return
     with tempfile.TemporaryDirectory() as scratch:
-        try:
-            client.download_artifacts(before.info.run_id, "source", scratch)
-        except OSError:
+        if fetched(client, before.info.run_id, "source", Path(scratch)) is None:
             return  # lost with the run
         client.log_artifacts(run_id, scratch)
     for name in (COMMIT, BRANCH, DIRTY, PYTHON, MACHINE, CAPABILITY, GPU, SOURCE):  # SOURCE last: it says "all here"
         if name in tags:
             client.set_tag(run_id, name, tags[name])
+
+
+def fetched(client: MlflowClient, run_id: str, path: str, target: Path) -> Path | None:
+    """A copy in `target` of files of a run; None where the run has none of that name."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Path(client.download_artifacts(run_id, path, str(target)))
+    except (MlflowException, OSError):
+        client.search_experiments(max_results=1)  # raises where it is the server that is gone
+        return None
 
 
 def origin_of_files(spec: RunSpec, root: Path) -> dict[str, str]:
