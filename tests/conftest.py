@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-pytest_plugins = ["servers"]
+pytest_plugins = ["registered", "servers"]
 
 ROOT = Path(__file__).parents[1]
 Call = Callable[..., subprocess.CompletedProcess[str]]

@@ -176,7 +176,10 @@ class Store:
         place = self.address.uri
         try:
             with as_default(self.address):
-                return Path(download_artifacts(uri, dst_path=str(target), tracking_uri=place, registry_uri=place))
+                found = Path(download_artifacts(uri, dst_path=str(target), tracking_uri=place, registry_uri=place))
+            if found.is_dir() and not any(found.iterdir()):  # that is how MLflow answers where a folder is gone
+                raise FileNotFoundError("nothing is left of them")
+            return found
         except Exception as error:
             self.client.search_experiments(max_results=1)  # raises where it is the server that is gone
             raise TrialFailed(f"{what} are gone: {self.address.scrub(error)}") from error
@@ -192,8 +195,10 @@ class Store:
         """Shows the run's test and validation figures beside the model. The same time stamps: nothing is doubled."""
         from mlflow.entities import LoggedModelOutput, Metric
 
-        self.client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
         run = self.client.get_run(run_id)
+        known = run.outputs.model_outputs if run.outputs else []
+        if model_id not in {output.model_id for output in known}:  # twice is an error of the database
+            self.client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
         names = [
             name for name in run.data.metrics if name.startswith(("test_", "validation_")) and "/seed_" not in name
         ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -16,119 +15,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
+from registered import aliases, client_of, lost, record, retrain, snapshot
 
 from pipeline.stages.register import main
 
 
-@pytest.fixture(scope="module")
-def fake() -> ModuleType:
-    """The writer of output folders."""
-    spec = importlib.util.spec_from_file_location("fake", Path(__file__).parents[1] / "registry" / "fake_outputs.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def template(fake: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The outputs of an experiment, and an empty MLflow store: setting one up takes seconds, a copy takes none."""
-    from pipeline.params import Tracking
-    from pipeline.tracking.address import address_of
-    from pipeline.tracking.client import connect
-
-    root = tmp_path_factory.mktemp("template")
-    fake.write_experiment(root, key="aaa", share=0.7)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        connect(address_of(Tracking(uri=None, artifacts=None), root))
-    shutil.copyfile(root / "mlflow.db", root / "empty.db")
-    return root
-
-
 @pytest.fixture
-def repository(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
-    """A working directory of its own with these outputs; models are tried in this process, which has PyTorch."""
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    if "apart" not in request.fixturenames:
-        monkeypatch.setattr("pipeline.registry.trial.run_apart", tried_here)
-    monkeypatch.setattr("pipeline.registry.preflight.inspect", passes)  # the stored predictions are invented
-    return tmp_path
-
-
-@pytest.fixture
-def apart() -> None:
-    """Asks `repository` to try models in a process of their own, as in earnest."""
-
-
-def passes(folder: Path) -> Any:
-    from pipeline.registry.preflight import Report
-
-    assert (folder / "MLmodel").is_file()
-    return Report(True, [], 0.0)
-
-
-def tried_here(job: Path, code: Path) -> None:
-    from pipeline.registry import rehearsal
-    from pipeline.registry.trial import TrialFailed
-
-    try:
-        rehearsal.main(json.loads(job.read_text()))
-    except Exception as error:
-        raise TrialFailed(repr(error)) from error
-
-
-def record(root: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((root / "reports/registry.json").read_text())["experiments"]["digits"]
-    return found
-
-
-def client_of(root: Path, database: str = "mlflow.db") -> Any:
-    from mlflow.tracking import MlflowClient
-
-    return MlflowClient(f"sqlite:///{root}/{database}", f"sqlite:///{root}/{database}")
-
-
-def lost(fake: ModuleType, root: Path) -> Any:
-    """Parameters for a store that knows nothing. Its file has another name: this process holds the old one open."""
-    shutil.copyfile(root / "empty.db", root / "new.db")
-    return fake.params_for("digits", uri="sqlite:///new.db")
-
-
-def aliases(client: Any) -> dict[str, int]:
-    return {alias: int(number) for alias, number in client.get_registered_model("digits").aliases.items()}
-
-
-def retrain(fake: ModuleType, root: Path, key: str, share: float, base: float = 0.7, baseline: float = 0.5) -> None:
-    """A new training that is right wherever one with the share `base` is, and elsewhere up to `share`."""
-    card = json.loads((root / "data/prepared/digits/card.json").read_text())
-    fake.write_model(root, "digits", "digits-cnn", key, card)
-    draws = np.random.default_rng(0).random(80)
-    right = {"digits-cnn": draws < share, "svc": np.random.default_rng(1).random(80) < baseline}
-    fake.write_evaluation(root, "digits", right, {"digits-cnn": key}, card, "digits-cnn")
-
-
-def snapshot(client: Any) -> dict[str, Any]:
-    """Everything that the registry and the runs hold, for comparison."""
-    place = client.get_experiment_by_name("digits").experiment_id
-    versions = {v.version: (dict(v.tags), v.description, v.last_updated_timestamp)
-                for v in client.search_model_versions("name = 'digits'")}  # fmt: skip
-    runs = {
-        run.info.run_id: (run.info.status, run.info.end_time, run.data.to_dictionary())
-        for run in client.search_runs([place])
-    }
-    points = {
-        (run, name): len(client.get_metric_history(run, name))
-        for run, found in runs.items()
-        for name in found[2]["metrics"]
-    }
-    return {"versions": versions, "aliases": aliases(client), "runs": runs, "points": points}
+def repository(trained: Path) -> Path:
+    """A working directory of its own with the outputs of one experiment."""
+    return trained
 
 
 def test_first_model_becomes_champion_and_a_second_run_changes_nothing(
