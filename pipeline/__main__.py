@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from pipeline.training.signals import Preempted, end_with_dvc, end_with_parent, preempt_on_sigterm
+from pipeline.training.launch import is_first_process
+from pipeline.training.signals import Preempted, preempt_on_sigterm
 
 STAGES = {
     "check": "say what is wrong with params.yaml",
@@ -88,10 +89,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(stage: str, name: str | None, **options: str) -> int:
     """The exit code: a stage that says nothing has done its work."""
-    if stage in PARALLEL:
+    from pipeline.guard import watch
+
+    watch(stage)
+    if stage in PARALLEL and is_first_process():
         from pipeline.training.pool import start_server
 
-        end_with_parent() if "LOCAL_RANK" in os.environ else end_with_dvc()
         start_server()
     if stage in UNCHECKED:
         importlib.import_module(f"pipeline.stages.{stage}").main(name)
@@ -100,10 +103,12 @@ def _run(stage: str, name: str | None, **options: str) -> int:
         from pipeline.check import check
 
         check()  # before the stage is imported, which can take seconds
+    from pipeline.guard import guarded
     from pipeline.params import load
 
     params = load()
-    return importlib.import_module(f"pipeline.stages.{stage}").main(name, params, **options) or 0
+    with guarded(stage, name, params):
+        return importlib.import_module(f"pipeline.stages.{stage}").main(name, params, **options) or 0
 
 
 def _complain(stage: str, error: ValueError) -> int:

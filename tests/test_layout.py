@@ -24,6 +24,7 @@ UNWATCHED = (
     "pipeline/params.py",
     "pipeline/problems.py",
     "pipeline/check.py",
+    "pipeline/guard.py",
     "pipeline/__main__.py",
     "pipeline/tracking/",
 )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from pathlib import Path
 
-from pipeline.data.folders import replaced_folder
+from pipeline.data.folders import read_json, replaced_folder
 from pipeline.data.provenance import content_key
 from pipeline.params import Params
 from pipeline.tracking.live import live_run
 from pipeline.training.facts import subject_of
-from pipeline.training.fit import is_first_process
 from pipeline.training.folders import write_timing
+from pipeline.training.launch import is_first_process, is_launched, launch
 from pipeline.training.model_files import write_model
 from pipeline.training.pool import open_pool
 
@@ -22,8 +21,10 @@ def main(name: str | None, params: Params) -> None:
     """Writes models/<experiment>/<name>: weights, architecture, history and learning curves."""
     started = time.monotonic()
     subject = subject_of("train", name, params)
+    if params.launcher and not is_launched():
+        return launch(params.launcher, "train", subject.name)
     candidate, budget = subject.candidate, subject.experiment.training
-    best = json.loads(Path("search", candidate.experiment, subject.name, "best.json").read_text(encoding="utf-8"))
+    best = read_json(Path("search", candidate.experiment, subject.name, "best.json"))
     facts = subject.facts | {"settings": subject.experiment.settings, "parameters": best["parameters"]}
     trainer = params.trainer.model_dump()
     key = content_key(stage="train", facts=facts, budget=budget.model_dump(), trainer=trainer)

@@ -8,18 +8,21 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import warnings
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pipeline.data.exclusive import alone
 from pipeline.data.tables import read_card, read_table
 from pipeline.tasks import load_task
 from pipeline.tasks.network import build_network
+from pipeline.training.launch import is_first_process
 from pipeline.training.optimisation import optimisation_of
 
 if TYPE_CHECKING:
@@ -80,7 +83,7 @@ def fit(job: Job) -> Outcome:
     found = completed(job)
     if found is not None:
         return found
-    from pipeline.training.resume import alone, discard
+    from pipeline.training.resume import discard
 
     prepare_process(job.threads)
     with alone(Path(job.work), job.name) if is_first_process() else nullcontext():
@@ -124,12 +127,6 @@ def precision_of(trainer: Mapping[str, Any], dimensions: int) -> str:
     return "bf16-mixed" if dimensions == 2 and _has_bf16(str(trainer["accelerator"])) else "32-true"
 
 
-def is_first_process() -> bool:
-    """Whether this process is the one of a distributed training that writes results."""
-    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
-    return next((os.environ[name] for name in names if name in os.environ), "0") == "0"
-
-
 def _has_bf16(accelerator: str) -> bool:
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -164,11 +161,26 @@ def _fit(job: Job) -> tuple[Outcome, Mapping[str, torch.Tensor], bool]:
     data = Loaders(tables, job.batch_size, job.seed)
     steps = job.epochs * len(data.batches("train", trainer))
     module = Fitting(task, network, card, optimisation, job.seed, steps)
-    trainer.fit(module, datamodule=data, ckpt_path=newest(Path(job.work), job.name), weights_only=True)
+    with _losing_processes(job.name):
+        trainer.fit(module, datamodule=data, ckpt_path=newest(Path(job.work), job.name), weights_only=True)
     if best.epoch < 0:
         raise ValueError(f"{job.name}: training ended before the first validation")
     outcome = Outcome(best.figures, best.epoch, pruning.pruned, journal.rows)
     return outcome, best.weights, trainer.is_global_zero
+
+
+@contextmanager
+def _losing_processes(name: str) -> Iterator[None]:
+    """Turns the many ways in which the others of a distributed training are missed into one sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not torch.distributed.is_initialized() or not re.search("gloo|nccl|[Cc]onnection", str(error)):
+            raise
+        logger.debug("what the others were missed by", exc_info=True)
+        raise ValueError(
+            f"{name}: a process of this training was lost; the next `dvc repro` goes on from the last checkpoint"
+        ) from None
 
 
 def build_trainer(job: Job, dimensions: int, gradient_clip: float, callbacks: list[pl.Callback]) -> pl.Trainer:

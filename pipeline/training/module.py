@@ -88,9 +88,11 @@ class Fitting(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The running mean of the epoch's loss, of every process: their sum would be rounded in another order."""
-        sums = self.all_gather(self.loss_sum)
-        assert isinstance(sums, Tensor)
-        checkpoint["loss_sums"] = sums.detach().reshape(-1).cpu()
+        sums = [self.loss_sum]
+        if self.trainer.world_size > 1:
+            sums = [torch.empty_like(self.loss_sum) for _ in range(self.trainer.world_size)]
+            torch.distributed.all_gather(sums, self.loss_sum)
+        checkpoint["loss_sums"] = torch.stack(sums).cpu()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.loss_sum = checkpoint["loss_sums"][self.global_rank].clone()

@@ -7,13 +7,9 @@ loader says which batch comes next. So nothing depends on "whatever state the ge
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,34 +92,6 @@ def discard(folder: Path, name: str) -> None:
     """Removes what a completed fit no longer needs."""
     for path in (*checkpoints(folder, name), *folder.glob(f".{name}.*.part")):
         path.unlink(missing_ok=True)
-
-
-@contextmanager
-def alone(folder: Path, name: str) -> Iterator[None]:
-    """Waits until no other process works on this fit: one whose leader was killed needs a moment to notice it.
-
-    The lock ends with the process that holds it, however that ends.
-    """
-    with (folder / f"{name}.lock").open("a+", encoding="utf-8") as lock:
-        started, said = time.monotonic(), False
-        while not _locked(lock.fileno()):
-            if not said and time.monotonic() - started > 5:
-                lock.seek(0)
-                logger.warning("%s: process %s works on it already; waiting for it", name, lock.read() or "?")
-                said = True
-            time.sleep(0.1)
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _step(path: Path) -> int:

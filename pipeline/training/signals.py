@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -76,7 +77,9 @@ def end_with_dvc() -> None:
     try:
         parents = psutil.Process().parents()
         # `dvc repro` starts a shell, which starts us: the shell survives it.
-        dvc = next((parent for parent in parents[:3] if any("dvc" in word for word in parent.cmdline()[:3])), None)
+        dvc = next(
+            (parent for parent in parents[:3] if any(Path(word).name == "dvc" for word in parent.cmdline()[:4])), None
+        )
     except psutil.Error:
         return
     if dvc is not None:

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from pipeline.data.tables import read_card, read_table
 from pipeline.tasks import load_task
 from pipeline.tasks.network import build_network
-from pipeline.training.fit import Job, Outcome, fit, is_first_process, precision_of
+from pipeline.training.fit import Job, Outcome, fit, precision_of
+from pipeline.training.launch import is_first_process
 
 Make = Callable[..., Job]
 

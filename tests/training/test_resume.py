@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.data.exclusive import alone
 from pipeline.training import resume, signals
 from pipeline.training.fit import Job, fit
 from pipeline.training.resume import Checkpoints, checkpoints, newest
@@ -238,7 +239,7 @@ def test_a_full_disk_ends_the_fit_and_keeps_the_checkpoint_before(job: Make, mon
 
 
 def _hold(folder: str, held: Any, let_go: Any) -> None:
-    with resume.alone(Path(folder), "repeat-0"):
+    with alone(Path(folder), "repeat-0"):
         held.set()
         let_go.wait(60)
 
@@ -252,7 +253,7 @@ def test_a_fit_waits_for_a_process_that_is_still_at_it(tmp_path: Path) -> None:
     got = threading.Event()
 
     def take() -> None:
-        with resume.alone(tmp_path, "repeat-0"):
+        with alone(tmp_path, "repeat-0"):
             got.set()
 
     threading.Thread(target=take, daemon=True).start()

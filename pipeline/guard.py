@@ -1,0 +1,47 @@
+"""What surrounds a stage of DVC: it runs alone, ends with the DVC that started it, and reads what dvc.lock names.
+
+It stands beside the stages and cannot change an output, so no stage depends on it in dvc.yaml.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.training.launch import is_first_process, is_launched
+from pipeline.training.signals import end_with_dvc, end_with_parent
+
+if TYPE_CHECKING:
+    from pipeline.params import Params
+
+STAGES = {"fetch", "prepare", "tune", "train", "evaluate", "register", "report"}
+
+
+def watch(stage: str) -> None:
+    """Ends this process when nobody would keep what it makes: DVC, or the first process of a training, is gone."""
+    if stage in STAGES and is_first_process() and not is_launched():
+        end_with_dvc()
+    elif stage in STAGES:
+        end_with_parent()
+
+
+@contextmanager
+def guarded(stage: str, name: str | None, params: Params) -> Iterator[None]:
+    """One process at a time for a stage and a name, on whole inputs.
+
+    Of a distributed training the first process, or the one that launched it, does this for all. Raises ValueError where
+    an input is not the file that dvc.lock names.
+    """
+    if stage not in STAGES or not is_first_process() or is_launched():
+        yield
+        return
+    from pipeline.data.exclusive import alone
+    from pipeline.data.integrity import check_inputs, inputs_of
+
+    with alone(Path(".work"), f"{stage}-{name}" if name else stage):
+        if "DVC_STAGE" in os.environ:  # by hand, dvc.lock need not have heard of what is there
+            check_inputs(inputs_of(stage, name, params))
+        yield
