@@ -93,7 +93,7 @@ class Follower(threading.Thread):
     def _follow(self) -> float | None:
         client = connect(self.address)
         standing = self.stream.attach(client)
-        if standing != "ours":
+        if standing in ("complete", "another's"):
             self.outage.over()
             return None if standing == "complete" else STANDBY
         while True:

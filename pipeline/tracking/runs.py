@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.tracking.liveness import CLOSED, is_anothers, is_living, last_heard, owner_of
+from pipeline.tracking.liveness import CLOSED, OWNER, is_anothers, is_living, last_heard, owner_of
 from pipeline.tracking.specification import COMPLETE, KEY
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def close_abandoned(client: MlflowClient, experiment_id: str) -> list[str]:
     living = {run.info.run_id for run in running if is_living(run.data.tags, run.info.start_time / 1000)}
     closed = []
     for run in running:
-        parent = run.data.tags.get(PARENT)
-        if (run.info.run_id if parent is None else parent) in living:
+        judged = run.info.run_id if OWNER in run.data.tags else run.data.tags.get(PARENT, run.info.run_id)
+        if judged in living:
             continue
         owner = owner_of(run.data.tags)
         client.set_tag(run.info.run_id, CLOSED, f"{owner or 'the process that wrote it'} is gone")

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 BEATING = 30.0  # seconds between two signs of life
-Standing = Literal["ours", "complete", "another's"]
+GLANCE = 10.0  # seconds between two looks at whether the process that leads a shared search is still there
+Standing = Literal["ours", "shared", "complete", "another's"]
 
 
 class Displaced(Exception):
@@ -55,23 +56,29 @@ class Stream:
         self.children: dict[str, Run] = {}  # by their key, as they were found or created
         self.ended: set[str] = set()  # keys of children that are under way no longer
         self.run_id = ""
-        self.beaten = 0.0
+        self.leads = True  # else another process writes the run, and only trials of ours come into it
+        self.looked = 0.0
 
     def attach(self, client: MlflowClient) -> Standing:
-        """Finds the run and makes it ours, or creates it. What was sent and not confirmed will be asked for."""
-        identity = self.identity
-        self.experiment_id = experiment_id(client, self.address, identity.experiment, "")
+        """Finds the run and makes it ours, or creates it. What was sent and not confirmed will be asked for.
+
+        Machines that share a search share its run: one leads, and each brings the trials that it computes.
+        """
+        self.experiment_id = experiment_id(client, self.address, self.identity.experiment, "")
         run = self._found(client) or self._created(client)
         if COMPLETE in run.data.tags:
             return "complete"  # the same work once more: MLflow has it from the files
-        if is_written(run):
+        self.leads = not is_written(run)
+        if not self.leads and self.identity.kind != "tune":
             return "another's"
         self.run_id = run.info.run_id
         self.children = children_by_key(client, self.experiment_id, self.run_id)
         self.ended = {key for key, child in self.children.items() if child.info.status != "RUNNING"}
         present = {self.run_id, *(child.info.run_id for child in self.children.values())}
         self.pieces = {name: piece for name, piece in self.pieces.items() if piece.run_id in present}
-        self._beat(client)
+        self.looked = time.monotonic()
+        if not self.leads:
+            return "shared"
         _reopen(client, run)
         _send_parameters(client, run, self.parameters)
         keep_source(client, self.run_id, self.address.root)
@@ -79,15 +86,14 @@ class Stream:
 
     def poll(self, client: MlflowClient) -> None:
         """Sends what the journals have got since the last time. Raises Displaced where the run is no longer ours."""
-        if time.monotonic() - self.beaten > BEATING:
+        if time.monotonic() - self.looked > (BEATING if self.leads else GLANCE):
             self._look_after(client)
         for journal in sorted(self.work.glob("*.jsonl")):
-            piece = self.pieces.get(journal.stem)
-            if piece is None:
-                piece = self.pieces[journal.stem] = self._opened(client, journal)
-            piece.read()
+            if journal.stem not in self.pieces and (piece := self._opened(client, journal)):
+                self.pieces[journal.stem] = piece
         waiting: dict[str, list[Piece]] = {}
         for piece in self.pieces.values():
+            piece.read()
             if piece.unsent:
                 waiting.setdefault(piece.run_id, []).append(piece)
         for run_id, pieces in waiting.items():
@@ -95,11 +101,11 @@ class Stream:
         self._finish_children(client)
 
     def close(self, client: MlflowClient, status: str) -> None:
-        """Ends the run, and the children that have not come to an end by themselves."""
-        for key, child in self.children.items():
-            if key not in self.ended:
-                client.set_terminated(child.info.run_id, status)
-        client.set_terminated(self.run_id, status)
+        """Ends the run, and those of our trials that have not come to an end by themselves."""
+        for run_id in self._open_trials():
+            client.set_terminated(run_id, status)
+        if self.leads:
+            client.set_terminated(self.run_id, status)
 
     def _found(self, client: MlflowClient) -> Run | None:
         return next(iter(runs_with_key(client, self.experiment_id, self.identity.key)), None)
@@ -118,49 +124,54 @@ class Stream:
         own = {KEY: key, KIND: kind, "pipeline.candidate": self.identity.candidate, "pipeline.origin": "live"}
         return client.create_run(self.experiment_id, None, {**origin_tags(self.address.root), **own, **tags}, name)
 
-    def _beat(self, client: MlflowClient) -> None:
-        send(client, self.run_id, [], tags=_tags(marks()))
-        self.beaten = time.monotonic()
-
     def _look_after(self, client: MlflowClient) -> None:
+        """A sign of life, where all is as it was."""
         run = client.get_run(self.run_id)
-        if run.info.lifecycle_stage == "deleted" or owner_of(run.data.tags) != this_process():
-            raise Displaced("its run was taken over or removed")
-        client.set_tag(self.run_id, BEAT, str(int(time.time())))
-        self.beaten = time.monotonic()
+        changed = owner_of(run.data.tags) != this_process() if self.leads else not is_written(run)
+        if changed or run.info.lifecycle_stage == "deleted":
+            raise Displaced("its run was taken over or removed, or waits for somebody to lead it")
+        for run_id in [*([self.run_id] if self.leads else []), *self._open_trials()]:
+            client.set_tag(run_id, BEAT, str(int(time.time())))
+        self.looked = time.monotonic()
 
-    def _opened(self, client: MlflowClient, journal: Path) -> Piece:
-        """Journals `trial-…` become child runs, others curves of the run itself."""
+    def _open_trials(self) -> dict[str, str]:
+        """Run id → key of the trials under way that this process brings."""
+        ours = {piece.run_id for piece in self.pieces.values()}
+        runs = {child.info.run_id: key for key, child in self.children.items() if key not in self.ended}
+        return {run_id: key for run_id, key in runs.items() if run_id in ours}
+
+    def _opened(self, client: MlflowClient, journal: Path) -> Piece | None:
+        """Journals `trial-…` become child runs, others curves of the run itself; None where another process sends."""
         name, _, number = journal.stem.rpartition("-")
         if name == "trial":
             return self._opened_trial(client, journal, int(number))
         suffix = f"/seed_{int(number)}" if number.isdigit() else f"/{journal.stem}"
-        return Piece(journal, self.run_id, suffix)
+        return Piece(journal, self.run_id, suffix) if self.leads else None
 
-    def _opened_trial(self, client: MlflowClient, journal: Path, number: int) -> Piece:
+    def _opened_trial(self, client: MlflowClient, journal: Path, number: int) -> Piece | None:
         key = f"{self.identity.key}/trial-{number}"
-        child = self.children.get(key)
-        fresh = child is None
-        if child is None:
-            child = self._create(client, key, "trial", f"trial {number}", {PARENT: self.run_id})
-            self.children[key] = child
+        found = self.children.get(key)
+        if found is not None and key not in self.ended and is_written(client.get_run(found.info.run_id)):
+            return None
+        child = found or self._create(client, key, "trial", f"trial {number}", {PARENT: self.run_id, **marks()})
+        self.children[key] = child
         described = journal.with_name(f"{journal.stem}.params.json")
         if described.is_file():
             _send_parameters(client, child, json.loads(described.read_text(encoding="utf-8")))
-        if not fresh and not _outcome(journal).is_file():
+        if found is not None and not _outcome(journal).is_file():
             _reopen(client, child)  # a killed trial that goes on
             self.ended.discard(key)
-        return Piece(journal, child.info.run_id, stored={} if fresh else None)
+        return Piece(journal, child.info.run_id, stored={} if found is None else None)
 
     def _finish_children(self, client: MlflowClient) -> None:
         """Ends the trials that have left an outcome, so that the table of runs shows what is still under way."""
-        runs = {child.info.run_id: key for key, child in self.children.items() if key not in self.ended}
+        trials = self._open_trials()
         for piece in self.pieces.values():
-            if piece.run_id in runs and _outcome(piece.journal).is_file():
+            if piece.run_id in trials and _outcome(piece.journal).is_file():
                 piece.read()  # the last line may have come after the last look
                 if not piece.unsent:
                     client.set_terminated(piece.run_id, "FINISHED")
-                    self.ended.add(runs[piece.run_id])
+                    self.ended.add(trials[piece.run_id])
 
 
 def _send_points(client: MlflowClient, run_id: str, pieces: Sequence[Piece]) -> None:
@@ -197,7 +208,8 @@ def _send_parameters(client: MlflowClient, run: Run, parameters: Mapping[str, An
 
 
 def _reopen(client: MlflowClient, run: Run) -> None:
-    """A run that was ended, or closed because its process had died, goes on."""
+    """A run goes on that was ended, or left or closed because its process had died. This process writes it now."""
+    send(client, run.info.run_id, [], tags=_tags(marks()))
     if CLOSED in run.data.tags:
         client.delete_tag(run.info.run_id, CLOSED)
     if run.info.status != "RUNNING":

@@ -75,24 +75,25 @@ class View:
 def view(repository: Path, monkeypatch: pytest.MonkeyPatch) -> View:
     monkeypatch.setattr(follower, "INTERVAL", 0.1)
     monkeypatch.setattr(follower, "STANDBY", 0.2)
+    monkeypatch.setattr("pipeline.tracking.stream.GLANCE", 0.2)
     (repository / "work").mkdir()
     return View(repository)
 
 
-def watched(key: str) -> AbstractContextManager[None]:
+def watched(key: str, work: str = "work") -> AbstractContextManager[None]:
     return live_run(
         Tracking(uri=None, artifacts=None), experiment="digits", kind="tune", candidate="digits-cnn", key=key,
-        work=Path("work"), parameters={"width": 16}, description="A search",
+        work=Path(work), parameters={"width": 16}, description="A search",
     )  # fmt: skip
 
 
-def write(journal: str, epochs: range, mode: str = "a") -> None:
+def write(journal: str, epochs: range, mode: str = "a", work: str = "work") -> None:
     lines = [{"epoch": epoch, "time": time.time(), "metrics": {"loss": 1.0}} for epoch in epochs]
-    with Path("work", f"{journal}.jsonl").open(mode, encoding="utf-8") as stream:
+    with Path(work, f"{journal}.jsonl").open(mode, encoding="utf-8") as stream:
         stream.writelines(json.dumps(line) + "\n" for line in lines)
 
 
-def until(true: Callable[[], Any], seconds: float = 60) -> None:
+def until(true: Callable[[], Any], seconds: float = 200) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not happen"
@@ -169,6 +170,28 @@ def test_second_process_with_the_same_work_waits_until_the_first_is_gone(view: V
             until(lambda: view.runs()["k"].data.tags[OWNER] == this_process().tag)
     assert view.steps("k", "loss/seed_0") == [0, 1, 2]
     assert view.runs()["k"].info.status == "FINISHED"
+
+
+def test_machines_that_share_a_search_bring_a_trial_each_into_one_run(view: View) -> None:
+    Path("other").mkdir()
+    write("trial-000", range(3))
+    with another_process("k") as first:
+        until(lambda: view.steps("k/trial-0") == [0, 1, 2])
+        write("trial-000", range(9), work="other")  # what the other one computes is not for us to send
+        write("trial-001", range(2), work="other")
+        with watched("k", work="other"):
+            until(lambda: view.steps("k/trial-1") == [0, 1])
+            runs = view.runs()
+            assert json.loads(runs["k"].data.tags[OWNER])["pid"] == first.pid
+            assert runs["k/trial-1"].data.tags["mlflow.parentRunId"] == runs["k"].info.run_id
+            assert runs["k/trial-1"].data.tags[OWNER] == this_process().tag
+            assert view.steps("k/trial-0") == [0, 1, 2]
+            first.kill()
+            first.wait()
+            until(lambda: view.runs()["k"].data.tags[OWNER] == this_process().tag)
+            until(lambda: view.steps("k/trial-0") == list(range(9)))  # taken over from the dead
+    assert {run.info.status for run in view.runs().values()} == {"FINISHED"}
+    assert view.steps("k/trial-1") == [0, 1]
 
 
 def dead() -> dict[str, str]:
