@@ -109,7 +109,7 @@ def table(rounds: list[Round]) -> str:
 def enough_steps(document: dict[str, Any]) -> None:
     """Budgets with which most attacks come within an epoch, and several checkpoints lie before them."""
     document["experiments"]["digits"]["training"] |= {
-        "trials": 4, "trial_epochs": 8, "pruning": {"after_epochs": 3, "quantile": 0.5}, "epochs": 30,
+        "trials": 4, "trial_epochs": 6, "pruning": {"after_epochs": 2, "quantile": 0.5}, "epochs": 20,
     }  # fmt: skip
 
 

@@ -115,7 +115,9 @@ def _run(store: sqlite3.Connection, run: sqlite3.Row, keys: Mapping[str, str]) -
     points: dict[str, list[tuple[int, float]]] = {}
     asked = "select key, step, value from metrics where run_uuid = ? order by key, step, value"
     for name, step, value in store.execute(asked, own):
-        points.setdefault(name, []).append((step, 0.0 if _is_measured(name) else value))
+        kept = points.setdefault(name, [])
+        if not _is_measured(name):  # a stage that ran again has measured again: the new value stands beside the old one
+            kept.append((step, value))
     parent = tags.get("mlflow.parentRunId")
     return {
         "status": run["status"],
