@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.provenance import file_digest
+from pipeline.registry import ledger
 from pipeline.registry.experiment import Outputs
+from pipeline.registry.record import Entry
+from pipeline.registry.restoring import is_lost
 from pipeline.registry.store import Store, Version
 from pipeline.registry.trial import TrialFailed
 from pipeline.tracking.audit import REGISTER, Difference
@@ -28,7 +31,9 @@ def version_differences(store: Store, entry: Mapping[str, Any]) -> Iterator[Diff
         yield Difference(f"{name}: reports/registry.json", f"waits: {reason}", REGISTER)
     for alias in ("champion", "challenger"):
         yield from _alias(store, alias, entry.get(alias))
-    yield from _lost(store, entry.get("history", []))
+    history = list(entry.get("history", []))
+    yield from _history(store, history)
+    yield from _lost(store, history, (entry.get("challenger") or {}).get("key"))
     yield from _doubled(store.client, name)
     with tempfile.TemporaryDirectory() as scratch:
         for version in store.versions.values():
@@ -50,13 +55,32 @@ def _alias(store: Store, alias: str, recorded: Mapping[str, str] | None) -> Iter
         yield Difference(about, f"points to version {number} instead of {recorded['version']}", REGISTER)
 
 
-def _lost(store: Store, history: list[Mapping[str, Any]]) -> Iterator[Difference]:
-    """Versions of which a decision speaks and that MLflow has no more."""
+def _history(store: Store, history: list[Entry]) -> Iterator[Difference]:
+    """The history stands twice: in the record and as the ledger in MLflow."""
+    if not store.exists:
+        return
+    here, there = ({ledger.digest(line) for line in lines} for lines in (history, ledger.lines_of(store.tags)))
+    for missing, place in ((there - here, "reports/registry.json"), (here - there, "MLflow")):
+        if missing:
+            yield Difference(f"{store.name}: history", f"{len(missing)} lines are not in {place}", REGISTER)
+    if ledger.MOVING in store.tags:
+        yield Difference(f"{store.name}@champion", "its last move was broken off", REGISTER)
+
+
+def _lost(store: Store, history: list[Entry], challenger: str | None) -> Iterator[Difference]:
+    """Versions of which a decision speaks and that MLflow has no more.
+
+    They come back where MLflow has lost them all; one that somebody has deleted does not, unless it is the challenger.
+    """
     named = {line[role]["key"]: line[role] for line in history for role in ("against", "challenger") if line.get(role)}
+    everything = is_lost(store, history)
     for key, known in named.items():
         if key not in store.versions:
-            about = f"{store.name}@{known['version']}"
-            yield Difference(about, f"MLflow has no version of {known['candidate']} with the key {key[:12]}", REGISTER)
+            what = f"MLflow has no version of {known['candidate']} with the key {key[:12]}"
+            if everything or key == challenger:
+                yield Difference(f"{store.name}@{known['version']}", what, REGISTER)
+            else:
+                yield Difference(f"{store.name}@{known['version']}", f"{what}: it was deleted there", matters=False)
 
 
 def _doubled(client: MlflowClient, name: str) -> Iterator[Difference]:
@@ -87,4 +111,5 @@ def _weights(store: Store, version: Version, scratch: Path) -> Iterator[Differen
     if not (folder / "model.safetensors").is_file():
         return  # said already, by the comparison with dvc.lock
     if file_digest(stored) != file_digest(folder / "model.safetensors"):
-        yield Difference(about, f"its weights are not those of {folder}", f"`dvc checkout {folder}`, or {again}")
+        mend = f"`dvc checkout -f {folder}/model.safetensors` where that one is wrong, else by {again}"
+        yield Difference(about, f"its weights are not those of {folder}", mend)

@@ -20,7 +20,7 @@ from pipeline.tracking.source import PARAMS, PATCH, starts
 
 CODE_OF = "import sys; from pipeline.data.provenance import code_digest; print(code_digest(*sys.argv[1:]))"
 DATA_OF = (
-    "import json, sys; from pipeline.params import load; params = load();"
+    "import json, sys, pipeline.params; params = pipeline.params.load();"
     "print(json.dumps([params.experiments[sys.argv[1]].data.path, list(params.downloads)]))"
 )
 

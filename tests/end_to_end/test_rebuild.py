@@ -97,22 +97,18 @@ def test_all_versions_are_listed(clone: Clone) -> None:
 
 def test_another_commit_is_not_the_one_of_the_version(clone: Clone) -> None:
     """A commit whose code is not the one that the version was trained with."""
-    root = clone.run("git", "commit-tree", "HEAD^{tree}", "-m", "Another").stdout.strip()
-    change_commit(clone, root, version=2)
-    code, said, complaints = pipeline(clone, "reproduce", "digits@2")
-    assert (code, "identical" in said) == (0, True), "the tree counts, not its number"
     without = clone.folder / "pipeline/models/cnn.py"
     without.write_text(without.read_text() + "\nOTHER = 1\n")
     clone.run("git", "commit", "-q", "-a", "-m", "Other code")
     change_commit(clone, clone.run("git", "rev-parse", "HEAD").stdout.strip(), version=1)
-    code, said, complaints = pipeline(clone, "reproduce", "digits@1")
+    code, _, complaints = pipeline(clone, "reproduce", "digits@1")
     assert code == 2
     assert re.search(
         r"cannot, because .*does not fit its commit|is other code than the version was trained", complaints
     )
     assert tags_of(clone, 1)["pipeline.reproduced"].startswith("cannot, because")
     change_commit(clone, "f" * 40, version=1)
-    code, said, complaints = pipeline(clone, "reproduce", "digits@1")
+    code, _, complaints = pipeline(clone, "reproduce", "digits@1")
     assert code == 2 and "this repository has no commit ffffffffffff" in complaints
     clone.run("git", "reset", "-q", "--hard", "HEAD~1")
     nothing_is_left(clone)
@@ -139,7 +135,7 @@ def test_an_audit_finds_what_was_damaged_and_what_it_names_mends_it(clone: Clone
     for words in (
         "models/digits/digits-cnn/model.safetensors: its md5 is ", "search/digits/digits-cnn/trials.csv: missing",
         "points of train_loss/seed_0 are missing", "file curves.png has other bytes", "file history.csv is missing",
-        "parameter seed is '99' instead of '0'",
+        "parameter seed is '99' instead of '0'", "digits@challenger: is missing; the record says version 1",
     ):  # fmt: skip
         assert words in said, f"{words} in {said}"
     assert state(clone) == before, "it only looks"
@@ -151,7 +147,7 @@ def test_an_audit_finds_what_was_damaged_and_what_it_names_mends_it(clone: Clone
 
 
 def damage(clone: Clone) -> None:
-    """A changed and a lost output; a lost point, a changed parameter, a changed and a lost file in MLflow."""
+    """A changed and a lost output; a lost point, parameter, file and alias, and a changed file, in MLflow."""
     with (clone.folder / "models/digits/digits-cnn/model.safetensors").open("ab") as stream:
         stream.write(b"x")
     (clone.folder / "search/digits/digits-cnn/trials.csv").unlink()
@@ -161,6 +157,7 @@ def damage(clone: Clone) -> None:
     with sqlite3.connect(clone.folder / "mlflow.db") as database:
         database.execute(f"delete from metrics where key = 'train_loss/seed_0' and step = 1 and {of_key}", (key,))
         database.execute(f"update params set value = '99' where key = 'seed' and {of_key}", (search,))
+        database.execute("delete from registered_model_aliases where alias = 'challenger'")
         (run,) = database.execute(
             "select run_uuid from tags where key = 'pipeline.key' and value = ?", (key,)
         ).fetchone()

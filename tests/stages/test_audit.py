@@ -368,12 +368,6 @@ def test_mlflow_that_does_not_answer_is_said_without_the_password(fake: ModuleTy
     assert "secret" not in str(raised.value)
 
 
-def register_by_hand(client: Any, repository: Path, record: dict[str, Any]) -> None:
-    (repository / "reports").mkdir(exist_ok=True)
-    text = json.dumps({"experiments": {"digits": record}})
-    (repository / "reports/registry.json").write_text(text)
-
-
 @pytest.mark.parametrize(
     ("alias", "found"),
     [
@@ -388,13 +382,18 @@ def test_aliases_are_compared_with_the_record(
     for key in ("aaa", "bbb"):
         client.create_model_version("digits", f"file://{repository}", tags={"pipeline.key": key})
     named = {"version": "1", "key": "aaa", "candidate": "digits-cnn"}
-    history = [{"challenger": named, "against": {**named, "key": "ccc"}, "champion_after": "aaa"}]
-    register_by_hand(client, repository, {"champion": named, "challenger": None, "history": history})
+    gone = {**named, "version": "3", "key": "ccc"}
+    line = {"time": "2026-01-01T00:00:00+00:00", "challenger": gone, "against": named, "champion_after": "aaa"}
+    record = {"champion": named, "challenger": gone, "history": [line]}
+    (repository / "reports").mkdir(exist_ok=True)
+    (repository / "reports/registry.json").write_text(json.dumps({"experiments": {"digits": record}}))
     if alias:
         client.set_registered_model_alias("digits", "champion", alias)
     code, said = audited()
-    assert code == 1 and any(found in line for line in said), said
-    assert any("digits@1: MLflow has no version of digits-cnn with the key ccc" in line for line in said)
+    assert code == 1 and any(found in text for text in said), said
+    assert any("digits@challenger: is missing; the record says version 3" in text for text in said)
+    assert any("digits@3: MLflow has no version of digits-cnn with the key ccc; mended" in text for text in said)
+    assert any("digits: history: 1 lines are not in MLflow" in text for text in said)
 
 
 def test_weights_of_a_version_are_compared_with_those_that_lie_here(
