@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from pipeline.data.folders import read_json
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Outputs:
     def description(self, candidate: str) -> dict[str, Any]:
         """model.json, or nothing where the candidate was not trained."""
         file = self.model(candidate) / "model.json"
-        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+        return read_json(file) if file.is_file() else {}
 
     def predictions(self, model: str) -> Path:
         return Path("evaluation", self.experiment, model, "predictions.parquet")
@@ -39,7 +40,7 @@ class Outputs:
     def candidate_with(self, key: str) -> str | None:
         """The candidate whose present training has this key."""
         folders = sorted(Path("models", self.experiment).glob("*/model.json"))
-        return next((file.parent.name for file in folders if json.loads(file.read_text("utf-8"))["key"] == key), None)
+        return next((file.parent.name for file in folders if read_json(file)["key"] == key), None)
 
     @cached_property
     def baseline(self) -> str | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.data.folders import read_json
 from pipeline.params import Params, ParamsError, nearest
 from pipeline.registry import record
 from pipeline.registry.experiment import Outputs
@@ -88,7 +88,7 @@ def _judged(experiment: str, candidates: list[str]) -> Outputs | str:
     file = Path("metrics", f"{experiment}.json")
     if not file.is_file():
         return "not evaluated yet; `dvc repro` goes on"
-    outputs = Outputs(experiment, json.loads(file.read_text(encoding="utf-8")))
+    outputs = Outputs(experiment, read_json(file))
     if outputs.challenger not in candidates:
         return f"{file} names the challenger {outputs.challenger}, which params.yaml no longer has; run `dvc repro`"
     trained = outputs.description(outputs.challenger).get("key")

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.folders import read_json
 from pipeline.data.provenance import content_key, file_digest
 from pipeline.tracking.origin import dvc_versions
 from pipeline.tracking.specification import DataInput, Planned, Point, RunSpec, metric_name, number, parameter_texts
@@ -258,10 +259,7 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _json(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found
+    return read_json(file) if file.is_file() else {}
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
