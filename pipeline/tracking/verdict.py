@@ -83,10 +83,8 @@ def asked_often(registry: Json | None, metrics: Json) -> str:
     else:
         models = "1 model was" if count == 1 else f"{count} models were"
         said = f"{models} compared with a champion on this test split: {left} of its error level of {whole} is left"
-    said += f", and the next comparison gets {following}."
-    if not split["passable"]:
-        said += " At that level no model can pass, not even one without a fault: collect a fresh and larger test split."
-    return said
+    hopeless = "" if split["passable"] else ", at which no model can pass, not even one without a fault"
+    return f"{said}, and the next comparison gets {following}{hopeless}."
 
 
 def ranking(metrics: Json) -> list[str]:

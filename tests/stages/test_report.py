@@ -104,7 +104,7 @@ def test_page_and_summary_say_how_often_the_gate_has_asked_the_test_split(reposi
     text, summary = text_of(made()), Path("reports/summary.md").read_text(encoding="utf-8").replace("\u202f", " ")
     for shown in (text, summary):
         assert shown.count("2 models were compared with a champion on this test split: 1.7 % of its error") == 1
-        assert "collect a fresh and larger test split." in shown
+        assert "the next comparison gets 0.42 %, at which no model can pass" in shown
 
 
 def test_text_from_files_cannot_become_markup(repository: Path) -> None:
