@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 VARIABLE = "PIPELINE_STUDY_STORAGE"
 ALLOWED = "sqlite:///file (processes on one machine), postgresql://user@host/database or mysql://user@host/database"
 PACKAGES = {"sqlite": "nothing", "postgresql": "'psycopg[binary]'", "mysql": "mysqlclient"}  # SQLAlchemy's own choices
-TRIES = 20  # to open a database in which another machine makes the tables at the same moment
+TRIES = 12  # to open a database in which another machine makes the tables at the same moment
 
 
 def address_of(study: Study, here: Path | None = None) -> Address | None:
@@ -143,5 +143,5 @@ def _refuse_foreign_tables(engine: Engine, address: Address) -> None:
     if tables & {"alembic_version", "registered_models"} and "studies" not in tables:
         raise ValueError(
             f"study.storage: {address.shown} holds the tables of another program, such as MLflow; "
-            "give searches a database of their own. Nothing was changed"
+            "give searches a database or a schema of their own. Nothing was changed"
         )

@@ -680,13 +680,19 @@ def test_a_line_that_is_cut_for_a_while_costs_nothing(
     assert machine.computed == list(range(TRIALS))
 
 
-def test_searches_and_mlflow_do_not_share_a_postgresql_database(postgres: Postgres) -> None:
-    address = address_of(Section(storage=postgres.create("tracked")))
+def test_searches_and_mlflow_share_a_postgresql_database_only_in_schemas_of_their_own(postgres: Postgres) -> None:
+    address = address_of(Section(storage=postgres.create("tracked", "searches")))
     assert address is not None
     postgres.execute("tracked", "create table alembic_version (version_num varchar)")
-    with pytest.raises(ValueError, match="give searches a database of their own") as caught:
+    with pytest.raises(ValueError, match="give searches a database or a schema of their own") as caught:
         Study(address, NAME, TRIALS)
     assert postgres.password not in str(caught.value)
+    found = "select table_schema, count(*) from information_schema.tables where table_name = 'studies' group by 1"
+    assert postgres.execute("tracked", found) == []
+    own = address_of(Section(storage=postgres.address("tracked", options="?options=-csearch_path%3Dsearches")))
+    assert own is not None
+    assert len(Study(own, NAME, TRIALS).trials) == TRIALS
+    assert postgres.execute("tracked", found) == [("searches", 1)]
     wrong = address_of(Section(storage=postgres.address("no_such")))
     assert wrong is not None
     with pytest.raises(ValueError, match=r'does not answer .*database "no_such" does not exist'):
