@@ -10,6 +10,7 @@ from benchmarks.table import Figure, lines, machine
 
 ROWS = {
     "loop": "the training loop against a bare PyTorch loop and a plain Lightning script",
+    "safety": "checkpoints and journal, on and off in turn",
     "search": "tune and train of digits, both families, against plain Optuna, Lightning and MLFlowLogger",
     "gate": "how often the gate promotes models that are no better, and models that are (simulated)",
     "points": "points of learning curves into MLflow, by the live view and from files, against MLFlowLogger",

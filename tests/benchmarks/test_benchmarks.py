@@ -50,7 +50,13 @@ def test_table_says_which_bars_were_missed() -> None:
 def test_unknown_row_is_named_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         command.main(["lop"])
-    assert "found lop; allowed: loop, search" in capsys.readouterr().err
+    assert "found lop; allowed: loop, safety, search" in capsys.readouterr().err
+
+
+def test_safety_measures_with_checkpoints_and_without(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["safety", "--quick"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("a checkpoint in 4 steps") == 2 and "≤ 3" in printed
 
 
 def test_loop_measures_all_three(capsys: pytest.CaptureFixture[str]) -> None:
