@@ -14,6 +14,11 @@ from clones import Clone, free_port, serving, store
 from PIL import Image
 
 pytestmark = [pytest.mark.xdist_group("end-to-end-2"), pytest.mark.timeout(600)]
+SECRET = "geheim-7f3a"  # the password in the server's address
+
+
+def address_with_password(port: int) -> str:
+    return f"http://ann:{SECRET}@127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +35,7 @@ def clone(clone_into: Callable[[Path], Clone], tmp_path_factory: pytest.TempPath
 
     made = clone_into(tmp_path_factory.mktemp("second"))
     made.edit(one_worker)
-    made.ran, made.said = made.repro(MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}")
+    made.ran, made.said = made.repro(MLFLOW_TRACKING_URI=address_with_password(port))
     return made
 
 
@@ -51,16 +56,24 @@ def test_the_server_gets_everything_when_it_is_back(clone: Clone, port: int, tmp
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}"]
     command += ["--artifacts-destination", str(tmp_path / "artifacts"), "--host", "127.0.0.1", "--port", str(port)]
     with serving([*command, "--workers", "1"], f"{address}/health", tmp_path):
-        ran, _ = clone.repro(MLFLOW_TRACKING_URI=address)
+        ran, said = clone.repro(MLFLOW_TRACKING_URI=address_with_password(port))
         assert ran == ["register", "report"]
         found = store(tmp_path / "server.db")
-        again, _ = clone.repro(MLFLOW_TRACKING_URI=address)
+        again, _ = clone.repro(MLFLOW_TRACKING_URI=address_with_password(port))
         assert again == ["register", "report"]
         assert store(tmp_path / "server.db") == found
+    assert SECRET not in clone.said + said
+    assert told_in(clone.folder) == told_in(tmp_path) == [], "neither here nor on the server"
     assert sum("/trial-" in key for key, _ in found["runs"]) == 4
     assert found["versions"] == [("digits", 1)] and ("digits", "champion", 1) in found["aliases"]
     assert clone.read("dvc.lock") == lock
     assert json.loads(clone.read("reports/registry.json"))["experiments"]["digits"]["pending"] == []
+
+
+def told_in(folder: Path) -> list[str]:
+    """Files in which the password stands: outputs, logs, reports, records, tags and parameters in databases."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return [str(path) for path in files if SECRET.encode() in path.read_bytes()]
 
 
 def test_one_worker_and_two_in_different_clones_give_the_same_lock(
