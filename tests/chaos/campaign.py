@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -110,7 +111,7 @@ def faults_of(run: Reproduction) -> Iterator[str]:
     if not run.done and run.process.returncode:
         yield f"dvc repro failed without an attack: {run.said[-600:]}"
     for attack, seconds in run.dying:
-        if attack.harm == "terminate" and seconds > SOON:
+        if attack.harm == "terminate" and seconds > SOON * crowding():
             yield f"{attack}: the stage lived on for {seconds:.1f} s after SIGTERM"
 
 
@@ -124,7 +125,7 @@ def away(server: MlflowServer) -> None:
 
 def survivors(folder: Path) -> Iterator[str]:
     """Processes that still work in a clone although its last run has ended."""
-    end = time.monotonic() + SOON
+    end = time.monotonic() + SOON * crowding()
     while found := [process for process in psutil.process_iter(["cwd", "cmdline"]) if works_in(folder, process)]:
         if time.monotonic() > end:
             yield from (f"process {process.pid} was left behind: {process.info['cmdline']}" for process in found)
@@ -135,6 +136,11 @@ def survivors(folder: Path) -> Iterator[str]:
 def works_in(folder: Path, process: psutil.Process) -> bool:
     here = process.info["cwd"]
     return here is not None and Path(here).is_relative_to(folder.resolve())
+
+
+def crowding() -> float:
+    """How much longer everything takes because other programs use this machine, too."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def forget(folder: Path) -> None:
