@@ -96,7 +96,7 @@ def words(generator: Generator, count: int, advantage: float) -> Pair:
     share = generator.beta(1.0, 9.0, count)  # of wrong words in a sentence
     drawn = _weights(count)
     rates = [drawn @ generator.binomial(lengths, share * scale) / (drawn @ lengths) for scale in (1 - advantage, 1.0)]
-    challenger, champion = (corpus_score(rate, count, None) for rate in rates)
+    challenger, champion = (corpus_score(rate, count, dependent=False, block=None) for rate in rates)
     return challenger, champion
 
 

@@ -134,11 +134,11 @@ class Comparison:
         names = {"challenger": self.outputs.challenger, "baseline": self.outputs.baseline}
         files = {role: self.outputs.predictions(name) for role, name in names.items() if name is not None}
         files |= {} if champion is None else {"champion": champion}
-        count, block = len(self.trial.scores["challenger"]), self.trial.block
+        count, dependent, block = len(self.trial.scores["challenger"]), self.trial.dependent, self.trial.block
         drawn = weights_of(count, block=block, resamples=self.gate.resamples, seed=self.seed)
         np.save(self.work / "weights.npy", np.concatenate([weights.astype(np.uint16) for weights in drawn]))
         found = self._rehearsed("corpus", predictions=files, weights=self.work / "weights.npy").resampled
-        return {role: corpus_score(values, count, block) for role, values in found.items()}
+        return {role: corpus_score(values, count, dependent=dependent, block=block) for role, values in found.items()}
 
     def _predictions_of(self, champion: Version) -> Path:
         """Of the present test examples, by its servable and its own code."""

@@ -103,27 +103,31 @@ def kept_out(broken_limits: Sequence[str], names: Names, found: Decision | None 
 
 
 def could_pass(champion_scores: ModelScores, *, maximize: bool, level: float, margin: float, **drawing: Any) -> bool:
-    """Whether anything better than this champion could be promoted at a level: whether a model without a fault could.
+    """Whether a model without a fault would be promoted over this champion at a level: if not, no model would.
 
-    Faultless is 1 where all scores are 0 or 1, and an error of 0; of other scores nobody knows the best, so that the
-    answer is yes. `drawing`: dependent, block, resamples and seed as in `decide`.
+    Where nobody knows the best score the answer is yes. `drawing`: dependent, block, resamples and seed as in `decide`.
     """
-    if isinstance(champion_scores, CorpusScore):
-        if maximize or min(champion_scores.value, champion_scores.resampled.min()) < 0:
-            return True
-        nothing = np.zeros_like(champion_scores.resampled)
-        faultless: ModelScores = CorpusScore(0.0, nothing, champion_scores.units, champion_scores.dependent)
-    else:
-        scores = np.asarray(champion_scores, dtype=np.float64)
-        known = scores[~np.isnan(scores)]
-        if not (np.isin(known, (0.0, 1.0)).all() if maximize else (known >= 0).all()):
-            return True
-        faultless = np.where(np.isnan(scores), np.nan, float(maximize))
+    faultless = _faultless(champion_scores, maximize)
+    if faultless is None:
+        return True
     found = decide(
         faultless, champion_scores, maximize=maximize, level=level, confidence=1 - 2 * level, margin=margin,
         baseline_scores=None, **drawing,
     )  # fmt: skip
     return found.promoted
+
+
+def _faultless(scores: ModelScores, maximize: bool) -> ModelScores | None:
+    """The best scores on the same examples: 1 where all are 0 or 1, no error where none is negative."""
+    if isinstance(scores, CorpusScore):
+        if maximize or min(scores.value, scores.resampled.min()) < 0:
+            return None
+        return replace(scores, value=0.0, resampled=np.zeros_like(scores.resampled))
+    values = np.asarray(scores, dtype=np.float64)
+    known = values[~np.isnan(values)]
+    if not (np.isin(known, (0.0, 1.0)).all() if maximize else (known >= 0).all()):
+        return None
+    return np.where(np.isnan(values), np.nan, float(maximize))
 
 
 def _better(found: Difference, both_sides: float) -> bool:

@@ -60,11 +60,13 @@ def weights_of(count: int, *, block: int | None, resamples: int, seed: int) -> I
         yield _weights(count, min(rows, resamples - start), block or 1, generator)
 
 
-def corpus_score(values: np.ndarray, count: int, block: int | None) -> CorpusScore:
-    """A corpus score of `count` examples from its (1 + R,) values."""
+def corpus_score(values: np.ndarray, count: int, *, dependent: bool, block: int | None) -> CorpusScore:
+    """A corpus score of `count` examples from its (1 + R,) values, which were drawn in blocks where `dependent`."""
+    if dependent and block is None:
+        raise ValueError("a corpus score of examples that overlap needs the task's `block`: neighbours drawn together")
     length = _block_length(count, block or 1)
     scores = np.asarray(values, dtype=np.float64)
-    return CorpusScore(float(scores[0]), scores[1:], count / length, dependent=block is not None)
+    return CorpusScore(float(scores[0]), scores[1:], count / length, dependent)
 
 
 def _weights(count: int, resamples: int, block: int, generator: np.random.Generator) -> np.ndarray:

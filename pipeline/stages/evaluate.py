@@ -161,4 +161,4 @@ def _scores(task: Task, predictions: pd.DataFrame, card: Card, drawing: dict[str
     if not task.corpus:
         return scores
     drawn = resampled(lambda weights: task.resampled_metrics(predictions, card, weights), len(scores), **drawing)
-    return corpus_score(drawn[task.score], len(scores), drawing["block"])
+    return corpus_score(drawn[task.score], len(scores), dependent=task.dependent, block=drawing["block"])

@@ -25,7 +25,7 @@ def error_rate(errors: np.ndarray, words: np.ndarray, block: int | None = None, 
         lambda weights: {"wer": weights @ errors / (weights @ words)},
         len(words), block=block, resamples=1000, seed=seed,
     )  # fmt: skip
-    return corpus_score(drawn["wer"], len(words), block)
+    return corpus_score(drawn["wer"], len(words), dependent=block is not None, block=block)
 
 
 def sentences(generator: np.random.Generator, count: int = 300) -> tuple[np.ndarray, np.ndarray]:
@@ -63,7 +63,13 @@ def test_other_draws_are_no_pairs() -> None:
 
 def test_score_that_is_not_finite_is_refused() -> None:
     with pytest.raises(ValueError, match="not a finite number on every resample"):
-        corpus_score(np.array([0.1, np.nan, 0.2]), 10, None)
+        corpus_score(np.array([0.1, np.nan, 0.2]), 10, dependent=False, block=None)
+
+
+def test_overlapping_examples_without_a_block_are_refused() -> None:
+    """Drawn one by one they would make every interval too narrow."""
+    with pytest.raises(ValueError, match="needs the task's `block`"):
+        corpus_score(np.array([0.1, 0.1, 0.2]), 10, dependent=True, block=None)
 
 
 def test_neighbours_that_share_their_errors_widen_the_interval() -> None:
