@@ -9,12 +9,14 @@ from pathlib import Path
 from pipeline.data.folders import read_json, replaced_folder
 from pipeline.data.provenance import content_key
 from pipeline.params import Params
+from pipeline.tracking.address import address_of
 from pipeline.tracking.live import live_run
 from pipeline.training.facts import subject_of
 from pipeline.training.folders import write_timing
 from pipeline.training.launch import is_first_process, is_launched, launch
 from pipeline.training.model_files import write_model
 from pipeline.training.pool import open_pool
+from pipeline.training.preflight import check_before
 
 
 def main(name: str | None, params: Params) -> None:
@@ -28,7 +30,8 @@ def main(name: str | None, params: Params) -> None:
     facts = subject.facts | {"settings": subject.experiment.settings, "parameters": best["parameters"]}
     trainer = params.trainer.model_dump()
     key = content_key(stage="train", facts=facts, budget=budget.model_dump(), trainer=trainer)
-    work = Path(".work", key)
+    work, target = Path(".work", key), Path("models", candidate.experiment, subject.name)
+    check_before(subject, work=work, target=target, workers=params.workers, address=address_of(params.tracking).uri)
     work.mkdir(parents=True, exist_ok=True)
     jobs = [
         subject.job(
@@ -53,7 +56,6 @@ def main(name: str | None, params: Params) -> None:
         outcomes = pool.run(jobs)
     if not is_first_process():
         return
-    target = Path("models", candidate.experiment, subject.name)
     with replaced_folder(target) as folder:
         validation = write_model(folder, {"key": key} | facts, subject.card, jobs, outcomes, subject.task.score)
     write_timing(candidate.experiment, subject.name, "train", started)

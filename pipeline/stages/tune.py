@@ -14,6 +14,7 @@ import pandas as pd
 from pipeline.data.folders import replaced_folder
 from pipeline.data.provenance import content_key
 from pipeline.params import Params, Range
+from pipeline.tracking.address import address_of
 from pipeline.tracking.live import live_run
 from pipeline.training import pictures
 from pipeline.training.facts import subject_of
@@ -21,8 +22,9 @@ from pipeline.training.fit import Job, Outcome
 from pipeline.training.folders import write_json, write_timing
 from pipeline.training.participant import taking_part
 from pipeline.training.pool import open_pool
+from pipeline.training.preflight import check_before
 from pipeline.training.search import Proposal, Space, Trial, best_trial, importances, search, searched
-from pipeline.training.storage import address_of
+from pipeline.training.storage import address_of as storage_of
 from pipeline.training.study import Study
 
 
@@ -36,9 +38,11 @@ def main(name: str | None, params: Params) -> None:
         stage="tune", facts=subject.facts, space=candidate.model_dump(), budget=budget.model_dump(),
         settings=subject.experiment.settings, trainer=trainer,
     )  # fmt: skip
-    address = address_of(params.study)
-    study = Study(address, f"{subject.name} {key[:16]}", budget.trials) if address else None
-    work = Path(".work", key)
+    shared_in = storage_of(params.study)
+    study = Study(shared_in, f"{subject.name} {key[:16]}", budget.trials) if shared_in else None
+    work, target = Path(".work", key), Path("search", candidate.experiment, subject.name)
+    tracking = address_of(params.tracking).uri
+    check_before(subject, work=work, target=target, workers=params.workers, address=tracking)
     work.mkdir(parents=True, exist_ok=True)
 
     def job(proposal: Proposal) -> Job:
@@ -62,7 +66,6 @@ def main(name: str | None, params: Params) -> None:
     shared = taking_part(study, searched(candidate.parameters), work, compute) if study else nullcontext(compute)
     with shared as run, open_pool(params.workers, f"tune {name}", epochs) as pool, watched:
         trials = search(candidate.parameters, budget.trials, budget.generation, budget.pruning, params.seed, run)
-    target = Path("search", candidate.experiment, subject.name)
     with replaced_folder(target) as folder:
         best = _write(folder, candidate.parameters, trials, subject.task.score, {"key": key} | subject.facts)
     write_timing(candidate.experiment, subject.name, "tune", started)
