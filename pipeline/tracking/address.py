@@ -31,8 +31,7 @@ class Address:
         cleaned = str(text).replace(self.uri, self.shown)
         for secret in _secrets(self.uri):
             cleaned = cleaned.replace(secret, "***")
-        user = re.escape(unquote(urlsplit(self.uri).username or "") or "\n")
-        cleaned = re.sub(rf"((?:user|role|account) )([\"']){user}\2", r"\1***", cleaned)  # as databases name it
+        cleaned = re.sub(r"((?:user|role|account) )([\"'])[^\"']*\2", r"\1***", cleaned)  # as databases name it
         return re.sub(r"(://)[^/@\s]+@", r"\1", cleaned)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.data.provenance import file_digest
 from pipeline.tracking.batches import as_metric, send, stored_points
-from pipeline.tracking.liveness import CLOSED, marks
+from pipeline.tracking.liveness import CLOSED, marks, owner_of
 from pipeline.tracking.mend import mended, remove_orphans
 from pipeline.tracking.runs import PARENT, by_key, children_by_key, close_abandoned, is_written, remove
 from pipeline.tracking.source import hand_over, keep_source_of_files, origin_of_files
@@ -21,6 +22,9 @@ from pipeline.tracking.specification import ARTIFACTS, COMPLETE, KEY, KIND, Data
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -46,6 +50,8 @@ def sync(
         trusted = run is not None and run.data.tags.get(COMPLETE) == plan.digest and not thorough
         if run is not None and (trusted or is_written(run)):
             sent.run_ids[plan.key] = run.info.run_id
+            if not trusted:
+                logger.info("%s: left to %s, which is writing it", plan.name, owner_of(run.data.tags))
             continue
         spec = plan.build()
         run_id, added = complete(client, experiment_id, spec, run, plan.digest, root, thorough=thorough)

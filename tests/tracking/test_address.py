@@ -63,6 +63,13 @@ def test_credentials_are_never_shown(tmp_path: Path) -> None:
     assert without_credentials("http://me:geheim@host:5000/path") == "http://host:5000/path"
 
 
+def test_accounts_that_databases_name_are_not_shown(tmp_path: Path) -> None:
+    """Also not that of a tracking server with its own database, which passes on what it was told."""
+    address = address_of(tracking("http://host:5000"), tmp_path)
+    assert address.scrub('authentication failed for user "keeper"') == "authentication failed for user ***"
+    assert address.scrub("Access denied for user 'me'@'host'") == "Access denied for user ***@'host'"
+
+
 def test_message_about_an_absent_server_is_short_and_has_no_password(tmp_path: Path) -> None:
     address = address_of(tracking("http://me:geheim@127.0.0.1:9"), tmp_path)
     with pytest.raises(Unreachable) as found:

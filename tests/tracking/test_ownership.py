@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -156,7 +157,10 @@ def test_closed_run_goes_on_when_its_work_does(view: View) -> None:
     assert (run.info.run_id, run.info.status) == (run_id, "FINISHED") and CLOSED not in run.data.tags
 
 
-def test_second_process_with_the_same_work_waits_until_the_first_is_gone(view: View) -> None:
+def test_second_process_with_the_same_work_waits_until_the_first_is_gone(
+    view: View, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     write("repeat-0", range(3))
     with another_process("k") as process:
         until(lambda: view.steps("k", "loss/seed_0") == [0, 1, 2])
@@ -165,6 +169,7 @@ def test_second_process_with_the_same_work_waits_until_the_first_is_gone(view: V
             owner = json.loads(view.runs()["k"].data.tags[OWNER])
             assert owner["pid"] == process.pid
             assert view.sync(planned("k", range(9))).lines == [], "register leaves it alone, too"
+            assert f"k: left to process {process.pid} on " in caplog.text
             process.kill()
             process.wait()
             until(lambda: view.runs()["k"].data.tags[OWNER] == this_process().tag)
