@@ -110,6 +110,8 @@ def _in_short(message: str) -> str:
         return "no server answers there"
     if "timed out" in message or "timeout" in message.lower():
         return "no answer in time"
+    if "file is not a database" in message or "disk image is malformed" in message:
+        return "the database is damaged; restore it or move it away: `dvc repro` then writes it anew from the files"
     first = (message.strip().splitlines() or ["unknown error"])[0]
     return first if len(first) <= 300 else first[:299] + "…"
 
