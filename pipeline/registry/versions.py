@@ -63,7 +63,7 @@ class Registrar:
             challenger = self.store.versions.get(key) or self._added()
             self._notice()
             decision = self._decision(challenger)
-            challenger = self.store.versions[key]
+            challenger = self._marked(self.store.versions[key], decision)
             self._point_challenger(challenger)
             ledger.write(self.store, self.history)
             champion = self.store.at("champion")
@@ -150,10 +150,7 @@ class Registrar:
         against = champion.key if champion else None
         known = record.decided(self.history, challenger.key, against)
         known = known or record.told_by_tags(challenger.named(), challenger.tags, against or "")
-        if known is None:
-            return self._decide(challenger, champion)
-        self.store.tag(challenger, record.decision_tags(known))  # an earlier run may have been killed before this
-        return known
+        return known or self._decide(challenger, champion)
 
     def _last_champion(self, key: str, challenger: Version) -> Version | None:
         """The version that was champion before MLflow lost it or its alias, as far as its files are still there."""
@@ -184,8 +181,14 @@ class Registrar:
             self.sent.append(f"alias champion → version {challenger.number}")
         else:
             ledger.write(self.store, [line])
-        self.store.tag(challenger, record.decision_tags(line))
         return line
+
+    def _marked(self, challenger: Version, line: record.Entry | None) -> Version:
+        """The version with its decision as tags, also where an earlier run was killed before it set them."""
+        about = line["challenger"] if line else None
+        if line is None or about is None or about["key"] != challenger.key:
+            return challenger
+        return self.store.tag(challenger, record.decision_tags(line))
 
     def _judged(self, challenger: Version, champion: Version | None) -> record.Entry:
         """First whether the challenger can be served at all, then what the gate says."""
