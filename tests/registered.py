@@ -49,13 +49,19 @@ def trained(
     monkeypatch.chdir(tmp_path)
     if "apart" not in request.fixturenames:
         monkeypatch.setattr("pipeline.registry.trial.run_apart", tried_here)
-    monkeypatch.setattr("pipeline.registry.preflight.inspect", passes)  # the stored predictions are invented
+    if "in_earnest" not in request.fixturenames:
+        monkeypatch.setattr("pipeline.registry.preflight.inspect", passes)  # the stored predictions are invented
     return tmp_path
 
 
 @pytest.fixture
 def apart() -> None:
     """Asks `trained` to try models in a process of their own, as in earnest."""
+
+
+@pytest.fixture
+def in_earnest() -> None:
+    """Asks `trained` to let models pass their pre-flight only where they really do."""
 
 
 def passes(folder: Path) -> Any:

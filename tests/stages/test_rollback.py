@@ -132,6 +132,18 @@ def test_refusal_is_one_sentence_and_changes_nothing(
     assert (repository / "reports/registry.json").read_bytes() == file
 
 
+def test_refusal_at_the_command_line_is_one_line_and_the_exit_code_2(repository: Path, root: Path, call: Any) -> None:
+    (repository / "params.yaml").write_bytes((root / "tests" / "tiny.yaml").read_bytes())
+    for arguments, said in [
+        (("rollback", "digit"), "rollback: experiment: found digit; allowed: digits, co2; did you mean `digits`?"),
+        (("rollback", "digits", "--to", "two"), "has no version of it; `dvc repro` makes one"),
+        (("history", "digit"), "history: experiment: found digit; allowed: digits, co2; did you mean `digits`?"),
+    ]:
+        done = call(repository, *arguments)
+        assert done.returncode == 2, done.stderr
+        assert said in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
 def test_rollback_to_a_model_that_fails_its_preflight_is_refused(
     repository: Path, params: Any, failing: Callable[[], None]
 ) -> None:
@@ -180,6 +192,17 @@ def test_challenger_that_fails_its_preflight_gets_no_alias_and_a_reason(
     before = snapshot(client)
     register(None, params)  # known, and not tried again
     assert snapshot(client) == before
+
+
+def test_model_that_does_not_answer_what_evaluate_stored_is_found_in_earnest(
+    repository: Path, fake: ModuleType, in_earnest: None
+) -> None:
+    """The stored predictions are invented, so that this network cannot have made them."""
+    register(None, fake.params_for("digits"))
+    assert aliases(client_of(repository)) == {}
+    tag = client_of(repository).get_model_version("digits", "1").tags["pipeline.preflight"]
+    assert tag.startswith("failed: 1 images: row 0 says ")
+    assert record(repository)["decision"]["reason"] == f"version 1 (digits-cnn) is kept out: its pre-flight {tag}"
 
 
 def test_first_model_that_fails_its_preflight_becomes_no_champion(
