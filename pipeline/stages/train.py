@@ -52,7 +52,7 @@ def main(name: str | None, params: Params) -> None:
     )  # fmt: skip
     workers = 0 if params.trainer.distributed else min(params.workers, budget.repeats)
     epochs = budget.repeats * budget.epochs
-    with open_pool(workers, f"train {name}", epochs) as pool, watched:
+    with watched, open_pool(workers, f"train {name}", epochs) as pool:
         outcomes = pool.run(jobs)
     if not is_first_process():
         return
