@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class Worktree:
 
         `shown` lets it talk to the terminal, for steps that take minutes. Raises Failed with its last line.
         """
-        free = ("MLFLOW_", "PIPELINE_STUDY", "DVC_STAGE", "DVC_ROOT", "PYTHONSAFEPATH")
+        free = ("MLFLOW_", "PIPELINE_STUDY", "PIPELINE_LAUNCHED", "DVC_STAGE", "DVC_ROOT", "PYTHONSAFEPATH")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(free)}
         own = {"PYTHONPATH": str(self.folder), "MLFLOW_TRACKING_URI": f"sqlite:///{self.scratch / 'mlflow.db'}"}
         own |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")]), **variables}
@@ -98,8 +98,10 @@ def _lives(name: str) -> bool:
 
 
 def _forget(repository: Path, tree: Path) -> None:
+    """Not `git worktree prune`: that would forget also those of the user whose disk is not mounted just now."""
+    with suppress(Failed):
+        _git(repository, "worktree", "remove", "--force", "--force", str(tree))  # twice: also one half made
     shutil.rmtree(tree, ignore_errors=True)
-    _git(repository, "worktree", "prune")
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -59,10 +59,13 @@ def test_a_working_copy_is_gone_afterwards_also_after_a_failure(repository: Path
 def test_what_a_killed_process_has_left_is_removed_by_the_next(repository: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(["true"])
     process.wait()
-    for owner in (process.pid, 1):
-        git(repository, "worktree", "add", "--detach", str(tmp_path / f"rebuild-{owner}-x" / "tree"))
+    places = [tmp_path / f"rebuild-{owner}-x" / "tree" for owner in (process.pid, f"{process.pid}-", 1)]
+    for place in [*places, tmp_path / "of the user"]:
+        git(repository, "worktree", "add", "--detach", str(place))
+    shutil.rmtree(places[1])
+    (tmp_path / "of the user").rename(tmp_path / "not mounted")
     with worktree(repository, "HEAD"):
-        assert len(worktrees(repository)) == 3
+        assert len(worktrees(repository)) == 4, "the repository, this one, that of process 1, and the user's"
     assert not (tmp_path / f"rebuild-{process.pid}-x").exists()
     assert (tmp_path / "rebuild-1-x/tree").is_dir(), "its process lives"
 
