@@ -98,11 +98,12 @@ class Registrar:
 
     def _notice(self) -> None:
         """Writes down what somebody else has done in MLflow, and warns. Nothing of it is undone."""
-        lost = [] if self.pending else moves.noticed(self.store, self.history, self._tried)
-        for line in lost:
+        restored = bool(self.pending)  # and not wholly: what is missing is said already
+        lines = [] if restored else moves.noticed(self.store, self.history, self._tried)
+        for line in lines:
             logging.getLogger(__name__).warning("warning: %s: %s", self.store.name, line["reason"])
             self.notes.append(line["reason"])
-        self.history += lost
+        self.history += lines
 
     def _tried(self, version: Version) -> str:
         try:
@@ -154,12 +155,11 @@ class Registrar:
 
     def _last_champion(self, key: str, challenger: Version) -> Version | None:
         """The version that was champion before MLflow lost it or its alias, as far as its files are still there."""
-        ask = f"`python -m pipeline rollback {self.store.name}` makes an earlier version champion"
+        command = f"python -m pipeline rollback {self.store.name}"
         if key == challenger.key:
             self.notes.append(
                 f"no champion: {challenger} is the model that was champion until its version or alias was removed "
-                f"outside of this pipeline; `python -m pipeline rollback {self.store.name} --to {challenger.number}` "
-                "makes it champion again"
+                f"outside of this pipeline; `{command} --to {challenger.number}` makes it champion again"
             )
             return None
         number = moves.number_of(self.history, key) or "?"
@@ -167,7 +167,8 @@ class Registrar:
         if found is None:
             self.pending.append(
                 f"no decision about {challenger}: the champion of the record ({key[:12]}) could not be restored; "
-                f"bring back its files, or {ask}, or remove {record.FILE} to begin without a champion"
+                f"bring back its files, or `{command}` makes an earlier version champion, "
+                f"`{command} --to {challenger.number}` this one"
             )
         return found
 

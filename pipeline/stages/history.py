@@ -38,7 +38,7 @@ def _from_mlflow(address: Address, name: str) -> list[record.Entry]:
 
 def _told(line: record.Entry) -> Iterator[str]:
     """A line with time, person and versions, and under it the reason and the evidence."""
-    before, after = (f"version {line[end]}" if line.get(end) else "none" for end in ("from", "to"))
+    before, after = (f"version {number}" if number else "none" for number in _ends(line))
     who = line.get("by") or record.SOMEBODY
     moved = f"{before} → {after}" if before != after else f"{before} stays"
     what = f"{record.kind_of(line)} about version {line['challenger']['version']}" if line["challenger"] else ""
@@ -47,6 +47,14 @@ def _told(line: record.Entry) -> Iterator[str]:
     evidence = _evidence(line)
     if evidence:
         yield f"    evidence: {evidence}"
+
+
+def _ends(line: record.Entry) -> tuple[str | None, str | None]:
+    """Numbers of the champion before and after; lines of a time when they were not written down tell them otherwise."""
+    if "from" in line:
+        return line["from"], line["to"]
+    before = line["against"] and line["against"]["version"]
+    return before, line["challenger"]["version"] if line["promoted"] else before
 
 
 def _evidence(line: record.Entry) -> str:

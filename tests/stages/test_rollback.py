@@ -341,6 +341,20 @@ def test_history_tells_who_when_from_where_to_where_why_and_by_which_evidence(
     assert "evidence: pre-flight passed" in third
 
 
+def test_history_understands_lines_of_a_time_when_less_was_written_down(
+    repository: Path, fake: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = ({"version": number, "key": f"key-{number}", "candidate": "digits-cnn"} for number in "12")
+    old = {"time": "2026-01-02T03:04:05+00:00", "reason": "because", "evidence": {}, "promoted": True,
+           "challenger": second, "against": first, "champion_after": "key-2"}  # fmt: skip
+    moved = {**old, "promoted": False, "challenger": None, "against": None, "champion_after": "key-1"}
+    fake.write_json(Path("reports/registry.json"), {"experiments": {"digits": {"history": [old, moved]}}})
+    history.main("digits", fake.params_for("digits"))
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "2026-01-02 03:04:05  by unknown  version 1 → version 2  (decision about version 2)"
+    assert said[2] == "2026-01-02 03:04:05  by unknown  none stays  (moved)"
+
+
 def test_history_of_nothing_and_of_an_unknown_experiment(
     repository: Path, fake: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
