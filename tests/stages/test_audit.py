@@ -124,6 +124,18 @@ def test_a_damaged_copy_in_the_cache_is_found_left_alone_and_mended(outputs: Pat
     assert lines(outputs) == []
 
 
+def test_an_output_that_is_damaged_together_with_its_copy_is_made_again(outputs: Path) -> None:
+    copy = cached(outputs, "b\n")
+    copy.write_text("damaged")
+    (outputs / "out/one/b").write_text("damaged")
+    found = lines(outputs)
+    assert found[0].startswith("out/one/b: its md5 is ") and found[0].endswith("mended by `dvc repro make@one`")
+    assert f"mended by `rm -f {copy}` and `dvc repro -f -s make@one`" in found[1]
+    copy.unlink()
+    dvc(outputs, "repro", "-f", "-s", "make@one")
+    assert lines(outputs) == []
+
+
 def test_a_lost_list_of_a_folder_is_said(outputs: Path) -> None:
     for file in (outputs / ".dvc/cache/files/md5").glob("*/*.dir"):
         file.unlink()
