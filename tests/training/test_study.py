@@ -43,6 +43,7 @@ SPACE: dict[str, Any] = {
 NAME, TRIALS, GENERATION, PRUNING = "digits-cnn 0123456789abcdef", 10, 4, Pruning(after_epochs=2, quantile=0.5)
 FORK = multiprocessing.get_context("fork")
 Search = Callable[..., "Machine"]
+served = pytest.mark.xdist_group("real-servers")  # one PostgreSQL for all tests that need it
 
 
 def outcome_of(parameters: dict[str, Any], limits: dict[int, float]) -> Outcome:
@@ -645,6 +646,7 @@ class Line:
         self.pairs = []
 
 
+@served
 @pytest.mark.parametrize("driver", ["postgresql+psycopg", "postgresql+psycopg2"])
 def test_machines_share_a_search_in_postgresql(
     postgres: Postgres, start: Search, alone: str, driver: str, monkeypatch: pytest.MonkeyPatch
@@ -664,6 +666,7 @@ def test_machines_share_a_search_in_postgresql(
     assert numbers_of(uri) == list(range(TRIALS))
 
 
+@served
 def test_a_line_that_is_cut_for_a_while_costs_nothing(
     postgres: Postgres, start: Search, tmp_path: Path, alone: str
 ) -> None:
@@ -680,6 +683,7 @@ def test_a_line_that_is_cut_for_a_while_costs_nothing(
     assert machine.computed == list(range(TRIALS))
 
 
+@served
 def test_searches_and_mlflow_share_a_postgresql_database_only_in_schemas_of_their_own(postgres: Postgres) -> None:
     address = address_of(Section(storage=postgres.create("tracked", "searches")))
     assert address is not None
@@ -699,6 +703,7 @@ def test_searches_and_mlflow_share_a_postgresql_database_only_in_schemas_of_thei
         Study(wrong, NAME, TRIALS)
 
 
+@served
 def test_two_machines_write_the_same_bytes_through_postgresql(postgres: Postgres, machine: Callable[..., Path]) -> None:
     uri = postgres.create("tuned")
     first, second = machine("first", uri), machine("second", uri)
