@@ -24,7 +24,7 @@ def mended(client: MlflowClient, experiment_id: str, run: Run, spec: RunSpec) ->
     if beyond:
         remove(client, experiment_id, run)
         return None, [f"run anew, because {beyond[0]}"]
-    if any(fault.remedy == "upload" for fault in faults):
+    if ARTIFACTS in run.data.tags and any(fault.remedy == "upload" for fault in faults):
         client.delete_tag(run.info.run_id, ARTIFACTS)
         return client.get_run(run.info.run_id), []
     return run, []
