@@ -223,18 +223,18 @@ def test_unknown_experiment_is_refused_with_the_nearest_name(repository: Path, f
 def test_nothing_heavy_is_imported_where_nothing_is_to_do(repository: Path, fake: ModuleType) -> None:
     main(None, fake.params_for("digits"))
     code = (
-        "import sys, time, importlib.util; start = time.monotonic()\n"
+        "import sys, time, importlib.util\n"
         f"spec = importlib.util.spec_from_file_location('fake', {str(Path(fake.__file__ or ''))!r})\n"
         "fake = importlib.util.module_from_spec(spec); spec.loader.exec_module(fake)\n"
         "from pipeline.stages.register import main; main(None, fake.params_for('digits'))\n"
         "heavy = ('torch', 'mlflow.pyfunc', 'pipeline.registry.gate')\n"
-        "print([name for name in heavy if name in sys.modules], time.monotonic() - start)"
+        "print([name for name in heavy if name in sys.modules], time.process_time())"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     modules, seconds = done.stdout.splitlines()[-1].rsplit(" ", 1)
     assert modules == "[]"
-    assert float(seconds) < 10  # 1.6 s on a free machine; the bound allows for a busy one
+    assert float(seconds) < 10  # of this process alone; 2 s on a free machine, more where others use its caches
 
 
 def free_port() -> int:
