@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 VARIABLE = "PIPELINE_STUDY_STORAGE"
 ALLOWED = "sqlite:///file (processes on one machine), postgresql://user@host/database or mysql://user@host/database"
-PACKAGES = {"sqlite": "nothing", "postgresql": "'psycopg[binary]'", "mysql": "mysqlclient"}  # SQLAlchemy's own choices
+DATABASES = ("sqlite", "postgresql", "mysql")
+PACKAGES = {"psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # of a module
 TRIES = 12  # to open a database in which another machine makes the tables at the same moment
 
 
@@ -36,7 +37,7 @@ def address_of(study: Study, here: Path | None = None) -> Address | None:
 def parse(uri: str, origin: str, root: Path) -> Address:
     """Raises ValueError for an address that is none, without repeating it: nobody knows where its password stands."""
     scheme, separator, rest = uri.partition("://")
-    if not separator or scheme.partition("+")[0] not in PACKAGES or not rest:
+    if not separator or scheme.partition("+")[0] not in DATABASES or not rest:
         found = f"an address that begins with {scheme}://" if separator else "text that is no address"
         raise ValueError(f"{origin}: found {found}; allowed: {ALLOWED}")
     if scheme.startswith("sqlite"):
@@ -79,9 +80,11 @@ def open_storage(address: Address) -> RDBStorage:
             _refuse_foreign_tables(engine, address)
         finally:
             engine.dispose()
-    except (ImportError, NoSuchModuleError) as error:
-        package = PACKAGES[address.uri.partition(":")[0].partition("+")[0]]
-        raise ValueError(f"study.storage: {error}; install the driver, such as: pip install {package}") from None
+    except ImportError as error:
+        package = PACKAGES.get(str(error.name), error.name)
+        raise ValueError(f"study.storage: {error}; install the driver: pip install {package}") from None
+    except NoSuchModuleError as error:
+        raise ValueError(f"study.storage: SQLAlchemy knows no such driver: {address.scrub(error)}") from None
     except SQLAlchemyError as error:
         raise ValueError(
             f"study.storage: {address.shown} does not answer ({reason(error, address)}); start it, or search on this "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import logging
 import math
@@ -44,6 +45,9 @@ NAME, TRIALS, GENERATION, PRUNING = "digits-cnn 0123456789abcdef", 10, 4, Prunin
 FORK = multiprocessing.get_context("fork")
 Search = Callable[..., "Machine"]
 served = pytest.mark.xdist_group("real-servers")  # one PostgreSQL for all tests that need it
+driven = pytest.mark.skipif(  # what SQLAlchemy takes for postgresql://
+    importlib.util.find_spec("psycopg") is None, reason="no driver: pip install 'psycopg[binary]'"
+)
 
 
 def outcome_of(parameters: dict[str, Any], limits: dict[int, float]) -> Outcome:
@@ -417,6 +421,7 @@ def test_the_variable_wins_over_params_yaml(monkeypatch: pytest.MonkeyPatch, tmp
     assert address_of(Section(storage=None)) is None
 
 
+@driven
 def test_a_database_that_is_away_at_the_start_is_one_sentence() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
@@ -429,10 +434,16 @@ def test_a_database_that_is_away_at_the_start_is_one_sentence() -> None:
 
 @pytest.mark.parametrize(
     ("driver", "message"),
-    [("mysql+pymysql", "install the driver, such as: pip install mysqlclient"), ("mysql+mine", "mysql[.+]mine")],
+    [
+        ("mysql", "install the driver: pip install mysqlclient"),
+        ("mysql+pymysql", "install the driver: pip install pymysql"),
+        ("postgresql+psycopg2", "install the driver: pip install psycopg2-binary"),
+        ("mysql+mine", "knows no such driver: .*mysql[.]mine"),
+    ],
 )
 def test_a_driver_that_is_not_there_is_told(driver: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pymysql", None)
+    for module in ("pymysql", "MySQLdb", "psycopg2"):
+        monkeypatch.setitem(sys.modules, module, None)
     address = address_of(Section(storage=f"{driver}://me:geheim@host/searches"))
     assert address is not None
     with pytest.raises(ValueError, match=message) as caught:
@@ -598,6 +609,7 @@ def test_two_machines_write_the_bytes_of_one_without_storage(
     assert not [path for folder in (first, second) for path in (folder / ".work").iterdir() if path.is_dir()]
 
 
+@driven
 def test_the_stage_says_in_one_line_that_the_database_is_away_and_changes_nothing(
     machine: Callable[..., Path], call: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
@@ -647,6 +659,7 @@ class Line:
 
 
 @served
+@driven
 @pytest.mark.parametrize("driver", ["postgresql+psycopg", "postgresql+psycopg2"])
 def test_machines_share_a_search_in_postgresql(
     postgres: Postgres, start: Search, alone: str, driver: str, monkeypatch: pytest.MonkeyPatch
@@ -667,6 +680,7 @@ def test_machines_share_a_search_in_postgresql(
 
 
 @served
+@driven
 def test_a_line_that_is_cut_for_a_while_costs_nothing(
     postgres: Postgres, start: Search, tmp_path: Path, alone: str
 ) -> None:
@@ -684,6 +698,7 @@ def test_a_line_that_is_cut_for_a_while_costs_nothing(
 
 
 @served
+@driven
 def test_searches_and_mlflow_share_a_postgresql_database_only_in_schemas_of_their_own(postgres: Postgres) -> None:
     address = address_of(Section(storage=postgres.create("tracked", "searches")))
     assert address is not None
@@ -704,6 +719,7 @@ def test_searches_and_mlflow_share_a_postgresql_database_only_in_schemas_of_thei
 
 
 @served
+@driven
 def test_two_machines_write_the_same_bytes_through_postgresql(postgres: Postgres, machine: Callable[..., Path]) -> None:
     uri = postgres.create("tuned")
     first, second = machine("first", uri), machine("second", uri)
