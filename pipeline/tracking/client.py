@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pipeline.tracking.address import Address
+from pipeline.tracking.new_store import set_up
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -22,11 +23,15 @@ QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # with the password, where the address has one
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "GIT_PYTHON_REFRESH": "quiet",
-    "PGCONNECT_TIMEOUT": "4",  # PostgreSQL's drivers would wait for minutes
+    "PGCONNECT_TIMEOUT": "10",  # seconds; PostgreSQL's drivers would wait for minutes
 }
 
 FOREIGN = ("mlflow.", "requests.", "urllib3.", "sqlalchemy.", "alembic.", "sqlite3", "psycopg", "pymysql", "MySQLdb",
            "boto", "google.", "azure.")  # fmt: skip
+
+
+# The last one is of a set-up that was broken off, perhaps by an MLflow that someone started by hand.
+DAMAGED = ("file is not a database", "disk image is malformed", "table _alembic_tmp_")
 
 
 class Unreachable(Exception):
@@ -47,6 +52,7 @@ def connect(address: Address) -> MlflowClient:
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # errors, too: with account and traceback
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # every retry; the last one is reported
         _try_database(address)
+        set_up(address.uri, lambda uri: MlflowClient(uri, uri).search_experiments(max_results=1))
         client = MlflowClient(address.uri, address.uri)
         client.search_experiments(max_results=1)
     _set_defaults(WORKING)
@@ -110,7 +116,7 @@ def _in_short(message: str) -> str:
         return "no server answers there"
     if "timed out" in message or "timeout" in message.lower():
         return "no answer in time"
-    if "file is not a database" in message or "disk image is malformed" in message:
+    if any(sign in message for sign in DAMAGED):
         return "the database is damaged; restore it or move it away: `dvc repro` then writes it anew from the files"
     first = (message.strip().splitlines() or ["unknown error"])[0]
     return first if len(first) <= 300 else first[:299] + "…"

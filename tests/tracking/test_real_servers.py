@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from servers import Postgres
 
 pytestmark = [pytest.mark.xdist_group("real-servers"), pytest.mark.timeout(600)]
+ROOT = Path(__file__).parents[2]
 NOBODY = "http://127.0.0.1:9"
 KILLS = 10
 SECONDS = 70  # that the training would take alone, so that it outlasts the kills
@@ -65,9 +69,11 @@ def work(
     prepared: Path, call: Callable[..., CompletedProcess[str]], postgres: Postgres,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Work:  # fmt: skip
+    from mlflow.tracking import MlflowClient
+
     folder = tmp_path_factory.mktemp("work") / "repository"
     shutil.copytree(prepared, folder)
-    postgres.create("mlflow")
+    MlflowClient(postgres.create("mlflow")).search_experiments()  # sets the tables up
     return Work(folder, call, postgres)
 
 
@@ -133,6 +139,37 @@ def seconds_of_an_epoch(work: Work) -> float:
     found = json.loads((work.folder / "timings/digits/digits-rnn/train.times.json").read_text())
     times = list(found["times"]["repeat-0"].values())
     return median(after - before for before, after in pairwise(times))
+
+
+def test_a_search_that_was_killed_and_then_edited_leaves_no_run_open(work: Work) -> None:
+    uri = work.postgres.address("mlflow")
+    work.edit(trial_epochs=3000, pruning=None)
+    variables = {"MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "tune", "digits-rnn"], cwd=work.folder, env={**os.environ, **variables},
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    running = "select name from runs where status = 'RUNNING' order by name"
+    try:
+        until(lambda: work.rows(running) == [("trial 0",), ("trial 1",), ("tune digits-rnn",)])
+    finally:
+        process.kill()
+        process.wait()
+    work.edit(trial_epochs=1)
+    work.stage("tune", "digits-rnn", uri=uri)
+    work.stage("register", "digits", uri=uri)
+    assert work.rows(running) == [], work.said[-2000:]
+    said = "select value from tags where key = 'pipeline.closed'"
+    assert {text.split(" on ")[0] for (text,) in work.rows(said)} == {f"process {process.pid}"}
+    killed = "select name from runs where status = 'KILLED' and lifecycle_stage = 'active' order by name"
+    assert work.rows(killed) == [("trial 0",), ("trial 1",), ("tune digits-rnn",)]
+
+
+def until(true: Callable[[], bool], seconds: float = 200) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.2)
 
 
 def test_account_and_password_are_written_nowhere(work: Work) -> None:
