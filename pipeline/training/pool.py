@@ -17,7 +17,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.training.signals import Preempted, Stopped, leave_on_sigterm
+from pipeline.training.signals import Preempted, Stopped, leave_on_sigterm, undisturbed
 
 if TYPE_CHECKING:
     from pipeline.training.fit import Job, Outcome
@@ -127,7 +127,8 @@ class Pool:
 
     def _submit(self, job: Job) -> Future[Outcome]:
         if self.executor is not None:
-            return self.executor.submit(_work, job)
+            with undisturbed():  # the first job makes the workers, and a worker needs what its leader would remove
+                return self.executor.submit(_work, job)
         future: Future[Outcome] = Future()
         try:
             future.set_result(_work(job))

@@ -11,7 +11,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -57,6 +58,16 @@ def leave_on_sigterm() -> None:
 def forget_stop() -> None:
     """For processes that do several fits one after another, such as tests."""
     _asked.clear()
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Signals that ask to end wait until the block has ended: it makes something that must not be half made."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def when_gone(process: Callable[[], bool], act: Callable[[], None]) -> None:
