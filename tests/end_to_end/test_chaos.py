@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,9 @@ def test_attacks_are_drawn_from_the_seed_and_come_everywhere_before_they_come_ag
     assert first == second
     cells = {(attack.stage, attack.harm) for attack in first[:24]}
     assert cells == {(attack.stage, attack.harm) for attack in first[24:]} and len(cells) == 24
-    assert {harm for stage, harm in cells if stage == "train@a-rnn"} == set(HARMS)
+    assert {harm for stage, harm in cells if stage == "train@a-rnn"} == set(HARMS) - {"server"}
+    with_server = list(islice(drawn(stages, random.Random(5), server=True), 26))
+    assert {attack.stage for attack in with_server if attack.harm == "server"} == {"tune@a-rnn", "train@a-rnn"}
     assert Attack.parse(str(first[0])).stage == first[0].stage
 
 
