@@ -49,7 +49,7 @@ BAD = [
     # keys that nobody reads, at every level, with the name that was probably meant
     ("sede", 1, "sede: unknown key; allowed: seed, threads, .*; did you mean `seed`?"),
     ("tracking/url", "x", "tracking.url: unknown key; allowed: uri, artifacts; did you mean `uri`?"),
-    ("gate/magin", 0, "gate.magin: unknown key; allowed: resamples, confidence, margin, limits; did you mean `margin`?"),
+    ("gate/magin", 0, "gate.magin: unknown key; allowed: resamples, .*, limits; did you mean `margin`?"),
     ("downloads/digits/digits.csv.gz/sha", "x", "downloads.digits.digits.csv.gz.sha: unknown key; .*`sha256`?"),
     (f"{DIGITS}/tusk", "x", "experiments.digits.tusk: unknown key; .*; did you mean `task`?"),
     (f"{DIGITS}/data/fromat", "x", "experiments.digits.data.fromat: unknown key; .*; did you mean `format`?"),

@@ -1,4 +1,4 @@
-"""One process at a time: what was orphaned needs a moment to notice it and to end, and two writers would mix their files."""
+"""One process at a time: an orphan needs a moment to notice it and to end, and two writers would mix their files."""
 
 from __future__ import annotations
 

@@ -103,8 +103,8 @@ def user() -> str:
 
 
 def decided(history: Iterable[Entry], challenger: str, champion: str | None) -> Entry | None:
-    """The decision about two content keys, if there was one: it is taken only once."""
-    for line in history:
+    """The last decision about two content keys, if there was one: only one that a limit prevented is taken again."""
+    for line in reversed(list(history)):
         against = line["against"] and line["against"]["key"]
         if line["challenger"] and line["challenger"]["key"] == challenger and against == champion:
             return line

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.params import Gate
-from pipeline.registry import ledger, moves, preflight, record, restoring
+from pipeline.registry import ledger, limits, moves, preflight, record, restoring
 from pipeline.registry.comparison import Comparison
 from pipeline.registry.experiment import Outputs
 from pipeline.registry.making import Maker
@@ -151,7 +151,9 @@ class Registrar:
         against = champion.key if champion else None
         known = record.decided(self.history, challenger.key, against)
         known = known or record.told_by_tags(challenger.named(), challenger.tags, against or "")
-        return known or self._decide(challenger, champion)
+        if known is None or limits.lifted(known, self.gate.limits, self.outputs):
+            return self._decide(challenger, champion)
+        return known
 
     def _last_champion(self, key: str, challenger: Version) -> Version | None:
         """The version that was champion before MLflow lost it or its alias, as far as its files are still there."""

@@ -106,6 +106,7 @@ def _told(experiment: str, standing: Standing, store: Store, lines: list[str]) -
         "challenger": _named(standing.challenger),
         "decision": decision
         and {
+            "kind": record.kind_of(decision),
             "promoted": decision["promoted"],
             "reason": decision["reason"],
             "evidence": decision["evidence"],

@@ -91,10 +91,22 @@ def experiment_id(client: MlflowClient, address: Address, name: str, description
     found = client.get_experiment_by_name(name)
     if found is None:
         place = None if address.artifacts is None else f"{address.artifacts}/{name}"
-        return str(client.create_experiment(name, place, {"mlflow.note.content": description}))
+        return _created(client, name, place, description)
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return str(found.experiment_id)
+
+
+def _created(client: MlflowClient, name: str, place: str | None, description: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return str(client.create_experiment(name, place, {"mlflow.note.content": description}))
+    except MlflowException:
+        found = client.get_experiment_by_name(name)  # another machine was a moment earlier
+        if found is None:
+            raise
+        return str(found.experiment_id)
 
 
 def _try_database(address: Address) -> None:

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 INTERVAL = 2.0  # seconds between two looks at the journals
 PATIENCE = 5.0  # seconds that a finished training waits for the last points to be sent
+HASTE = 1.0  # seconds that one waits which does not end by itself: a scheduler allows little
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between two attempts to reach an MLflow that is away
 STANDBY = 10.0  # seconds between two looks at a run that another process writes
 
@@ -61,10 +62,10 @@ class Follower(threading.Thread):
         self.status = "FINISHED"
 
     def finish(self, status: str) -> None:
-        """Sends the rest, for at most PATIENCE seconds."""
+        """Sends the rest, for at most PATIENCE seconds; HASTE where the stage was asked to end."""
         self.status = status
         self.ended.set()
-        self.join(PATIENCE)
+        self.join(PATIENCE if status == "FINISHED" else HASTE)
         if self.is_alive() and not self.outage.since:
             logger.warning("MLflow at %s is slow; `register` sends what is missing", self.address.shown)
 

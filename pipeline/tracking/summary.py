@@ -31,7 +31,9 @@ def _section(found: Results) -> Iterator[str]:
 def _decision(registry: Json | None, metrics: Json) -> Iterator[str]:
     found = (registry or {}).get("decision")
     if found:
-        yield f"**{'Promoted' if found.get('promoted') else 'Not promoted'}.** {found.get('reason', '')}"
+        outcome = "Promoted" if found.get("promoted") else "Not promoted"
+        outcome = outcome if found.get("kind", "decision") == "decision" else "Set by hand"
+        yield f"**{outcome}.** {found.get('reason', '')}"
         yield ""
     if asked := asked_often(registry, metrics):
         yield asked

@@ -101,6 +101,25 @@ def test_challenger_that_is_worse_than_the_baseline_stays_out(repository: Path, 
     assert "significantly worse than svc" in record(repository)["decision"]["reason"]
 
 
+def test_challenger_that_only_a_limit_kept_out_is_judged_again_when_it_holds(
+    repository: Path, fake: ModuleType
+) -> None:
+    from pipeline.params import Limits
+
+    params, light = fake.params_for("digits"), fake.params_for("digits")
+    strict = params.gate.model_copy(update={"limits": Limits(latency_ms=None, megabytes=1e-6, worst_class=None)})
+    light.gate_of = lambda name: strict
+    for _ in range(2):
+        main(None, light)
+        assert aliases(client_of(repository)) == {"challenger": 1}
+        assert "limits.megabytes: the weights have" in record(repository)["decision"]["reason"]
+    assert len(record(repository)["history"]) == 1, "as long as the limit is broken the decision stands"
+    for _ in range(2):
+        main(None, params)
+        assert aliases(client_of(repository)) == {"champion": 1, "challenger": 1}
+    assert [line["promoted"] for line in record(repository)["history"]] == [False, True]
+
+
 def test_rollback_by_hand_is_respected_and_written_down(repository: Path, fake: ModuleType) -> None:
     params = fake.params_for("digits")
     main(None, params)
