@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ ATTACKS = [
     "train@digits-rnn/terminate/0.60", "train@digits-rnn/worker/0.50", "train@digits-rnn/stage/0.60",
     "evaluate@digits/all/0.50", "register/stage/0.60",
 ]  # fmt: skip
+SECONDS = 5.0  # that a stage takes on a quiet machine
 
 
 def one_candidate(document: dict[str, Any]) -> None:
@@ -42,11 +44,11 @@ def before(origin: Clone) -> Undisturbed:
 def test_killed_anywhere_the_pipeline_ends_with_the_same_bytes_and_one_clean_history(
     origin: Clone, before: Undisturbed
 ) -> None:
-    found = disturbed(copied(origin, origin.folder.with_name("disturbed")), map(Attack.parse, ATTACKS), before)
+    # On a busy machine all would come too late if the other programs had ended meanwhile; early ones always meet a stage.
+    soon = replace(before, durations={stage: min(seconds, SECONDS) for stage, seconds in before.durations.items()})
+    found = disturbed(copied(origin, origin.folder.with_name("disturbed")), map(Attack.parse, ATTACKS), soon)
     assert found.faults == []
-    # An attack comes too late where a stage goes on from so late a checkpoint that it has ended before.
-    assert len(found.done) >= 5, found
-    assert {attack.harm for attack in found.done} & {"checkpoint", "terminate", "worker"}
+    assert len(found.done) >= 6, found
 
 
 def test_the_comparison_sees_a_lost_and_a_doubled_point_and_a_changed_byte(before: Undisturbed) -> None:
