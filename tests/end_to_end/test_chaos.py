@@ -44,7 +44,7 @@ def before(origin: Clone) -> Undisturbed:
 def test_killed_anywhere_the_pipeline_ends_with_the_same_bytes_and_one_clean_history(
     origin: Clone, before: Undisturbed
 ) -> None:
-    # On a busy machine all would come too late if the other programs had ended meanwhile; early ones always meet a stage.
+    # If the machine was busy before and is no more, later moments would find their stage ended; early ones meet it.
     soon = replace(before, durations={stage: min(seconds, SECONDS) for stage, seconds in before.durations.items()})
     found = disturbed(copied(origin, origin.folder.with_name("disturbed")), map(Attack.parse, ATTACKS), soon)
     assert found.faults == []
