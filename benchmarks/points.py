@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import mlflow
 from pytorch_lightning.loggers import MLFlowLogger
 
 from benchmarks.table import Figure, ratio
@@ -58,6 +59,7 @@ def by_logger(client: Any, address: Address, key: str, epochs: int) -> float:
         logger.log_metrics(_values(epoch), step=epoch)
     seconds = time.perf_counter() - begin
     logger.finalize("success")
+    mlflow.set_tracking_uri(None)  # the logger has made its address MLflow's default, for whatever comes after it
     _check(client, str(logger.run_id), METRICS[0], epochs)
     return seconds
 

@@ -29,7 +29,6 @@ UNWATCHED = (
     "pipeline/tracking/",
 )
 SEARCH = ("search.py", "storage.py", "study.py", "participant.py")  # where Optuna is
-once = pytest.mark.xdist_group("recorded")  # these tests share runs of all stages
 UNDECLARED = ("workers", "checkpoint_steps", "launcher", "study", "tracking")  # of params.yaml: they change no output
 
 
@@ -159,7 +158,6 @@ def items(params: Params) -> dict[tuple[str, str], Any]:
     return {(stage, name): item for stage, name, item in pairs(params)}
 
 
-@once
 def test_stages_load_no_code_that_they_do_not_declare(
     recorded: dict[tuple[str, str], Document], dvc_yaml: Document
 ) -> None:
@@ -171,7 +169,6 @@ def test_stages_load_no_code_that_they_do_not_declare(
         assert f"pipeline/stages/{stage}.py" in loaded
 
 
-@once
 def test_tuning_and_training_load_all_code_that_they_declare(
     recorded: dict[tuple[str, str], Document], dvc_yaml: Document
 ) -> None:
@@ -189,7 +186,6 @@ def within(path: str, places: list[str]) -> bool:
     return any(path == place or path.startswith(f"{place}.") for place in places)
 
 
-@once
 def test_stages_read_the_parameters_that_they_declare(
     recorded: dict[tuple[str, str], Document], dvc_yaml: Document
 ) -> None:
@@ -202,7 +198,6 @@ def test_stages_read_the_parameters_that_they_declare(
         assert not unread, f"{stage} {name} declares {unread} and does not read it"
 
 
-@once
 def test_the_recorder_sees_reads_of_values_sections_and_tables(recorded: dict[tuple[str, str], Document]) -> None:
     assert "downloads.digits" not in recorded["prepare", "digits"]["reads"]
     assert recorded["prepare", "co2"]["reads"] == [

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.params import Params
 from pipeline.tracking import readable
+from pipeline.tracking.events import history
 from pipeline.tracking.leaderboard import differences, leaderboard
 from pipeline.tracking.results import CandidateResults, Json, Results
 from pipeline.tracking.verdict import asked_often, ranking, verdict
@@ -189,28 +190,6 @@ def decision(registry: Json | None) -> dict[str, Any] | None:
         "model": registry.get("model"),
         "champion": registry.get("champion") or {},
     }
-
-
-def _outcome(entry: Json) -> str:
-    """What a line of the history is about: a decision of the gate, or something that a person did."""
-    if entry.get("challenger") and entry.get("kind", "decision") == "decision":
-        return "promoted" if entry.get("promoted") else "not promoted"
-    return str(entry.get("kind", "moved by hand"))
-
-
-def history(registry: Json | None) -> list[dict[str, str]]:
-    """All decisions of the gate, the newest first."""
-    entries = (registry or {}).get("history") or []
-    return [
-        {
-            "time": str(entry.get("time", ""))[:16].replace("T", " "),
-            "candidate": str((entry.get("challenger") or {}).get("candidate", "")),
-            "version": str((entry.get("challenger") or {}).get("version", "")),
-            "outcome": _outcome(entry),
-            "reason": str(entry.get("reason", "")),
-        }
-        for entry in sorted(entries, key=lambda entry: str(entry.get("time")), reverse=True)
-    ]
 
 
 def provenance(found: Results) -> dict[str, str]:

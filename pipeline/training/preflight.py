@@ -96,7 +96,9 @@ def check_writable(folder: Path) -> None:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         todo = "free some space" if full else f"make {place} a folder in which you may write"
-        raise ValueError(f"{folder}: cannot be written ({error.strerror}); {todo} and start again") from None
+        raise ValueError(
+            f"{folder}: cannot be written ({error.strerror}); {todo} and start again. Nothing earlier was changed"
+        ) from None
 
 
 def _survives(subject: Subject, parameters: Mapping[str, Any], batch: dict[str, torch.Tensor], file: Path) -> bool:

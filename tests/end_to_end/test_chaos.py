@@ -14,7 +14,7 @@ from chaos.campaign import Undisturbed, copied, disturbed, source, undisturbed
 from chaos.evidence import differences
 from clones import Clone
 
-pytestmark = [pytest.mark.xdist_group("end-to-end-4"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 ATTACKS = [
     "tune@digits-rnn/worker/0.70", "tune@digits-rnn/dvc/0.60", "train@digits-rnn/checkpoint/0.70",

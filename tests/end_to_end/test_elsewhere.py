@@ -13,7 +13,7 @@ import pytest
 from clones import Clone, free_port, serving, store
 from PIL import Image
 
-pytestmark = [pytest.mark.xdist_group("end-to-end-2"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 SECRET = "geheim-7f3a"  # the password in the server's address
 
 

@@ -23,7 +23,7 @@ from chaos.evidence import Evidence, differences, gathered
 from chaos.reproduction import started
 from clones import Clone
 
-pytestmark = [pytest.mark.xdist_group("end-to-end-3"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 FULL = """
 mount -t tmpfs -o size=4m tmpfs "$2" && cp -a "$1/." "$2" && mount --bind "$2" "$1" || exit 99

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from clones import Clone, free_port, serving, store
 
-pytestmark = [pytest.mark.xdist_group("end-to-end-1"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 STAGES = [
     "fetch@digits", "prepare@digits", "tune@digits-cnn", "tune@digits-rnn", "train@digits-cnn", "train@digits-rnn",
     "evaluate@digits", "register", "report",

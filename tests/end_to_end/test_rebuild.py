@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from clones import Clone
 
-pytestmark = [pytest.mark.xdist_group("end-to-end-3"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 
 def one_candidate(document: dict[str, Any]) -> None:

@@ -29,7 +29,7 @@ from pipeline.tracking.client import Unreachable, connect
 if TYPE_CHECKING:
     from servers import Postgres
 
-pytestmark = [pytest.mark.xdist_group("real-servers"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 ROOT = Path(__file__).parents[2]
 NOBODY = "http://127.0.0.1:9"
 KILLS = 10

@@ -21,7 +21,7 @@ from pipeline.params import Choices, Range, load
 
 ROOT = Path(__file__).parents[2]
 TWO = {"devices": 2, "strategy": "ddp"}
-pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("distributed")]
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture

@@ -44,7 +44,6 @@ SPACE: dict[str, Any] = {
 NAME, TRIALS, GENERATION, PRUNING = "digits-cnn 0123456789abcdef", 10, 4, Pruning(after_epochs=2, quantile=0.5)
 FORK = multiprocessing.get_context("fork")
 Search = Callable[..., "Machine"]
-served = pytest.mark.xdist_group("real-servers")  # one PostgreSQL for all tests that need it
 driven = pytest.mark.skipif(  # what SQLAlchemy takes for postgresql://
     importlib.util.find_spec("psycopg") is None, reason="no driver: pip install 'psycopg[binary]'"
 )
@@ -658,7 +657,6 @@ class Line:
         self.pairs = []
 
 
-@served
 @driven
 @pytest.mark.parametrize("driver", ["postgresql+psycopg", "postgresql+psycopg2"])
 def test_machines_share_a_search_in_postgresql(
@@ -679,7 +677,6 @@ def test_machines_share_a_search_in_postgresql(
     assert numbers_of(uri) == list(range(TRIALS))
 
 
-@served
 @driven
 def test_a_line_that_is_cut_for_a_while_costs_nothing(
     postgres: Postgres, start: Search, tmp_path: Path, alone: str
@@ -697,7 +694,6 @@ def test_a_line_that_is_cut_for_a_while_costs_nothing(
     assert machine.computed == list(range(TRIALS))
 
 
-@served
 @driven
 def test_searches_and_mlflow_share_a_postgresql_database_only_in_schemas_of_their_own(postgres: Postgres) -> None:
     address = address_of(Section(storage=postgres.create("tracked", "searches")))
@@ -718,7 +714,6 @@ def test_searches_and_mlflow_share_a_postgresql_database_only_in_schemas_of_thei
         Study(wrong, NAME, TRIALS)
 
 
-@served
 @driven
 def test_two_machines_write_the_same_bytes_through_postgresql(postgres: Postgres, machine: Callable[..., Path]) -> None:
     uri = postgres.create("tuned")
