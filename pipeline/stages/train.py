@@ -28,6 +28,7 @@ def main(name: str | None, params: Params) -> None:
     candidate, budget = subject.candidate, subject.experiment.training
     best = read_json(Path("search", candidate.experiment, subject.name, "best.json"))
     facts = subject.facts | {"settings": subject.experiment.settings, "parameters": best["parameters"]}
+    told = facts | {"training": budget.model_dump()}
     trainer = params.trainer.model_dump()
     key = content_key(stage="train", facts=facts, budget=budget.model_dump(), trainer=trainer)
     work, target = Path(".work", key), Path("models", candidate.experiment, subject.name)
@@ -48,7 +49,7 @@ def main(name: str | None, params: Params) -> None:
     ]
     watched = live_run(
         params.tracking, experiment=candidate.experiment, kind="train", candidate=subject.name, key=key, work=work,
-        parameters=facts | budget.model_dump(), description=f"Training of {name} with its best parameters",
+        parameters=told, description=f"Training of {name} with its best parameters",
     )  # fmt: skip
     workers = 0 if params.trainer.distributed else min(params.workers, budget.repeats)
     epochs = budget.repeats * budget.epochs
@@ -57,7 +58,7 @@ def main(name: str | None, params: Params) -> None:
     if not is_first_process():
         return
     with replaced_folder(target) as folder:
-        validation = write_model(folder, {"key": key} | facts, subject.card, jobs, outcomes, subject.task.score)
+        validation = write_model(folder, {"key": key} | told, subject.card, jobs, outcomes, subject.task.score)
     write_timing(candidate.experiment, subject.name, "train", started)
     shutil.rmtree(work, ignore_errors=True)
     score = subject.task.score

@@ -33,6 +33,7 @@ def main(name: str | None, params: Params) -> None:
     started = time.monotonic()
     subject = subject_of("tune", name, params)
     candidate, budget = subject.candidate, subject.experiment.training
+    told = subject.facts | {"training": budget.model_dump()}
     trainer = params.trainer.model_dump() | {"devices": 1, "num_nodes": 1, "strategy": "auto"}
     key = content_key(
         stage="tune", facts=subject.facts, space=candidate.model_dump(), budget=budget.model_dump(),
@@ -60,14 +61,14 @@ def main(name: str | None, params: Params) -> None:
 
     watched = live_run(
         params.tracking, experiment=candidate.experiment, kind="tune", candidate=subject.name, key=key, work=work,
-        parameters=subject.facts | budget.model_dump(), description=f"Search for the parameters of {name}",
+        parameters=told, description=f"Search for the parameters of {name}",
     )  # fmt: skip
     epochs = budget.trials * budget.trial_epochs
     shared = taking_part(study, searched(candidate.parameters), work, compute) if study else nullcontext(compute)
     with shared as run, open_pool(params.workers, f"tune {name}", epochs) as pool, watched:
         trials = search(candidate.parameters, budget.trials, budget.generation, budget.pruning, params.seed, run)
     with replaced_folder(target) as folder:
-        best = _write(folder, candidate.parameters, trials, subject.task.score, {"key": key} | subject.facts)
+        best = _write(folder, candidate.parameters, trials, subject.task.score, {"key": key} | told)
     write_timing(candidate.experiment, subject.name, "tune", started)
     shutil.rmtree(work, ignore_errors=True)
     print(f"tune: {len(trials)} trials ({best['pruned']} pruned), best validation loss {best['loss']:.4g} → {target}")

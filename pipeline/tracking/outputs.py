@@ -15,9 +15,11 @@ from pipeline.data.provenance import content_key, file_digest
 from pipeline.tracking.origin import dvc_versions
 from pipeline.tracking.specification import DataInput, Planned, Point, RunSpec, metric_name, number, parameter_texts
 
-FORMAT = 1  # raise it when the runs made below change, so that runs in MLflow are completed once more
+FORMAT = 2  # raise it when the runs made below change, so that runs in MLflow are completed once more
 HEAVY = {".safetensors", ".parquet"}  # weights go to the registered model, predictions stay with DVC
-FACTS = ("experiment", "candidate", "task", "family", "data", "code", "seed", "threads", "precision", "settings")
+FACTS = (
+    "experiment", "candidate", "task", "family", "data", "code", "seed", "threads", "precision", "settings", "training",
+)  # fmt: skip
 
 
 def planned_runs(experiment: str, candidates: Iterable[str]) -> list[Planned]:
