@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 POLL = 1.0  # seconds between two looks at a process that must be alive
 
 _asked = threading.Event()
+_held, _late = threading.Event(), threading.Event()  # whether SIGTERM has to wait, and whether one came meanwhile
 
 
 class Preempted(KeyboardInterrupt):
@@ -62,12 +63,18 @@ def forget_stop() -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Signals that ask to end wait until the block has ended: it makes something that must not be half made."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    """SIGTERM raises Preempted only when the block has ended: it makes something that must not be half made.
+
+    A mask of signals would not do: it holds for one thread, and another one would take the signal for all.
+    """
+    _held.set()
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _held.clear()
+    if _late.is_set():
+        _late.clear()
+        _preempt(signal.SIGTERM, None)
 
 
 def when_gone(process: Callable[[], bool], act: Callable[[], None]) -> None:
@@ -118,6 +125,9 @@ def _note(number: int, frame: FrameType | None) -> None:
 
 
 def _preempt(number: int, frame: FrameType | None) -> None:
+    if _held.is_set():
+        _late.set()
+        return
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: the next one must not break off the clean end
     raise Preempted
 
