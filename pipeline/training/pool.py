@@ -17,7 +17,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.training.signals import Preempted, Stopped, leave_on_sigterm, undisturbed
+from pipeline.training.signals import Preempted, Stopped, leave_on_sigterm, stop_asked, undisturbed
 
 if TYPE_CHECKING:
     from pipeline.training.fit import Job, Outcome
@@ -163,11 +163,14 @@ def _work(job: Job) -> Outcome:
     from pipeline.training.fit import fit
 
     try:
-        return fit(job)
+        outcome = fit(job)
     except Stopped:
         if multiprocessing.parent_process() is None:
             raise
         os._exit(128 + signal.SIGTERM)  # nobody waits for an answer any more
+    if stop_asked() and multiprocessing.parent_process() is not None:
+        os._exit(128 + signal.SIGTERM)  # the fit ended before it could stop: whoever asked waits for this process
+    return outcome
 
 
 def _lines(journal: Path) -> int:
