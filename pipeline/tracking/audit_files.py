@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.locked import LockedOutput, locked_outputs, md5_of
 from pipeline.tracking.audit import Difference
 
 COPY = "copy in DVC's cache of "
@@ -18,12 +18,9 @@ ALWAYS = ("register", "report")  # stages that run every time, and have no outpu
 
 
 @dataclass(frozen=True)
-class Output:
-    """An output as dvc.lock knows it. `cached`: whether DVC keeps a copy, or Git does."""
+class Output(LockedOutput):
+    """`cached`: whether DVC keeps a copy, or Git does."""
 
-    stage: str
-    path: str
-    md5: str
     cached: bool
 
 
@@ -116,22 +113,16 @@ def _told_in_a_sentence() -> Iterator[None]:
 
 
 def _outputs(root: Path) -> list[Output]:
+    """Outputs of the stages that dvc.yaml still has."""
     from ruamel.yaml import YAML
 
-    yaml = YAML(typ="safe")
-    if not (root / "dvc.lock").is_file():
-        return []
-    stages: dict[str, Any] = (yaml.load(root / "dvc.lock") or {}).get("stages") or {}
-    bodies = yaml.load(root / "dvc.yaml")["stages"]
-    found = []
-    for stage, entry in stages.items():
-        name, _, key = stage.partition("@")
-        kept_by_git = _uncached(bodies.get(name, {}), key)
-        found += [
-            Output(stage, out["path"], out["md5"], out["path"] not in kept_by_git)
-            for out in entry.get("outs", [])
-            if "md5" in out and name in bodies
-        ]
+    found, locked = [], locked_outputs(root)
+    bodies = YAML(typ="safe").load(root / "dvc.yaml")["stages"] if locked else {}
+    for output in locked:
+        name, _, key = output.stage.partition("@")
+        if name in bodies:
+            cached = output.path not in _uncached(bodies[name], key)
+            found.append(Output(output.stage, output.path, output.md5, cached))
     return found
 
 
@@ -161,8 +152,7 @@ def _damage(file: Path, md5: str) -> str:
     """What is wrong with a file; empty where its bytes are the right ones."""
     if not file.is_file():
         return "missing"
-    with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "md5").hexdigest()
+    found = md5_of(file)
     return "" if found == md5 else f"its md5 is {found} instead of {md5}"
 
 

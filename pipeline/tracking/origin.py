@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from pipeline.tracking.address import repository
 from pipeline.tracking.git import text
@@ -29,7 +28,7 @@ def origin_tags(root: Path) -> dict[str, str]:
 
 def user_tags() -> dict[str, str]:
     """Tags for a run of which only is known who has written it."""
-    return {"mlflow.user": _user(), "mlflow.source.type": "LOCAL"}
+    return {"mlflow.user": user(), "mlflow.source.type": "LOCAL"}
 
 
 def code_folder(root: Path) -> Path:
@@ -38,22 +37,8 @@ def code_folder(root: Path) -> Path:
     return here if repository(here) == root else root
 
 
-@cache
-def dvc_versions(lock: Path) -> dict[str, str]:
-    """Path → md5 of everything that dvc.lock knows; empty where there is no readable dvc.lock."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        document = YAML(typ="safe").load(lock.read_text(encoding="utf-8"))
-    except (OSError, YAMLError):
-        return {}
-    stages: dict[str, Any] = (document or {}).get("stages") or {}
-    entries = [entry for stage in stages.values() for entry in stage.get("outs", [])]
-    return {entry["path"]: entry["md5"] for entry in entries if "md5" in entry}
-
-
-def _user() -> str:
+def user() -> str:
+    """Who runs this process."""
     try:
         return getpass.getuser()
     except (ImportError, KeyError, OSError):  # a container's user without a name

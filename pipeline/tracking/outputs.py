@@ -6,13 +6,13 @@ import csv
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from pipeline.data.folders import read_json
+from pipeline.data.locked import locked_outputs
 from pipeline.data.provenance import content_key, file_digest
-from pipeline.tracking.origin import dvc_versions
 from pipeline.tracking.specification import DataInput, Planned, Point, RunSpec, metric_name, number, parameter_texts
 
 FORMAT = 2  # raise it when the runs made below change, so that runs in MLflow are completed once more
@@ -211,10 +211,16 @@ def _data(experiment: str, digest: str) -> DataInput:
     folder = Path("data/prepared", experiment)
     card = _json(folder / "card.json")
     current = card.get("data") == digest
-    md5 = dvc_versions(Path("dvc.lock").resolve()).get(folder.as_posix()) if current else None
+    md5 = _dvc_versions(Path.cwd()).get(folder.as_posix()) if current else None
     tags = {"pipeline.data": digest, "mlflow.data.context": "training", **({"dvc.md5": md5} if md5 else {})}
     profile = {"examples": card["counts"], "split": card.get("split")} if current and "counts" in card else {}
     return DataInput(experiment, digest[:36], folder.as_posix(), profile, tags)  # MLflow takes digests of 36 characters
+
+
+@cache
+def _dvc_versions(root: Path) -> dict[str, str]:
+    """Path → MD5 of everything that dvc.lock knows."""
+    return {output.path: output.md5 for output in locked_outputs(root)}
 
 
 def _measured(metrics: Mapping[str, Any], candidate: str, key: str) -> dict[str, Any]:

@@ -57,6 +57,16 @@ def test_one_wrong_bit_is_found_and_the_way_to_mend_it_is_told(root, path):
     assert f"`rm -f {path}`, then `dvc repro {stage}`" in message
 
 
+@pytest.mark.parametrize(("file", "place"), [("config", "../shared"), ("config.local", "{root}/shared")])
+def test_a_cache_that_lies_elsewhere_is_found(root, file, place):
+    (root / ".dvc/cache").rename(root / "shared")
+    (root / ".dvc" / file).write_text(f"[cache]\n    dir = {place.format(root=root)}\n", encoding="utf-8")
+    check_inputs([FOLDER], root)
+    (root / FOLDER / "card.json").write_bytes(b"cord")
+    with pytest.raises(ValueError, match=f"{FOLDER}/card.json is not what prepare@digits wrote"):
+        check_inputs([FOLDER], root)
+
+
 def test_only_what_the_stage_reads_is_looked_at(root):
     (root / WEIGHTS).write_bytes(b"other")
     check_inputs([FOLDER], root)

@@ -150,6 +150,12 @@ def test_stages_whose_dependencies_changed_are_named(outputs: Path) -> None:
     ]
 
 
+def test_a_damaged_lock_is_one_sentence(outputs: Path) -> None:
+    (outputs / "dvc.lock").write_text("schema: '2.0'\nstages: {")
+    with pytest.raises(ValueError, match=r"DVC cannot tell the state of the files: .*dvc\.lock"):
+        lines(outputs)
+
+
 def test_without_dvc_there_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="DVC cannot tell the state of the files: "):
         list(file_differences(tmp_path))
