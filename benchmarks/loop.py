@@ -100,7 +100,7 @@ def our_loop(turns: Turns, settings: Settings) -> float:
         job = fit.Job(
             name="loop", work=work, prepared="", task="image_classification", settings={}, family="cnn",
             parameters=PARAMETERS, seed=0, batch_size=BATCH, epochs=settings["epochs"], patience=None, trainer=TRAINER,
-            threads=settings["threads"], limits={},
+            threads=settings["threads"], limits={}, checkpoint_steps=1_000_000,
         )  # fmt: skip
         watched = [BestWeights(), Journal(job.journal), Pruning(lambda epoch, lowest: False), TurnsCallback(turns)]
         trainer = fit.build_trainer(job, 2, optimisation.gradient_clip, watched)

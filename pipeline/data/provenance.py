@@ -45,6 +45,11 @@ def import_closure(*starts: str, root: Path = ROOT, whole_tasks: bool = False) -
     return sorted(seen)
 
 
+def sources(stage: str, task: str, family: str) -> list[str]:
+    """The files from which the imports of a candidate's stage start."""
+    return [f"pipeline/stages/{stage}.py", f"pipeline/tasks/{task}.py", f"pipeline/models/{family}.py"]
+
+
 def code_digest(*starts: str, root: Path = ROOT) -> str:
     """One digest of the sources that the given files import, directly or not."""
     return content_key(**{file: file_digest(root / file) for file in import_closure(*starts, root=root)})

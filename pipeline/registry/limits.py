@@ -5,12 +5,11 @@ A limit whose figure is not known is not held: what was never measured is a reas
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from pipeline.data.folders import read_json
 from pipeline.params import Limits
 from pipeline.registry.experiment import Outputs
 from pipeline.registry.record import Entry
@@ -77,7 +76,7 @@ def _latency(outputs: Outputs, candidate: str) -> float | None:
     file = Path("timings", outputs.experiment, candidate, "latency.json")
     if not file.is_file():
         return None
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    found = read_json(file)
     return float(found["p50_ms"]) if found.get("key") == outputs.metrics["models"][candidate]["key"] else None
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from pipeline.data.folders import write_json
+from pipeline.tracking import origin
 
 FILE = Path("reports", "registry.json")
 
@@ -34,13 +36,8 @@ def read(root: Path) -> dict[str, Any]:
 
 def write(record: Mapping[str, Any], roots: Iterable[Path]) -> None:
     """Writes the file under every root at once or not at all: a run in a copy of the repository has two."""
-    text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     for root in roots:
-        file = root / FILE
-        file.parent.mkdir(parents=True, exist_ok=True)
-        scratch = file.with_suffix(".tmp")
-        scratch.write_text(text, encoding="utf-8")
-        os.replace(scratch, file)
+        write_json(root / FILE, record)
 
 
 def entry(
@@ -94,12 +91,7 @@ def kind_of(line: Entry) -> str:
 
 def user() -> str:
     """Who runs this: in a workflow the person who has started it."""
-    if os.environ.get("GITHUB_ACTOR"):
-        return os.environ["GITHUB_ACTOR"]
-    try:
-        return getpass.getuser()
-    except (ImportError, KeyError, OSError):  # a container's user without a name
-        return SOMEBODY
+    return os.environ.get("GITHUB_ACTOR") or origin.user()
 
 
 def decided(history: Iterable[Entry], challenger: str, champion: str | None) -> Entry | None:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.provenance import sources
 from pipeline.registry.worktree import Failed, Worktree, called
-from pipeline.tracking.source import PARAMS, PATCH, starts
+from pipeline.tracking.source import PARAMS, PATCH
 
 CODE_OF = "import sys; from pipeline.data.provenance import code_digest; print(code_digest(*sys.argv[1:]))"
 DATA_OF = (
@@ -82,7 +83,7 @@ def _check_code(recorded: Recorded, tree: Worktree) -> None:
     """The code of the working copy digests itself. Raises Failed where it is not what the version was made with."""
     wanted = recorded.description
     try:
-        found = tree.python("-c", CODE_OF, *starts("train", wanted["task"], wanted["family"])).strip()
+        found = tree.python("-c", CODE_OF, *sources("train", wanted["task"], wanted["family"])).strip()
     except Failed as error:
         raise Failed(f"the code of commit {recorded.commit[:12]} does not run here: {error}") from None
     if found != wanted["code"]:

@@ -87,14 +87,10 @@ def remove_abandoned(repository: Path) -> None:
 
 
 def _lives(name: str) -> bool:
+    import psutil
+
     number = name.removeprefix(MARK).partition("-")[0]
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, ValueError):
-        return True
-    return True
+    return not number.isdigit() or psutil.pid_exists(int(number))
 
 
 def _forget(repository: Path, tree: Path) -> None:

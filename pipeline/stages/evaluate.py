@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from pipeline.data.folders import replaced_folder
+from pipeline.data.folders import replaced_folder, write_json
 from pipeline.data.tables import Table, read_card, read_table
 from pipeline.params import Evaluation, Params, ParamsError, nearest
 from pipeline.registry.intervals import corpus_score, intervals_of, resampled
@@ -20,7 +20,6 @@ from pipeline.tasks import load_task
 from pipeline.tasks.cost import latency, multiply_adds, parameter_count
 from pipeline.tasks.network import load_network, load_weights
 from pipeline.tasks.task import Card, Task
-from pipeline.training.folders import write_json
 
 Predictions = dict[str, pd.DataFrame]  # by split: validation, test
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from pipeline.data.folders import read_json, replaced_folder
@@ -12,11 +13,11 @@ from pipeline.params import Params
 from pipeline.tracking.address import address_of
 from pipeline.tracking.live import live_run
 from pipeline.training.facts import subject_of
-from pipeline.training.folders import write_timing
 from pipeline.training.launch import is_first_process, is_launched, launch
 from pipeline.training.model_files import write_model
 from pipeline.training.pool import open_pool
 from pipeline.training.preflight import check_before
+from pipeline.training.timings import write_timing
 
 
 def main(name: str | None, params: Params) -> None:
@@ -47,7 +48,7 @@ def main(name: str | None, params: Params) -> None:
         )
         for repeat in range(budget.repeats)
     ]
-    watched = live_run(
+    watched = nullcontext() if not is_first_process() else live_run(
         params.tracking, experiment=candidate.experiment, kind="train", candidate=subject.name, key=key, work=work,
         parameters=told, description=f"Training of {name} with its best parameters",
     )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.data.folders import replaced_folder
+from pipeline.data.folders import replaced_folder, write_json
 from pipeline.data.provenance import content_key
 from pipeline.params import Params, Range
 from pipeline.tracking.address import address_of
@@ -19,13 +19,13 @@ from pipeline.tracking.live import live_run
 from pipeline.training import pictures
 from pipeline.training.facts import subject_of
 from pipeline.training.fit import Job, Outcome
-from pipeline.training.folders import write_json, write_timing
 from pipeline.training.participant import taking_part
 from pipeline.training.pool import open_pool
 from pipeline.training.preflight import check_before
 from pipeline.training.search import Proposal, Space, Trial, best_trial, importances, search, searched
 from pipeline.training.storage import address_of as storage_of
 from pipeline.training.study import Study
+from pipeline.training.timings import write_timing
 
 
 def main(name: str | None, params: Params) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.folders import write_json
 from pipeline.params import Tracking
 from pipeline.tracking import journals
 from pipeline.tracking.address import address_of
@@ -17,8 +16,6 @@ from pipeline.tracking.follower import Follower
 from pipeline.tracking.stream import Identity
 
 logger = logging.getLogger(__name__)
-
-RANKS = ("LOCAL_RANK", "RANK", "SLURM_PROCID")
 
 
 @contextmanager
@@ -39,9 +36,6 @@ def live_run(
     `<metric>/seed_<n>`. Where MLflow goes away, one warning is all, and the view goes on when it is back; what is
     missing in the end `register` sends from the files. When things happened stays in timings/.
     """
-    if any(os.environ.get(name, "0") != "0" for name in RANKS):
-        yield  # another process of a distributed training watches already
-        return
     work = Path(work)
     follower = Follower(address_of(tracking), Identity(experiment, kind, candidate, key, description), work, parameters)
     follower.start()
@@ -59,10 +53,7 @@ def live_run(
 
 def _keep_times(file: Path, key: str, work: Path) -> None:
     """When each epoch ended, so that curves which are sent later show the times at which things happened."""
-    partial = file.with_name(f".{file.name}.part")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps({"key": key, "times": journals.times(work)}), encoding="utf-8")
-        os.replace(partial, file)
+        write_json(file, {"key": key, "times": journals.times(work)})
     except OSError as error:
         logger.warning("%s cannot be written (%s); curves that are sent later show estimated times", file, error)

@@ -37,17 +37,9 @@ def set_up(uri: str, opened: Callable[[str], object]) -> None:
 
 def _remove_abandoned(file: Path) -> None:
     """Removes what killed processes have begun."""
+    import psutil
+
     for path in file.parent.glob(f"{file.name}.new-*"):
         process = path.name.removeprefix(f"{file.name}.new-").partition("-")[0]
-        if process.isdigit() and not _is_running(int(process)):
+        if process.isdigit() and not psutil.pid_exists(int(process)):
             path.unlink(missing_ok=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.data.provenance import code_digest
+from pipeline.data.provenance import code_digest, sources
 from pipeline.tracking.git import difference, text, untracked
 from pipeline.tracking.machine import CAPABILITY, GPU, MACHINE, PYTHON, installed, requirements_text
 from pipeline.tracking.origin import BRANCH, COMMIT, DIRTY, code_folder, origin_tags, user_tags
@@ -115,11 +115,6 @@ def origin_of_files(spec: RunSpec, root: Path) -> dict[str, str]:
     return {**user_tags(), SOURCE: f"unknown: {reason}"} if reason else origin_tags(root)
 
 
-def starts(stage: str, task: str, family: str) -> list[str]:
-    """The files from which a stage's imports start; the same as training.facts.sources, which needs PyTorch."""
-    return [f"pipeline/stages/{stage}.py", f"pipeline/tasks/{task}.py", f"pipeline/models/{family}.py"]
-
-
 def without_credentials(params: str) -> str:
     """A params.yaml without users, passwords and keys of the addresses in it."""
     cleaned = re.sub(r"(://)[^/@\s]+@", r"\1", params)
@@ -160,7 +155,7 @@ def _reason_against(spec: RunSpec, folder: Path) -> str:
     if "pipeline.code" not in tags:
         return ""  # a baseline, which stands in the metrics file of the present commit
     try:
-        present = code_digest(*starts(spec.kind, tags["pipeline.task"], tags["pipeline.family"]), root=folder)
+        present = code_digest(*sources(spec.kind, tags["pipeline.task"], tags["pipeline.family"]), root=folder)
     except (OSError, SyntaxError):
         present = ""
     return "" if present == tags["pipeline.code"] else "its code is not the one that lies here now"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -126,7 +127,7 @@ def _complete_values(client: MlflowClient, run: Run, spec: RunSpec) -> list[str]
     changed = {name: value for name, value in spec.figures.items() if run.data.metrics.get(name) != value}
     figures = [Metric(name, value, int(spec.end * 1000), 0) for name, value in changed.items()]
     if any(name in run.data.metrics for name in changed):  # of values of one step, MLflow shows the latest
-        figures = [Metric(metric.key, metric.value, _now(), 0) for metric in figures]
+        figures = [Metric(metric.key, metric.value, int(time.time() * 1000), 0) for metric in figures]
     send(client, run.info.run_id, points + figures, parameters, wrong_tags)
     counts = {"parameters": len(parameters), "points": len(points), "figures": len(figures)}
     return [f"{count} {what}" for what, count in counts.items() if count]
@@ -166,9 +167,3 @@ def _log_input(client: MlflowClient, run_id: str, data: DataInput) -> None:
     )
     tags = [InputTag(name, value) for name, value in data.tags.items()]
     client.log_inputs(run_id, datasets=[DatasetInput(dataset, tags)])
-
-
-def _now() -> int:
-    import time
-
-    return int(time.time() * 1000)

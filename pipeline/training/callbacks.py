@@ -7,7 +7,6 @@ Lightning loads nothing else.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from math import isfinite
@@ -18,6 +17,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from pipeline.data.folders import write_whole
 from pipeline.training.module import Fitting
 
 
@@ -118,9 +118,7 @@ class Journal(pl.Callback):
         text = "".join(
             known.get(int(row["epoch"])) or _line(int(row["epoch"]), time.time(), _metrics(row)) for row in self.rows
         )
-        partial = self.path.with_name(f".{self.path.name}.part")
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, self.path)
+        write_whole(self.path, text.encode())
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}

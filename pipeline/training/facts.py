@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.provenance import code_digest
+from pipeline.data.provenance import code_digest, sources
 from pipeline.data.tables import read_card
 from pipeline.params import Candidate, Experiment, Params, ParamsError, nearest
 from pipeline.tasks import load_task
@@ -65,8 +65,3 @@ def subject_of(stage: str, name: str | None, params: Params) -> Subject:
         "precision": precision_of(params.trainer.model_dump(), task.dimensions),
     }
     return Subject(name, candidate, experiment, task, card, prepared, facts, params.checkpoint_steps)
-
-
-def sources(stage: str, task: str, family: str) -> list[str]:
-    """The files from which the imports of a candidate's stage start."""
-    return [f"pipeline/stages/{stage}.py", f"pipeline/tasks/{task}.py", f"pipeline/models/{family}.py"]

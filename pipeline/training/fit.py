@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pipeline.data.exclusive import alone
+from pipeline.data.folders import write_whole
 from pipeline.data.tables import read_card, read_table
 from pipeline.tasks import load_task
 from pipeline.tasks.network import build_network
@@ -49,7 +49,7 @@ class Job:
     trainer: Mapping[str, Any]
     threads: int
     limits: Mapping[int, float]  # epoch → the highest validation loss with which a trial goes on
-    checkpoint_steps: int = 200  # optimiser steps between two checkpoints
+    checkpoint_steps: int  # optimiser steps between two checkpoints
 
     @property
     def outcome(self) -> Path:
@@ -207,11 +207,5 @@ def _keep(job: Job, outcome: Outcome, weights: Mapping[str, torch.Tensor]) -> No
     """Weights first, then the outcome that says they are complete; each under its name only when it is whole."""
     from safetensors.torch import save
 
-    _replace(job.weights, save({name: value.contiguous() for name, value in weights.items()}))
-    _replace(job.outcome, json.dumps(outcome.__dict__).encode())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    write_whole(job.weights, save({name: value.contiguous() for name, value in weights.items()}))
+    write_whole(job.outcome, json.dumps(outcome.__dict__).encode())  # in the order of its entries

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 from safetensors.torch import load_file, save
 
+from pipeline.data.folders import write_json
 from pipeline.training import pictures
 from pipeline.training.fit import Job, Outcome
-from pipeline.training.folders import write_json
 
 
 def write_model(

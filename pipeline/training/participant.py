@@ -8,7 +8,6 @@ participant is silent without being dead, or the database is away.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -23,8 +22,8 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 
+from pipeline.data.folders import read_json, write_json
 from pipeline.training.fit import Outcome
-from pipeline.training.folders import write_json
 from pipeline.training.search import Proposal, Trial
 from pipeline.training.storage import away, reason
 from pipeline.training.study import OWNER, Study
@@ -225,4 +224,4 @@ def _identity(work: Path) -> str:
     file = work / "participant.json"
     if not file.exists():
         write_json(file, {"participant": uuid.uuid4().hex})
-    return str(json.loads(file.read_text(encoding="utf-8"))["participant"])
+    return str(read_json(file)["participant"])

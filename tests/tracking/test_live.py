@@ -96,13 +96,3 @@ def test_absent_server_costs_one_warning_and_no_time(
     assert len(warnings) == 1
     assert "`register` sends everything from the files" in warnings[0]
     assert blocked < 0.5
-
-
-def test_only_the_first_process_of_a_distributed_training_watches(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    with watched(tmp_path / ".work"):
-        pass
-    assert not (tmp_path / "mlflow.db").exists()

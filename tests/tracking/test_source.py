@@ -15,7 +15,7 @@ from pipeline.tracking.address import address_of
 from pipeline.tracking.client import connect, experiment_id
 from pipeline.tracking.machine import installed, packages_of, requirements_text
 from pipeline.tracking.outputs import planned_runs
-from pipeline.tracking.source import COMMITTED, PARAMS, PATCH, PATCHED, REQUIREMENTS, SOURCE, snapshot, starts
+from pipeline.tracking.source import COMMITTED, PARAMS, PATCH, PATCHED, REQUIREMENTS, SOURCE, snapshot
 from pipeline.tracking.sync import sync
 
 PASSWORD = "correct-horse"
@@ -133,12 +133,6 @@ def test_requirements_are_read_as_they_were_written() -> None:
     packages = installed()
     assert packages["pytest"] and not any("+" in version for version in packages.values())
     assert packages_of(requirements_text(packages)) == packages
-
-
-def test_the_stage_of_a_candidate_starts_where_training_says() -> None:
-    from pipeline.training.facts import sources
-
-    assert starts("train", "forecasting", "rnn") == sources("train", "forecasting", "rnn")
 
 
 def test_runs_from_files_get_the_present_source_only_where_code_and_data_fit(

@@ -29,7 +29,7 @@ def job(prepared: Path, tmp_path: Path) -> Callable[..., Job]:
             "name": "repeat-0", "work": str(tmp_path / work), "task": entry.task, "settings": experiment.settings,
             "prepared": str(prepared / "data/prepared" / entry.experiment), "family": entry.family, "seed": 0,
             "batch_size": 32, "epochs": 2, "patience": None, "trainer": params.trainer.model_dump(), "threads": 1,
-            "limits": {},
+            "limits": {}, "checkpoint_steps": 200,
         }  # fmt: skip
         return Job(**fields | changes | {"parameters": fixed | changes.get("parameters", {})})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -115,9 +116,12 @@ def test_password_of_a_malformed_address_is_not_printed(subject: Subject) -> Non
     assert "geheim" not in str(error.value)
 
 
-def test_server_that_is_away_is_no_reason_to_wait(subject: Subject) -> None:
-    check(subject, "http://127.0.0.1:9")
-    check(subject, "postgresql:///name")  # by a socket of this machine
+def test_tracking_server_is_not_even_asked(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: asked.append(address))
+    for address in ("http://127.0.0.1:9", "postgresql:///name"):  # the latter by a socket of this machine
+        check(subject, address)
+    assert asked == []
 
 
 def test_neither_mlflow_nor_dvc_nor_lightning_is_needed(root: Path) -> None:
