@@ -111,6 +111,18 @@ def retrain(fake: ModuleType, root: Path, key: str, share: float, base: float = 
     fake.write_evaluation(root, "digits", right, {"digits-cnn": key}, card, "digits-cnn")
 
 
+def overtaken(fake: ModuleType, root: Path) -> Any:
+    """Parameters after two trainings: version 1 (key aaa), and version 2 (key bbb), which took its place."""
+    from pipeline.stages.register import main as register
+
+    params = fake.params_for("digits")
+    register(None, params)
+    retrain(fake, root, "bbb", 0.95)
+    register(None, params)
+    assert aliases(client_of(root)) == {"champion": 2, "challenger": 2}
+    return params
+
+
 def snapshot(client: Any) -> dict[str, Any]:
     """Everything that the registry and the runs hold, for comparison."""
     place = client.get_experiment_by_name("digits").experiment_id

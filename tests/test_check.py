@@ -10,25 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from documents import MISSING, Document, changed
 
 from pipeline.check import OWN, check
 from pipeline.params import ParamsError, load
 
-Document = dict[str, Any]
-MISSING = "(nothing)"  # a value of its own, so that names of tests stay the same
 DIGITS, CO2, CNN, RNN = "experiments/digits", "experiments/co2", "candidates/digits-cnn", "candidates/co2-rnn"
-
-
-def changed(document: Document, place: str, value: Any) -> Document:
-    *way, last = place.split("/")
-    section = document
-    for key in way:
-        section = section[key]
-    if value is MISSING:
-        del section[last]
-    else:
-        section[last] = value
-    return document
 
 
 def test_params_of_the_tests_and_of_the_repository_pass(root: Path) -> None:

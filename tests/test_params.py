@@ -8,27 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from documents import MISSING, Document, changed
 from pydantic import ValidationError
 
 from pipeline.params import Params, ParamsError, Trainer, load, nearest, read_raw
 from pipeline.problems import problems
 
-Document = dict[str, Any]
-MISSING = "(nothing)"  # a value of its own, so that names of tests stay the same
 DIGITS, CNN = "experiments/digits", "candidates/digits-cnn"
-
-
-def changed(document: Document, place: str, value: Any) -> Document:
-    """The document with another value (or none) at a place such as gate/margin."""
-    *way, last = place.split("/")
-    section = document
-    for key in way:
-        section = section[key]
-    if value is MISSING:
-        del section[last]
-    else:
-        section[last] = value
-    return document
 
 
 def test_the_params_of_the_tests_and_of_the_repository_are_sound(root: Path) -> None:

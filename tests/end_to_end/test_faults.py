@@ -44,12 +44,8 @@ def few_epochs(document: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def clone(clone_into: Callable[[Path], Clone], tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    made = clone_into(tmp_path_factory.mktemp("faults"))
-    made.edit(few_epochs)
-    made.repro()
-    made.commit()
-    return made
+def clone(first_run: Callable[[Callable[[dict[str, Any]], None]], Clone]) -> Clone:
+    return first_run(few_epochs)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import re
 import sqlite3
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,13 +25,9 @@ def one_candidate(document: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def clone(clone_into: Callable[[Path], Clone], tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def clone(first_run: Callable[[Callable[[dict[str, Any]], None]], Clone]) -> Clone:
     """Version 1 from a commit, version 2 from changes that were never committed and are gone."""
-    made = clone_into(tmp_path_factory.mktemp("rebuild"))
-    made.edit(one_candidate)
-    made.commit()
-    made.repro()
-    made.commit()
+    made = first_run(one_candidate)
 
     def slower(document: dict[str, Any]) -> None:
         document["candidates"]["digits-cnn"]["parameters"]["learning_rate"] = 0.004

@@ -18,7 +18,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from registered import aliases, client_of, lost, record, retrain, snapshot
+from registered import aliases, client_of, lost, overtaken, record, retrain, snapshot
 
 from pipeline.stages.register import main
 
@@ -79,11 +79,7 @@ def test_figures_stand_beside_the_logged_model_and_are_not_doubled(repository: P
 
 
 def test_better_challenger_takes_over_and_a_worse_one_does_not(repository: Path, fake: ModuleType) -> None:
-    params = fake.params_for("digits")
-    main(None, params)
-    retrain(fake, repository, "bbb", 0.95)
-    main(None, params)
-    assert aliases(client_of(repository)) == {"champion": 2, "challenger": 2}
+    params = overtaken(fake, repository)
     assert record(repository)["decision"]["against"] == "version 1 (digits-cnn)"
     assert record(repository)["decision"]["evidence"]["over_champion"]["low"] > 0
     retrain(fake, repository, "ccc", 0.96)
@@ -121,10 +117,7 @@ def test_challenger_that_only_a_limit_kept_out_is_judged_again_when_it_holds(
 
 
 def test_rollback_by_hand_is_respected_and_written_down(repository: Path, fake: ModuleType) -> None:
-    params = fake.params_for("digits")
-    main(None, params)
-    retrain(fake, repository, "bbb", 0.95)
-    main(None, params)
+    params = overtaken(fake, repository)
     client_of(repository).set_registered_model_alias("digits", "champion", "1")
     for _ in range(2):
         main(None, params)

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from registered import aliases, client_of, lost, record, retrain, snapshot
+from registered import aliases, client_of, lost, overtaken, record, retrain, snapshot
 
 from pipeline.registry.preflight import Report
 from pipeline.stages import history, rollback
@@ -24,13 +24,7 @@ def repository(trained: Path) -> Path:
 
 @pytest.fixture
 def params(repository: Path, fake: ModuleType) -> Any:
-    """After two trainings: version 1 (key aaa), and version 2 (key bbb), which took its place."""
-    params = fake.params_for("digits")
-    register(None, params)
-    retrain(fake, repository, "bbb", 0.95)
-    register(None, params)
-    assert aliases(client_of(repository)) == {"champion": 2, "challenger": 2}
-    return params
+    return overtaken(fake, repository)
 
 
 @pytest.fixture
