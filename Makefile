@@ -23,9 +23,9 @@ repro: setup  ## run what is out of date of the pipeline, then show the leaderbo
 	@$(BIN)/dvc repro
 	@$(BIN)/python -m pipeline leaderboard
 
-# Small networks are quickest with one thread each; two processes then use two cores.
+# Small networks are quickest with one thread each. Three processes keep two cores busy: many tests wait for others.
 test: setup  ## run the tests; ARGS="-k name" picks some
-	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup  ## check format, style, types, imports between rooms, and workflows
 	$(BIN)/ruff format --check .

@@ -32,10 +32,11 @@ def inputs_of(stage: str, name: str | None, params: Params) -> list[Path]:
 
 def check_inputs(inputs: Iterable[Path], root: Path = Path()) -> None:
     """Raises ValueError where a file is not the one that dvc.lock names; files that are not there are not looked at."""
-    wanted = list(inputs)
+    wanted = set(inputs)
     for output in locked_outputs(root):
         path = Path(output.path)
-        if (root / path).exists() and any(path == place or place in path.parents for place in wanted):
+        is_read = not wanted.isdisjoint((path, *path.parents))
+        if is_read and output.of_bytes and (root / path).exists():
             for file, expected in _files(root, output):
                 if md5_of(root / file) != expected:
                     raise ValueError(_damaged(root, output.stage, file, expected))

@@ -12,11 +12,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class LockedOutput:
-    """An output as dvc.lock knows it. The MD5 of a folder ends with .dir and is that of the list of its files."""
+    """An output as dvc.lock knows it. The MD5 of a folder ends with .dir and is that of the list of its files.
+
+    `of_bytes`: whether it is the sum of the very bytes; DVC 2 hashed texts in a way of its own.
+    """
 
     stage: str
     path: str
     md5: str
+    of_bytes: bool
 
 
 def locked_outputs(root: Path) -> list[LockedOutput]:
@@ -58,5 +62,5 @@ def md5_of(file: Path) -> str:
 
 def _outputs(stage: str, entry: dict[str, Any]) -> Iterator[LockedOutput]:
     for out in entry.get("outs", []):
-        if out.get("hash") == "md5":  # DVC 2 hashed texts in a way of its own
-            yield LockedOutput(stage, out["path"], out["md5"])
+        if "md5" in out:
+            yield LockedOutput(stage, out["path"], out["md5"], out.get("hash") == "md5")

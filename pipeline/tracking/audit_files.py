@@ -122,7 +122,7 @@ def _outputs(root: Path) -> list[Output]:
         name, _, key = output.stage.partition("@")
         if name in bodies:
             cached = output.path not in _uncached(bodies[name], key)
-            found.append(Output(output.stage, output.path, output.md5, cached))
+            found.append(Output(**vars(output), cached=cached))
     return found
 
 
