@@ -108,7 +108,11 @@ class Pool:
         self.executor = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_join)
 
     def stop(self) -> None:
-        """Asks the workers to save what they have done and to end; after GRACE seconds they are ended."""
+        """Asks the workers to save what they have done and to end; after GRACE seconds they are ended.
+
+        The executor alone would wait for ever: for a worker that needs a lock which another one held when it was
+        killed, and for one that it made in the moment in which another one was killed.
+        """
         workers = multiprocessing.active_children()
         for worker in workers:
             worker.terminate()
@@ -117,6 +121,8 @@ class Pool:
             worker.join(max(0.0, deadline - time.monotonic()))
             if worker.is_alive():
                 worker.kill()
+        if self.executor is not None:
+            self.executor.shutdown(wait=True, cancel_futures=True)
 
     def _drawn(self, waiting: Iterator[Job], free: int) -> Iterator[Job]:
         for _ in range(free):
@@ -126,10 +132,14 @@ class Pool:
             yield job
 
     def _submit(self, job: Job) -> Future[Outcome]:
-        if self.executor is not None:
-            with undisturbed():  # the first job makes the workers, and a worker needs what its leader would remove
-                return self.executor.submit(_work, job)
         future: Future[Outcome] = Future()
+        if self.executor is not None:
+            try:
+                with undisturbed():  # this makes the workers, and a worker needs what its leader would remove
+                    return self.executor.submit(_work, job)
+            except (BrokenProcessPool, BrokenPipeError) as death:  # a worker was killed before it had this job
+                future.set_exception(BrokenProcessPool(str(death)))
+                return future
         try:
             future.set_result(_work(job))
         except Stopped:
@@ -151,8 +161,7 @@ class Pool:
                 "runs out of memory, lower `workers` or training.batch_size. What was done is kept"
             )
         logger.warning("%s: a worker was killed; its fit goes on from its checkpoint", self.title)
-        assert self.executor is not None
-        self.executor.shutdown(wait=True)
+        self.stop()
         self.start()
 
     def _show(self, running: Iterable[Job]) -> None:
@@ -199,13 +208,10 @@ def open_pool(workers: int, title: str, epochs: int) -> Iterator[Pool]:
         pool.start()
     try:
         yield pool
-    except BaseException:
-        pool.stop()
-        raise
     finally:
         pool.progress.bar.close()
-        if pool.executor:
-            pool.executor.shutdown(wait=True, cancel_futures=True)
+        if workers:
+            pool.stop()
 
 
 def _join() -> None:

@@ -133,5 +133,7 @@ def _preempt(number: int, frame: FrameType | None) -> None:
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    sys.stderr.flush()
-    os._exit(128 + number)
+    try:
+        sys.stderr.flush()
+    finally:  # also where the signal came in the middle of a line, which must not be flushed
+        os._exit(128 + number)
