@@ -8,16 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+POOL = 50  # batches among which examples are sorted by length: enough to waste little, few enough to stay random
+
 
 class EpochOrder:
     """The order of the examples in an epoch, a function of (seed, epoch) and of nothing that happened before.
 
-    Lightning calls `set_epoch` on whatever a loader offers as `sampler`.
+    With `lengths` (N,) the examples of one batch are of similar length, so that little of it is padding. Lightning
+    calls `set_epoch` on whatever a loader offers as `sampler`.
     """
 
-    def __init__(self, examples: int, seed: int) -> None:
+    def __init__(self, examples: int, seed: int, lengths: Tensor | None = None, batch_size: int = 1) -> None:
         self.examples = examples
         self.seed = seed
+        self.lengths, self.batch_size = lengths, batch_size
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -26,7 +30,16 @@ class EpochOrder:
     def indices(self) -> Tensor:
         """(N,) a permutation of the examples."""
         generator = torch.Generator().manual_seed((self.seed << 20) + self.epoch)
-        return torch.randperm(self.examples, generator=generator)
+        order = torch.randperm(self.examples, generator=generator)
+        return order if self.lengths is None else self._grouped(order, self.lengths.cpu(), generator)
+
+    def _grouped(self, order: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+        """Sorted by length in pools of batches; then the batches are shuffled, and an incomplete one comes last."""
+        pools = torch.split(order, POOL * self.batch_size)
+        order = torch.cat([pool[lengths[pool].argsort(stable=True)] for pool in pools])
+        full = len(order) // self.batch_size * self.batch_size
+        batches = order[:full].view(-1, self.batch_size)
+        return torch.cat([batches[torch.randperm(len(batches), generator=generator)].flatten(), order[full:]])
 
 
 class Batches:

@@ -59,8 +59,8 @@ def main(name: str | None, params: Params) -> None:
     if not is_first_process():
         return
     with replaced_folder(target) as folder:
-        validation = write_model(folder, {"key": key} | told, subject.card, jobs, outcomes, subject.task.score)
+        validation = write_model(folder, {"key": key} | told, subject.card, jobs, outcomes, subject.task.progress)
     write_timing(candidate.experiment, subject.name, "train", started)
     shutil.rmtree(work, ignore_errors=True)
-    score = subject.task.score
+    score = subject.task.progress
     print(f"train: {len(jobs)} repeats, best validation {score} {validation[score]:.4g} → {target}")

@@ -29,7 +29,7 @@ def multiply_adds(task: Task, network: nn.Module, example: Batch) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of TF32 on GPUs that are not there, said whenever oneDNN is switched
         with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
-            task.output(network, example)
+            task.infer(network, example)
     return int(counter.get_total_flops()) // 2
 
 
@@ -39,7 +39,7 @@ def latency(task: Task, network: nn.Module, example: Batch) -> dict[str, float]:
     seconds = []
     for _ in range(WARM_UP + MEASURED):
         started = time.perf_counter()
-        task.output(network, example)
+        task.infer(network, example)
         seconds.append(time.perf_counter() - started)
     half, most = np.percentile(seconds[WARM_UP:], [50, 95]) * 1000
     return {"p50_ms": round(float(half), 4), "p95_ms": round(float(most), 4), "batch": 1}

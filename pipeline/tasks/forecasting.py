@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pipeline.data.tables import Prepared, Table
 from pipeline.models.encoder import Encoder
-from pipeline.tasks.task import Batch, Card, Task
+from pipeline.tasks.task import Batch, Card, Encoders, Task
 
 if TYPE_CHECKING:
     from pipeline.tasks.probes import Probe
@@ -74,7 +74,6 @@ class Forecasting(Task):
     score = "mae"
     maximize = False
     dimensions = 1
-    causal = True
     dependent = True
     SETTINGS = ("lookback", "horizon", "season", "missing", "interval")
 
@@ -107,10 +106,11 @@ class Forecasting(Task):
         return {"past": values[..., :lookback], "future": future, "observed": seen, "times": times}
 
     def network(  # type: ignore[override]  # the keywords are this task's parameters in params.yaml
-        self, encoder: Encoder, card: Card, *, reference: Reference, linear: bool
+        self, encoders: Encoders, card: Card, *, reference: Reference, linear: bool
     ) -> Forecaster:
         if reference not in get_args(Reference):
             raise ValueError(f"reference: found {reference!r}; allowed: {', '.join(get_args(Reference))}")
+        encoder = encoders(len(card["columns"]), causal=True)
         return Forecaster(encoder, card, self.quantiles, reference=reference, linear=linear)
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:

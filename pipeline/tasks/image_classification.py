@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from pipeline.data.tables import Prepared, Table
 from pipeline.models.encoder import Encoder, check_ranges
-from pipeline.tasks.task import Batch, Card, Task
+from pipeline.tasks.task import Batch, Card, Encoders, Task
 
 if TYPE_CHECKING:
     from pipeline.tasks.probes import Probe
@@ -51,7 +51,6 @@ class ImageClassification(Task):
     score = "accuracy"
     maximize = True
     dimensions = 2
-    causal = False
     dependent = False
     SETTINGS = ()
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {"shift": (0, 1024), "label_smoothing": (0.0, 0.9)}
@@ -65,13 +64,14 @@ class ImageClassification(Task):
         return {"images": table["images"], "labels": table["labels"]}
 
     def network(  # type: ignore[override]  # the keywords are this task's parameters in params.yaml
-        self, encoder: Encoder, card: Card, *, shift: int, flip: bool, label_smoothing: float
+        self, encoders: Encoders, card: Card, *, shift: int, flip: bool, label_smoothing: float
     ) -> Classifier:
         check_ranges(self.RANGES, shift=shift, label_smoothing=label_smoothing)
         if shift >= min(card["height"], card["width"]):
             raise ValueError(
                 f"shift: found {shift}; allowed: pixels from 0 to less than the height and width of the images"
             )
+        encoder = encoders(card["channels"])
         return Classifier(encoder, card, shift=shift, flip=flip, label_smoothing=label_smoothing)
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:

@@ -12,6 +12,7 @@ from torch import nn
 
 from pipeline.data.folders import damaged, read_json
 from pipeline.models import load_family
+from pipeline.models.encoder import Encoder
 from pipeline.tasks import load_task
 from pipeline.tasks.task import Card, Task
 
@@ -26,9 +27,12 @@ def build_network(task: Task, family: str, card: Card, parameters: Mapping[str, 
     """The task's head on an encoder of the family. Raises ValueError for parameters out of range."""
     encoder_type: Any = load_family(family)
     chosen = {name: parameters[name] for name in keyword_names(encoder_type.__init__)}
-    channels = len(card["columns"]) if task.dimensions == 1 else card["channels"]
-    encoder = encoder_type(channels, task.dimensions, task.causal, **chosen)
-    return task.network(encoder, card, **{name: parameters[name] for name in keyword_names(task.network)})
+
+    def encoders(channels: int, *, causal: bool = False) -> Encoder:
+        found: Encoder = encoder_type(channels, task.dimensions, causal, **chosen)
+        return found
+
+    return task.network(encoders, card, **{name: parameters[name] for name in keyword_names(task.network)})
 
 
 def load_network(folder: Path) -> tuple[Task, nn.Module, dict[str, Any], dict[str, Any]]:

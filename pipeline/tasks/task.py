@@ -7,7 +7,7 @@ prediction are, and draws what a person wants to see.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Card = Mapping[str, Any]
 Batch = dict[str, Tensor]
+# Makes an encoder of the candidate's family for inputs with so many channels. With `causal`, position t of its features
+# sees nothing after t. A task may ask for several, such as one for what it reads and one for what it writes.
+Encoders = Callable[..., Encoder]
 
 
 class Task(ABC):
@@ -35,11 +38,11 @@ class Task(ABC):
     score: ClassVar[str]  # the metric that picks on validation and decides at the gate
     maximize: ClassVar[bool]  # whether a higher score is better
     dimensions: ClassVar[int]  # of the encoder's input: 2 for a grid (B, C, H, W), 1 for a sequence (B, C, T)
-    causal: ClassVar[bool]  # whether position t of the features may see positions after t
     SETTINGS: ClassVar[tuple[str, ...]]  # the keys of `settings` in params.yaml
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {}  # lowest and highest value of the task's parameters
     dependent: ClassVar[bool]  # whether neighbouring examples overlap in time, so that resampling needs blocks
     corpus: ClassVar[bool] = False  # whether the score is of all examples together and no mean of single ones
+    length: ClassVar[str | None] = None  # the tensor of `examples` with their lengths, where those differ
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         """Takes the experiment's `settings` of params.yaml."""
@@ -54,8 +57,8 @@ class Task(ABC):
         """Tensors whose first dimension counts the examples of one split."""
 
     @abstractmethod
-    def network(self, encoder: Encoder, card: Card, **parameters: Any) -> nn.Module:
-        """The encoder with the task's head on it.
+    def network(self, encoders: Encoders, card: Card, **parameters: Any) -> nn.Module:
+        """An encoder with the task's head on it; `encoders(channels, causal=…)` makes one of the candidate's family.
 
         The keyword-only arguments of an implementation are the task's parameters in params.yaml. The network keeps
         what the loss and the augmentation need.
@@ -67,15 +70,24 @@ class Task(ABC):
 
     @abstractmethod
     def output(self, network: nn.Module, batch: Batch) -> Tensor:
-        """(B, …) what the network makes of a batch."""
+        """(B, …) what the network makes of a batch in training; the loss looks at it."""
+
+    def infer(self, network: nn.Module, batch: Batch) -> Any:
+        """What `predict` computes for a batch: the work behind an answer, whose cost is measured."""
+        return self.output(network, batch)
 
     @abstractmethod
     def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
         """Mean loss of a batch, a scalar; regularised while `network.training`."""
 
+    @property
+    def progress(self) -> str:
+        """What the mean of `scores` is called: the score, unless that is of all examples together."""
+        return self.score
+
     @abstractmethod
     def scores(self, output: Tensor, batch: Batch, card: Card) -> Tensor:
-        """(B,) contributions of the examples to the score."""
+        """(B,) contributions of the examples to the figure that is shown while a fit runs."""
 
     @abstractmethod
     def predict(self, network: nn.Module, examples: Batch, card: Card) -> pd.DataFrame:

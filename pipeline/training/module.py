@@ -84,7 +84,7 @@ class Fitting(pl.LightningModule):
         total = self.over_processes(torch.stack(self.validation).sum(0))
         self.validation.clear()
         loss, score = (total[:2] / total[2]).tolist()
-        self.log_dict({"validation_loss": loss, f"validation_{self.task.score}": score})
+        self.log_dict({"validation_loss": loss, f"validation_{self.task.progress}": score})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The running mean of the epoch's loss, of every process: their sum would be rounded in another order."""
@@ -107,14 +107,15 @@ class Fitting(pl.LightningModule):
 class Loaders(pl.LightningDataModule):
     """The loaders of a fit: Lightning asks for them when the process knows its rank."""
 
-    def __init__(self, tables: Mapping[str, Batch], batch_size: int, seed: int) -> None:
+    def __init__(self, tables: Mapping[str, Batch], batch_size: int, seed: int, length: str | None = None) -> None:
         super().__init__()
-        self.tables, self.batch_size, self.seed = tables, batch_size, seed
+        self.tables, self.batch_size, self.seed, self.length = tables, batch_size, seed, length
 
     def batches(self, split: str, trainer: pl.Trainer) -> Batches:
         examples, rank, world = self.tables[split], trainer.global_rank, trainer.world_size
         if split == "train":
-            order = EpochOrder(len(next(iter(examples.values()))), self.seed)
+            lengths = None if self.length is None else examples[self.length]
+            order = EpochOrder(len(next(iter(examples.values()))), self.seed, lengths, self.batch_size)
             return Batches(examples, self.batch_size, order, rank, world)
         return Batches(examples, VALIDATION_BATCH * world, None, rank, world)
 

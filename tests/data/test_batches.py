@@ -98,3 +98,18 @@ def test_a_state_at_the_end_of_an_epoch_begins_the_next_one() -> None:
 def test_a_batch_that_cannot_be_shared_is_refused_with_what_to_do() -> None:
     with pytest.raises(ValueError, match=r"batch_size: found 8, which 3 processes .* use a multiple of 3, such as 9"):
         Batches(table(), 8, at_epoch(0), 0, 3)
+
+
+def test_batches_hold_examples_of_similar_length_and_come_in_any_order() -> None:
+    lengths = torch.randint(1, 100, (1003,), generator=torch.Generator().manual_seed(0))
+    order = EpochOrder(1003, 0, lengths, batch_size=10)
+    found = numbers_of(Batches(table(1003), 10, order))
+    assert sorted(number for batch in found for number in batch) == list(range(1003))
+    assert [len(batch) for batch in found] == [10] * 100 + [3]
+    spreads = [int(lengths[batch].max() - lengths[batch].min()) for batch in found[:-1]]
+    assert sum(spreads) / len(spreads) < 5 < 80, "unsorted, a batch spreads over some 80"
+    means = [float(lengths[batch].float().mean()) for batch in found]
+    assert means != sorted(means)
+    assert found == numbers_of(Batches(table(1003), 10, EpochOrder(1003, 0, lengths, batch_size=10)))
+    order.set_epoch(1)
+    assert found != numbers_of(Batches(table(1003), 10, order))

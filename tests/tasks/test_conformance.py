@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_origin, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -22,12 +23,6 @@ from pipeline.tasks.network import build_network, keyword_names
 from pipeline.tasks.task import Batch, Card, Task
 
 TINY = load_params(Path(__file__).parents[1] / "tiny.yaml")
-COLUMNS = {
-    "image_classification": {"example": "int64", "label": "int64", "predicted": "int64", "confidence": "float64"}
-    | {f"probability_{number}": "float64" for number in range(10)},
-    "forecasting": {"example": "int64", "column": "object", "step": "int64", "time": "int64", "observed": "bool"}
-    | dict.fromkeys(("truth", "lower", "forecast", "upper", "scale"), "float64"),
-}
 
 
 @dataclass(frozen=True)
@@ -107,15 +102,11 @@ def test_loss_is_finite_falls_on_a_tiny_batch_and_reaches_every_parameter(case: 
 
 
 @every
-def test_predictions_have_the_columns_of_the_contract_and_do_not_change_by_a_round_trip(
-    case: Case, prepared: Path
-) -> None:
+def test_predictions_tell_of_every_example_and_do_not_change_by_a_round_trip(case: Case, prepared: Path) -> None:
     bench = bench_of(case.task, prepared)
     network, _ = bench.trained(case, bench.examples("train", 16), 3)
     examples = bench.examples("test")
     predictions = bench.task.predict(network.eval(), examples, bench.card)
-    found = {name: "object" if kind == "str" else str(kind) for name, kind in predictions.dtypes.items()}
-    assert found == COLUMNS[case.task]
     count = len(next(iter(examples.values())))
     assert predictions["example"].unique().tolist() == list(range(count))
     again = bench.network(case)
@@ -147,19 +138,20 @@ def test_the_answer_to_a_request_is_what_evaluation_predicts(case: Case, prepare
     network, _ = bench.trained(case, bench.examples("train", 16), 10)
     network.eval()
     predictions = bench.task.predict(network, bench.examples("test"), bench.card)
-    request = bench.task.input_example(read_table(bench.folder, "test"), bench.card)
-    answer = bench.task.answer(network, request, bench.card)
-    if case.task == "image_classification":
-        expected = predictions.head(len(answer))
-        assert answer["class"].tolist() == [bench.card["classes"][index] for index in expected["predicted"]]
-        columns = [f"probability_{number}" for number in range(10)]
-        np.testing.assert_allclose(answer[bench.card["classes"]], expected[columns], rtol=1e-5, atol=1e-7)
-    else:
-        expected = predictions[predictions["example"] == 0]
-        for name in ("lower", "forecast", "upper"):
-            np.testing.assert_allclose(answer[name], expected[name], rtol=1e-6)
-        assert answer["series"].tolist() == expected["column"].tolist()
-        assert len(answer) == bench.card["horizon"]
+    table, known, refused = read_table(bench.folder, "test"), 0, 0
+    assert len(bench.task.answer(network, bench.task.input_example(table, bench.card), bench.card)) > 0
+    for probe in bench.task.probes(table, predictions, bench.card):
+        if probe.error is not None:
+            refused += 1
+            with pytest.raises(ValueError, match=re.escape(probe.error)):
+                bench.task.answer(network, probe.request, bench.card)
+            continue
+        answer = bench.task.answer(network, probe.request, bench.card)
+        if probe.answer is not None:
+            known += len(probe.answer) > 0
+            found = answer[list(probe.answer)].astype(probe.answer.dtypes)
+            pd.testing.assert_frame_equal(found, probe.answer, rtol=1e-5, atol=1e-6, check_index_type=False)
+    assert known >= 3 and refused >= 1, "a batch of 1, of 2 and of 7, and something that cannot be answered"
 
 
 @every
@@ -194,12 +186,14 @@ def test_counting_an_example_twice_is_having_it_twice(task: str, prepared: Path)
 def test_baselines_predict_like_a_candidate_and_depend_on_nothing_but_their_input(task: str, prepared: Path) -> None:
     bench = bench_of(task, prepared)
     tables = {split: read_table(bench.folder, split) for split in ("train", "validation", "test")}
+    network = bench.network(Case(task, "cnn", "vgg")).eval()
     first, second = (bench.task.baselines(tables, bench.card, 0) for _ in range(2))
     assert first and set(first) == set(second)
     for name, found in first.items():
         assert set(found) == {"validation", "test"}
         for split, predictions in found.items():
-            assert list(predictions) == list(COLUMNS[task])
+            candidate = bench.task.predict(network, bench.examples(split, 3), bench.card)
+            pd.testing.assert_series_equal(predictions.dtypes, candidate.dtypes)
             pd.testing.assert_frame_equal(predictions, second[name][split], check_exact=True)
             metrics = bench.task.metrics(predictions, bench.card)
             assert all(np.isfinite(value) for value in metrics.values())
@@ -212,7 +206,7 @@ def test_pictures_of_the_same_predictions_are_the_same_files(task: str, prepared
     table = read_table(bench.folder, "test")
     written = [bench.task.pictures(predictions, table, bench.card, tmp_path / name, "cnn") for name in "ab"]
     assert [path.name for path in written[0]] == [path.name for path in written[1]]
-    assert len(written[0]) == 2
+    assert len(written[0]) >= 1
     for one, other in zip(*written, strict=True):
         assert one.read_bytes() == other.read_bytes()
         assert one.read_bytes().startswith(b"\x89PNG")
@@ -221,6 +215,10 @@ def test_pictures_of_the_same_predictions_are_the_same_files(task: str, prepared
 @every_task
 def test_parameters_out_of_range_are_refused_by_name(task: str, prepared: Path) -> None:
     bench = bench_of(task, prepared)
-    wrong = {"image_classification": ("shift", 8), "forecasting": ("reference", "lst")}[task]
-    with pytest.raises(ValueError, match=rf"{wrong[0]}: found '?{wrong[1]}'?; allowed: "):
-        bench.network(Case(task, "cnn", "vgg"), **dict([wrong]))
+    hints = get_type_hints(bench.task.network)
+    wrong: dict[str, Any] = {name: high + 1 for name, (_, high) in bench.task.RANGES.items()}
+    wrong |= {name: "no-such-name" for name in keyword_names(bench.task.network) if get_origin(hints[name]) is Literal}
+    assert wrong, "every task has a parameter with limits"
+    for name, value in wrong.items():
+        with pytest.raises(ValueError, match=rf"^{name}.* '?{value}'?[;,] allowed"):
+            bench.network(Case(task, "cnn", "vgg"), **{name: value})

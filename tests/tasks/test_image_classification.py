@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,8 +39,11 @@ def predictions() -> pd.DataFrame:
 def network(**changes: object) -> torch.nn.Module:
     family = load_family("cnn")
     torch.manual_seed(0)
-    encoder = family(1, 2, False, architecture="vgg", **family.EXAMPLE)
-    return TASK.network(encoder, CARD, **{"shift": 1, "flip": False, "label_smoothing": 0.0, **changes})
+
+    def encoders(channels: int) -> Any:
+        return family(channels, 2, False, architecture="vgg", **family.EXAMPLE)
+
+    return TASK.network(encoders, CARD, **{"shift": 1, "flip": False, "label_smoothing": 0.0, **changes})
 
 
 def test_figures_are_those_of_scikit_learn(predictions: pd.DataFrame) -> None:
