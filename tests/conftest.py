@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from generated import write_raw
 from ruamel.yaml import YAML
 
 pytest_plugins = ["registered", "servers"]
@@ -82,6 +83,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         for download in params.downloads:
             fetch.main(download, params)
-        for experiment in params.experiments:
+        for experiment, entry in params.experiments.items():
+            if not Path(entry.data.path).exists():
+                write_raw(Path(entry.data.path))
             prepare.main(experiment, params)
     return folder
