@@ -17,7 +17,8 @@ import numpy as np
 from pipeline.data.csv_files import csv_rows, moment, number, position, raw_file, row_range
 from pipeline.data.idx_files import IMAGES, LABELS, read_idx
 from pipeline.data.image_files import image_paths, is_hidden, read_image
-from pipeline.data.records import Images, Series
+from pipeline.data.records import Images, Pairs, Series
+from pipeline.data.text_files import sentences
 
 
 def idx(folder: Path, *, images: str, labels: str) -> Images:
@@ -124,11 +125,23 @@ def csv_series(
     return Series(array, np.array(times, dtype="datetime64[s]")[chosen], list(columns))
 
 
-FORMATS: dict[str, Callable[..., Images | Series]] = {
+def parallel_text(folder: Path, *, source: str, target: str) -> Pairs:
+    """Two text files, plain or gzipped, in which line k of one belongs to line k of the other."""
+    sides = sentences(folder, source), sentences(folder, target)
+    if len(sides[0]) != len(sides[1]):
+        raise ValueError(
+            f"{folder}: {source} has {len(sides[0])} lines, but {target} has {len(sides[1])}; name two files of which "
+            "each line belongs to the same line of the other"
+        )
+    return Pairs(*sides)
+
+
+FORMATS: dict[str, Callable[..., Images | Pairs | Series]] = {
     "idx": idx,
     "pixel_table": pixel_table,
     "class_folders": class_folders,
     "csv_series": csv_series,
+    "parallel_text": parallel_text,
 }
 
 

@@ -26,3 +26,11 @@ class Series:
     times: np.ndarray  # (T,) datetime64[s], increasing
     columns: list[str]
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Sentences and what they are called in another language, in the same order."""
+
+    sources: list[str]
+    targets: list[str]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 # Names instead of classes, so that one task is imported without the others: dvc.yaml names the code of one candidate.
 TASKS: dict[str, str] = {
     "image_classification": "pipeline.tasks.image_classification:ImageClassification",
+    "translation": "pipeline.tasks.translation:Translation",
     "forecasting": "pipeline.tasks.forecasting:Forecasting",
 }
 

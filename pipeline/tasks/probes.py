@@ -121,3 +121,23 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
     return value.item() if isinstance(value, np.generic) else value
+
+
+def translation_probes(predictions: pd.DataFrame) -> list[Probe]:
+    """Batches of sentences, shorter and longer ones, none, and an empty one."""
+    sources = predictions["source"].tolist()
+    found = []
+    for size in BATCHES:
+        rows = [row % len(sources) for row in range(size)]
+        answer = pd.DataFrame({"translation": predictions["translation"].iloc[rows].to_numpy()})
+        found.append(Probe(f"{size} sentences", _texts(*(sources[row] for row in rows)), answer))
+    found += [Probe(name, _texts(text)) for name, text in (
+        ("a word", sources[0].split()[0]), ("a long sentence", " ".join(sources[:5])), ("signs of no alphabet", "☃ ☃"),
+    )]  # fmt: skip
+    found.append(Probe("no sentence", _texts(), pd.DataFrame({"translation": pd.Series([], dtype=object)})))
+    found.append(Probe("an empty sentence", _texts(" "), error="expected a sentence"))
+    return found
+
+
+def _texts(*texts: str) -> pd.DataFrame:
+    return pd.DataFrame({"text": pd.Series(list(texts), dtype=object)})

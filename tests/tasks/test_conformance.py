@@ -62,10 +62,11 @@ class Bench:
         return {name: tensor[:count] for name, tensor in examples.items()}
 
     def network(self, case: Case, **changes: Any) -> nn.Module:
-        """Its parameters: the family's own example, and what tests/tiny.yaml says for the task."""
-        family: Any = load_family(case.family)
-        fixed = next(entry for entry in TINY.candidates.values() if entry.task == case.task).parameters
-        chosen = {name: fixed[name] for name in keyword_names(self.task.network)} | dict(family.EXAMPLE)
+        """Its parameters: what tests/tiny.yaml says for task and family, of a range the largest."""
+        (candidate,) = (
+            entry for entry in TINY.candidates.values() if (entry.task, entry.family) == (case.task, case.family)
+        )
+        chosen = {name: values_of(entry)[-1] for name, entry in candidate.parameters.items()} | {"dropout": 0.0}
         torch.manual_seed(0)
         return build_network(self.task, case.family, self.card, chosen | {"architecture": case.architecture, **changes})
 
@@ -80,6 +81,11 @@ class Bench:
             optimizer.step()
             losses.append(float(loss.detach()))
         return network, losses
+
+
+def values_of(entry: Any) -> list[Any]:
+    """What a parameter may be: the entry itself, its choices, or the ends of its range."""
+    return list(getattr(entry, "choices", [getattr(entry, "low", entry), getattr(entry, "high", entry)]))
 
 
 def bench_of(task: str, prepared: Path) -> Bench:

@@ -1,0 +1,83 @@
+"""Pairs of sentences: records of all parts → splits → tokens fitted on train → tables and card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pipeline.data.records import Pairs
+from pipeline.data.splits import Shares, in_order, pool_name, shares_of_pool, stratified
+from pipeline.data.tables import SPLITS, Prepared, schema
+from pipeline.data.tokens import BEGIN, END, PAD, Tokenizer, as_bytes, fit_tokenizer, normalised, padded
+
+Sides = tuple[list[str], list[str]]  # sources and targets
+
+
+def prepare_pairs(
+    parts: Mapping[str, Pairs], split: Shares, seed: int, *, vocabulary: int, lowercase: bool, longest: int
+) -> Prepared:
+    """Splits the pairs, at random where the parts are not published, and turns both sides into tokens.
+
+    Pairs of train with more than `longest` tokens on a side are left out and counted; validation and test stay whole.
+    """
+    found = {
+        part: tuple([normalised(text, lowercase) for text in side] for side in sides)
+        for part, sides in _split(parts, shares_of_pool(parts, split), seed).items()
+    }
+    models = [fit_tokenizer(found["train"][side], vocabulary) for side in (0, 1)]
+    tokenizers = [Tokenizer(model) for model in models]
+    tables, left_out = {}, 0
+    for part, (sources, targets) in found.items():
+        rows = [tokenizers[0].encode(sources), [[*row, END] for row in tokenizers[1].encode(targets)]]
+        tokens = [max(map(len, pair)) for pair in zip(*rows, strict=True)]
+        kept = [index for index, count in enumerate(tokens) if part != "train" or count <= longest]
+        left_out += len(sources) - len(kept)
+        tables[part] = _table(rows, targets, kept)
+    if not len(tables["train"]["source"]):
+        raise ValueError(f"settings.longest: found {longest}; every pair of train is longer than that")
+    warnings = [f"{left_out} pairs of train with more than {longest} tokens on a side are left out"] if left_out else []
+    card: dict[str, Any] = {
+        "shape": "sequence",
+        "schema": schema(tables),
+        "counts": {part: len(tables[part]["source"]) for part in SPLITS},
+        "split": {"parts": in_order(parts), "seed": seed},
+        "source_tokenizer": models[0],
+        "target_tokenizer": models[1],
+        "special": {"padding": PAD, "begin": BEGIN, "end": END},
+        "source_vocabulary": len(tokenizers[0]),
+        "target_vocabulary": len(tokenizers[1]),
+        "lowercase": lowercase,
+        "mean_tokens": {
+            part: [round(float(tables[part][f"{side}_lengths"].mean()), 2) for side in ("source", "target")]
+            for part in SPLITS
+        },
+        "missing": {},
+        "warnings": warnings + _repeated(found),
+    }
+    return Prepared(tables, card)
+
+
+def _split(parts: Mapping[str, Pairs], shares: Mapping[str, float], seed: int) -> dict[str, Sides]:
+    """Published parts as they are; what is not published is drawn from the pool."""
+    pool = parts[pool_name(parts)]
+    rows = stratified(np.zeros(len(pool.sources), dtype=int), ["pairs"], shares, seed)
+    found = {part: ([pool.sources[i] for i in rows[part]], [pool.targets[i] for i in rows[part]]) for part in rows}
+    published = {name: (part.sources, part.targets) for name, part in parts.items() if name in SPLITS[1:]}
+    return {part: {**found, **published}[part] for part in SPLITS}
+
+
+def _table(rows: list[list[list[int]]], targets: list[str], kept: list[int]) -> dict[str, np.ndarray]:
+    source, source_lengths = padded([rows[0][index] for index in kept])
+    target, target_lengths = padded([rows[1][index] for index in kept])
+    return {
+        "source": source, "source_lengths": source_lengths, "target": target, "target_lengths": target_lengths,
+        "reference": as_bytes([targets[index] for index in kept]),
+    }  # fmt: skip
+
+
+def _repeated(found: Mapping[str, Any]) -> list[str]:
+    known = set(zip(*found["train"], strict=True))
+    counts = {part: sum(pair in known for pair in zip(*found[part], strict=True)) for part in SPLITS[1:]}
+    return [f"{count} pairs of {part} are also in train" for part, count in counts.items() if count]

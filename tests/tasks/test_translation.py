@@ -1,0 +1,145 @@
+"""Translation: scores are those of sacrebleu, the search finds what is likeliest, and padding changes nothing."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sacrebleu
+import torch
+from torch import Tensor
+
+from pipeline.data.tables import read_card, read_table
+from pipeline.models import FAMILIES
+from pipeline.params import load
+from pipeline.tasks import load_task
+from pipeline.tasks.beam import beam_search
+from pipeline.tasks.dictionary import Dictionary
+from pipeline.tasks.network import build_network
+from pipeline.tasks.text_scores import bleu, chrf, counts_of, sentence_bleu, signature
+
+PADDING, BEGIN, END = 0, 2, 3
+FOUND = ["the cat sat on the mat .", "a dog runs in the park today", "nothing", "two men in a boat , at sea ."]
+TRUTH = ["the cat is on the mat .", "a dog is running in a park", "something else here", "two men in a boat at sea ."]
+
+
+def test_scores_are_those_of_sacrebleu_also_for_a_part_of_the_sentences() -> None:
+    counts = counts_of(FOUND, TRUTH)
+    for rows in ([0, 1, 2, 3], [0, 3, 3], [1], [0, 0, 1]):
+        found, truth = [FOUND[row] for row in rows], [TRUTH[row] for row in rows]
+        weights = np.bincount(rows, minlength=4)[None].astype(float)
+        assert bleu(weights @ counts)[0] == pytest.approx(sacrebleu.corpus_bleu(found, [truth]).score, rel=1e-9)
+        assert chrf(weights @ counts)[0] == pytest.approx(sacrebleu.corpus_chrf(found, [truth]).score, rel=1e-9)
+    for row, score in enumerate(sentence_bleu(counts)):
+        assert score == pytest.approx(sacrebleu.sentence_bleu(FOUND[row], [TRUTH[row]]).score, rel=1e-9)
+    assert "case:lc" in signature(True) and "case:mixed" in signature(False)
+
+
+def likelihoods(vocabulary: int, steps: int) -> Tensor:
+    """(steps, V, V) log probabilities of a token by its place and by the one before it."""
+    return torch.randn(steps, vocabulary, vocabulary, generator=torch.Generator().manual_seed(3)).log_softmax(2)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0])
+def test_the_search_finds_the_best_of_all_sequences(penalty: float) -> None:
+    table, steps = likelihoods(6, 4), 4
+
+    def following(tokens: Tensor) -> Tensor:
+        return table[tokens.shape[1] - 1, tokens[:, -1]].clone()
+
+    def score(sequence: tuple[int, ...]) -> float:
+        before = (BEGIN, *sequence[:-1])
+        total = sum(
+            float(table[place, one, other]) for place, (one, other) in enumerate(zip(before, sequence, strict=True))
+        )
+        return total / len(sequence) ** penalty
+
+    words = [token for token in range(6) if token not in (PADDING, BEGIN, END)]
+    all_sequences = [(*inner, END) for length in range(steps) for inner in itertools.product(words, repeat=length)]
+    best = max(all_sequences, key=score)
+    found = beam_search(
+        following, torch.tensor([steps, steps]), beams=64, penalty=penalty, special=(PADDING, BEGIN, END)
+    )
+    for row in found.tolist():
+        assert tuple(token for token in row if token != PADDING) == best
+    (greedy,) = beam_search(
+        following, torch.tensor([2]), beams=1, penalty=penalty, special=(PADDING, BEGIN, END)
+    ).tolist()
+    assert len(greedy) <= 2 and greedy[-1] == END, "the limit holds"
+
+
+def test_the_dictionary_learns_which_word_stands_for_which() -> None:
+    sources, targets = ["das haus", "das buch", "ein buch", "ein ."], ["the house", "the book", "a book", "a ."]
+    words = Dictionary(sources, targets)
+    assert words.translate("ein buch, das haus.") == "a book, the house."
+    assert words.translate("das fahrrad") == "the fahrrad"
+
+
+@pytest.fixture(scope="module")
+def bench(prepared: Path) -> tuple[Any, Any, Any, Any]:
+    params = load(prepared / "params.yaml")
+    folder = prepared / "data/prepared/pairs"
+    task, card = load_task("translation", params.experiments["pairs"].settings), read_card(folder)
+    return params, task, card, task.examples(read_table(folder, "train"), card)
+
+
+def network(bench: tuple[Any, Any, Any, Any], family: str) -> Any:
+    params, task, card, _ = bench
+    entries = params.candidates[f"pairs-{family}"].parameters.items()
+    torch.manual_seed(0)
+    return build_network(
+        task,
+        family,
+        card,
+        {name: getattr(entry, "choices", [getattr(entry, "high", entry)])[-1] for name, entry in entries},
+    ).eval()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_padding_further_changes_neither_loss_nor_translation(bench: tuple[Any, Any, Any, Any], family: str) -> None:
+    _, task, _, examples = bench
+    model = network(bench, family)
+    batch = {name: tensor[:6] for name, tensor in examples.items()}
+    further = {name: torch.nn.functional.pad(batch[name], (0, 9)) for name in ("source", "target")}
+    with torch.inference_mode():
+        losses = [float(task.loss(model, task.output(model, found), found)) for found in (batch, {**batch, **further})]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    together, alone = task.infer(model, batch), {name: tensor[4:5] for name, tensor in batch.items()}
+    assert together == task.infer(model, {**batch, **further})
+    assert together[4:5] == task.infer(model, alone)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_written_knows_nothing_of_what_comes_later(bench: tuple[Any, Any, Any, Any], family: str) -> None:
+    _, task, _, examples = bench
+    model = network(bench, family)
+    batch = {name: tensor[:4].clone() for name, tensor in examples.items()}
+    with torch.inference_mode():
+        before = task.output(model, batch)
+        batch["target"][:, 3:] = 7
+        after = task.output(model, batch)
+    torch.testing.assert_close(before[:, :4], after[:, :4])
+    assert not torch.equal(before[:, 4:], after[:, 4:])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("vocabulary", 3), ("lowercase", "yes"), ("longest", 0), ("beams", 2.5), ("length_penalty", -1)]
+)
+def test_settings_are_checked(bench: tuple[Any, Any, Any, Any], name: str, value: object) -> None:
+    settings = dict(bench[0].experiments["pairs"].settings) | {name: value}
+    with pytest.raises(ValueError, match=rf"settings\.{name}: found {value!r}; allowed: "):
+        load_task("translation", settings)
+
+
+def test_a_request_that_is_no_sentence_is_refused(bench: tuple[Any, Any, Any, Any]) -> None:
+    import pandas as pd
+
+    _, task, card, _ = bench
+    model = network(bench, "cnn")
+    with pytest.raises(ValueError, match="row 1: found 3; expected a sentence"):
+        task.answer(model, pd.DataFrame({"text": ["two cats sleep .", 3]}), card)
+    with pytest.raises(ValueError, match="one column `text`"):
+        task.answer(model, pd.DataFrame({"sentence": ["two cats sleep ."]}), card)
