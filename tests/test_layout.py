@@ -129,10 +129,12 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], 
     """What the stages of one candidate of each task and family really load and read, on few data."""
     folder = tmp_path_factory.mktemp("recorded")
     document = YAML(typ="safe", pure=True).load(ROOT / "tests" / "tiny.yaml")
-    for experiment, candidate in (("digits", "digits-cnn"), ("co2", "co2-rnn")):
+    chosen = {"digits": "digits-cnn", "co2": "co2-rnn"}
+    document["experiments"] = {name: document["experiments"][name] for name in chosen}
+    for experiment, candidate in chosen.items():
         document["experiments"][experiment]["candidates"] = [candidate]
         document["experiments"][experiment]["training"] |= {"epochs": 1, "trial_epochs": 1, "repeats": 1}
-    document["candidates"] = {name: document["candidates"][name] for name in ("digits-cnn", "co2-rnn")}
+    document["candidates"] = {name: document["candidates"][name] for name in chosen.values()}
     YAML(pure=True).dump(document, folder / "params.yaml")
     stages = ["fetch:digits", "fetch:co2", "prepare:digits", "prepare:co2", "tune:digits-cnn", "tune:co2-rnn"]
     stages += ["train:digits-cnn", "train:co2-rnn", "evaluate:digits", "evaluate:co2"]

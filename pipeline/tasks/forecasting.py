@@ -130,7 +130,7 @@ class Forecasting(Task):
         return (pinball * observed).sum() / observed.sum().clamp_min(1)
 
     def scores(self, output: Tensor, batch: Batch, card: Card) -> Tensor:
-        error = (batch["future"] - output[:, 1]).abs() * batch["observed"]
+        error = (batch["future"] - output.sort(dim=1).values[:, 1]).abs() * batch["observed"]  # sorted as in `predict`
         return error.sum(dim=(1, 2)) / batch["observed"].sum(dim=(1, 2)).clamp_min(1)
 
     @torch.inference_mode()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 BLEU_COUNTS = [
     "bleu_tokens", "bleu_reference_tokens", *(f"bleu_found_{n}" for n in range(1, 5)),
@@ -61,6 +62,14 @@ def chrf(counts: np.ndarray) -> np.ndarray:
     recall = np.where(known, found / np.maximum(reference, 1e-12), 0.0).sum(1) / orders
     scores: np.ndarray = 100 * (1 + BETA**2) * precision * recall / np.maximum(BETA**2 * precision + recall, 1e-12)
     return scores
+
+
+def prediction_table(sources: list[str], references: list[str], found: list[str]) -> pd.DataFrame:
+    """One row per sentence: source, truth, translation, and the counts from which BLEU and chrF are made."""
+    texts = {"source": sources, "truth": references, "translation": found}
+    counts = pd.DataFrame(counts_of(found, references), columns=COUNTS)
+    columns = {name: pd.Series(values, dtype=object) for name, values in texts.items()}
+    return pd.concat([pd.DataFrame({"example": np.arange(len(found)), **columns}), counts], axis=1)
 
 
 def signature(lowercase: bool) -> str:

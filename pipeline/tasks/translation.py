@@ -152,12 +152,14 @@ class Translation(Task):
         self, encoders: Encoders, card: Card, *, embedding: int, heads: int, hops: int, embedding_dropout: float,
         label_smoothing: float,
     ) -> Translator:  # fmt: skip
-        chosen = {
-            "embedding": embedding, "heads": heads, "hops": hops, "embedding_dropout": embedding_dropout,
-            "label_smoothing": label_smoothing,
-        }  # fmt: skip
-        check_ranges(self.RANGES, **chosen)
-        return Translator(encoders, card, **chosen)  # type: ignore[arg-type]
+        check_ranges(
+            self.RANGES, embedding=embedding, heads=heads, hops=hops, embedding_dropout=embedding_dropout,
+            label_smoothing=label_smoothing,
+        )  # fmt: skip
+        return Translator(
+            encoders, card, embedding=embedding, heads=heads, hops=hops, embedding_dropout=embedding_dropout,
+            label_smoothing=label_smoothing,
+        )  # fmt: skip
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:
         """Padding that all examples of the batch have is no work."""
@@ -173,13 +175,9 @@ class Translation(Task):
     def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
         """Mean cross-entropy of a token."""
         assert isinstance(network, Translator)
-        smoothing = network.label_smoothing if network.training else 0.0
-        return functional.cross_entropy(
-            output.float().flatten(0, 1),
-            batch["target"].flatten(),
-            ignore_index=network.padding,
-            label_smoothing=smoothing,
-        )
+        logits, smoothing = output.float().flatten(0, 1), network.label_smoothing if network.training else 0.0
+        wanted, padding = batch["target"].flatten(), network.padding
+        return functional.cross_entropy(logits, wanted, ignore_index=padding, label_smoothing=smoothing)
 
     def scores(self, output: Tensor, batch: Batch, card: Card) -> Tensor:
         known = batch["target"] != card["special"]["padding"]
@@ -215,6 +213,7 @@ class Translation(Task):
 
     def predict(self, network: nn.Module, examples: Batch, card: Card) -> pd.DataFrame:
         from pipeline.data.tokens import Tokenizer, as_texts
+        from pipeline.tasks.text_scores import prediction_table
 
         found = Tokenizer(card["target_tokenizer"]).decode(self.infer(network, examples))
         return prediction_table(_sources(examples, card), as_texts(examples["reference"].numpy()), found)
@@ -237,18 +236,14 @@ class Translation(Task):
     def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
         from pipeline.data.tokens import as_texts
         from pipeline.tasks.dictionary import Dictionary
+        from pipeline.tasks.text_scores import prediction_table
 
-        examples = {split: self.examples(table, card) for split, table in tables.items()}
         texts = {
-            split: (_sources(found, card), as_texts(found["reference"].numpy())) for split, found in examples.items()
+            split: (_sources(table, card), as_texts(table["reference"].numpy())) for split, table in tables.items()
         }
         words = Dictionary(*texts["train"])
-        return {
-            "word_by_word": {
-                split: prediction_table(*texts[split], [words.translate(text) for text in texts[split][0]])
-                for split in ("validation", "test")
-            }
-        }
+        found = {split: [words.translate(text) for text in texts[split][0]] for split in ("validation", "test")}
+        return {"word_by_word": {split: prediction_table(*texts[split], found[split]) for split in found}}
 
     def pictures(self, predictions: pd.DataFrame, table: Table, card: Card, folder: Path, title: str) -> list[Path]:
         from pipeline.tasks.pictures import score_by_length, translated_sentences
@@ -262,15 +257,17 @@ class Translation(Task):
         ]
 
     def input_example(self, table: Table, card: Card) -> pd.DataFrame:
-        few = {name: tensor[:3] for name, tensor in self.examples(table, card).items()}
-        return pd.DataFrame({"text": _sources(few, card)})
+        return pd.DataFrame({"text": _sources({"source": table["source"][:3]}, card)})
 
     def answer(self, network: nn.Module, request: pd.DataFrame, card: Card) -> pd.DataFrame:
         from pipeline.data.tokens import Tokenizer, normalised, padded
 
         if "text" not in request:
             raise ValueError(f"found the columns {list(request.columns)}; expected one column `text` with sentences")
-        texts = [normalised(_sentence(text, row), card["lowercase"]) for row, text in enumerate(request["text"])]
+        for row, text in enumerate(request["text"]):
+            if not isinstance(text, str) or not text.strip():
+                raise ValueError(f"row {row}: found {text!r}; expected a sentence")
+        texts = [normalised(text, card["lowercase"]) for text in request["text"]]
         if not texts:
             return pd.DataFrame({"translation": pd.Series([], dtype=object)})
         source, lengths = padded(Tokenizer(card["source_tokenizer"]).encode(texts))
@@ -284,27 +281,10 @@ class Translation(Task):
         return translation_probes(predictions)
 
 
-def prediction_table(sources: list[str], references: list[str], found: list[str]) -> pd.DataFrame:
-    """One row per sentence: source, truth, translation, and the counts from which BLEU and chrF are made."""
-    from pipeline.tasks.text_scores import COUNTS, counts_of
-
-    texts = {"source": sources, "truth": references, "translation": found}
-    counts = pd.DataFrame(counts_of(found, references), columns=COUNTS)
-    columns = {name: pd.Series(values, dtype=object) for name, values in texts.items()}
-    return pd.concat([pd.DataFrame({"example": np.arange(len(found)), **columns}), counts], axis=1)
-
-
-def _sources(examples: Batch, card: Card) -> list[str]:
+def _sources(examples: Mapping[str, Tensor], card: Card) -> list[str]:
     from pipeline.data.tokens import Tokenizer
 
-    rows = zip(examples["source"].tolist(), examples["source_lengths"].tolist(), strict=True)
-    return Tokenizer(card["source_tokenizer"]).decode([row[:length] for row, length in rows])
-
-
-def _sentence(text: Any, row: int) -> str:
-    if not isinstance(text, str) or not text.strip():
-        raise ValueError(f"row {row}: found {text!r}; expected a sentence")
-    return text
+    return Tokenizer(card["source_tokenizer"]).decode(examples["source"].tolist())
 
 
 def _check(settings: Mapping[str, Any]) -> None:
