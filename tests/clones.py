@@ -95,9 +95,9 @@ def fresh_clone(folder: Path) -> Clone:
 def only_digits(document: dict[str, Any]) -> None:
     """One experiment with two candidates, and enough epochs for a champion."""
     for section in ("downloads", "experiments"):
-        del document[section]["co2"]
-    for candidate in ("co2-cnn", "co2-rnn"):
-        del document["candidates"][candidate]
+        document[section] = {"digits": document[section]["digits"]}
+    kept = document["experiments"]["digits"]["candidates"]
+    document["candidates"] = {name: document["candidates"][name] for name in kept}
     document["experiments"]["digits"]["training"] |= {"epochs": 40, "patience": 40}
 
 

@@ -154,7 +154,7 @@ def test_a_mistake_is_named_with_its_place_and_what_is_allowed(
 def test_a_candidate_of_an_unknown_experiment_gets_the_nearest_name(tiny: Document) -> None:
     tiny["candidates"]["digits-cnn"]["experiment"] = "digit"
     assert problems(tiny, Params) == [
-        "candidates.digits-cnn.experiment: found 'digit'; allowed: digits, co2; did you mean `digits`?",
+        "candidates.digits-cnn.experiment: found 'digit'; allowed: digits, co2, pairs; did you mean `digits`?",
         "experiments.digits.candidates: found 'digits-cnn', but candidates.digits-cnn.experiment is 'digit'",
     ]
 
@@ -166,7 +166,7 @@ def test_a_batch_that_the_processes_cannot_share_is_refused(
     devices: Any, nodes: int, processes: int, tiny: Document
 ) -> None:
     tiny["trainer"] |= {"devices": devices, "num_nodes": nodes}
-    digits, co2 = problems(tiny, Params)
+    digits, co2, *_ = problems(tiny, Params)
     above = (32 // processes + 1) * processes
     assert digits == (
         f"experiments.digits.training.batch_size: found 32, which {processes} processes (trainer.devices × num_nodes) "

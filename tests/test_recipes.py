@@ -69,11 +69,12 @@ def file(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 def test_adding_says_what_was_added_and_makes_a_sound_file(file: Path) -> None:
+    before = load(file)
     assert merge("more") == ["downloads.more", "experiments.more", "candidates.more-cnn"]
     check(file)
     params = load(file)
-    assert list(params.experiments) == ["digits", "co2", "more"]
-    assert list(params.downloads) == ["digits", "co2", "more"]
+    assert list(params.experiments) == [*before.experiments, "more"]
+    assert list(params.downloads) == [*before.downloads, "more"]
     assert params.candidates["more-cnn"].parameters["learning_rate"] == 0.01
 
 
