@@ -112,6 +112,7 @@ def test_no_format_executes_what_lies_in_the_raw_data(kind: str, tmp_path: Path)
         "csv_series": {"file": "x.csv", "date": "date", "date_format": "ISO8601", "columns": ["a"]},
         "class_folders": {"directory": ".", "height": 2, "width": 2, "mode": "L"},
         "idx": {"images": "x.gz", "labels": "x.csv"},
+        "parallel_text": {"source": "x.csv", "target": "x.gz"},
     }
     assert set(asked) == set(FORMATS), "a new format is attacked, too"
     for name, options in asked.items():

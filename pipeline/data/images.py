@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.records import Images
-from pipeline.data.splits import Shares, in_order, pool_name, shares_of_pool, stratified
+from pipeline.data.splits import Shares, described, in_order, pool_name, shares_of_pool, stratified
 from pipeline.data.tables import SPLITS, Prepared, schema
 
 FEW = 10  # examples of a class in a split, below which a figure about it says little
@@ -34,7 +34,7 @@ def prepare_images(parts: Mapping[str, Images], split: Shares, seed: int) -> Pre
         "shape": "grid",
         "schema": schema(tables),
         "counts": {part: len(rows[part]) for part in SPLITS},
-        "split": _described(shares, order, seed),
+        "split": described(shares, order, "stratified", "drawn class by class", seed),
         "classes": names,
         "class_counts": {part: dict(zip(names, counts[part], strict=True)) for part in SPLITS},
         "channels": pixels.shape[1],
@@ -100,15 +100,6 @@ def _rows(
     rows = {name: np.arange(end - len(parts[name].labels), end) for name, end in zip(order, ends, strict=True)}
     pool = rows.pop(pool_name(parts))  # comes first, so that its rows start at 0
     return rows | (stratified(labels[pool], names, shares, seed) if shares else {"train": pool})
-
-
-def _described(shares: Mapping[str, float], order: list[str], seed: int) -> dict[str, Any]:
-    if not shares:
-        return {"kind": "published", "seed": None, "detail": "train, validation and test as published"}
-    taken = " and ".join(f"{part} {share:g}" for part, share in shares.items())
-    published = [f"{part} as published" for part in order[1:]]
-    detail = "; ".join([*published, f"{taken} of the part {order[0]}, drawn class by class"])
-    return {"kind": "stratified", "seed": seed, "detail": detail}
 
 
 def _moments(images: np.ndarray, maximum: int) -> tuple[list[float], list[float], list[int]]:

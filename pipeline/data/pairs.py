@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.records import Pairs
-from pipeline.data.splits import Shares, in_order, pool_name, shares_of_pool, stratified
+from pipeline.data.splits import Shares, described, in_order, pool_name, shares_of_pool, stratified
 from pipeline.data.tables import SPLITS, Prepared, schema
 from pipeline.data.tokens import BEGIN, END, PAD, Tokenizer, as_bytes, fit_tokenizer, normalised, padded
 
@@ -22,9 +22,10 @@ def prepare_pairs(
 
     Pairs of train with more than `longest` tokens on a side are left out and counted; validation and test stay whole.
     """
+    shares = shares_of_pool(parts, split)
     found = {
         part: tuple([normalised(text, lowercase) for text in side] for side in sides)
-        for part, sides in _split(parts, shares_of_pool(parts, split), seed).items()
+        for part, sides in _split(parts, shares, seed).items()
     }
     models = [fit_tokenizer(found["train"][side], vocabulary) for side in (0, 1)]
     tokenizers = [Tokenizer(model) for model in models]
@@ -42,7 +43,7 @@ def prepare_pairs(
         "shape": "sequence",
         "schema": schema(tables),
         "counts": {part: len(tables[part]["source"]) for part in SPLITS},
-        "split": {"parts": in_order(parts), "seed": seed},
+        "split": described(shares, in_order(parts), "random", "drawn by chance", seed),
         "source_tokenizer": models[0],
         "target_tokenizer": models[1],
         "special": {"padding": PAD, "begin": BEGIN, "end": END},

@@ -52,6 +52,15 @@ def in_order(parts: Mapping[str, Any]) -> list[str]:
     return [name for name in ("all", *SPLITS) if name in parts]
 
 
+def described(shares: Mapping[str, float], order: list[str], kind: str, how: str, seed: int) -> dict[str, Any]:
+    """What the card says about the split: `how` the rows were taken that no published part gave."""
+    if not shares:
+        return {"kind": "published", "seed": None, "detail": "train, validation and test as published"}
+    taken = " and ".join(f"{part} {share:g}" for part, share in shares.items())
+    published = [f"{part} as published" for part in order[1:]]
+    return {"kind": kind, "seed": seed, "detail": "; ".join([*published, f"{taken} of the part {order[0]}, {how}"])}
+
+
 def stratified(labels: np.ndarray, classes: list[str], shares: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
     """Rows of train, validation and test, increasing, drawn class by class with a generator of (seed, class).
 
