@@ -9,6 +9,8 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 
 def pairs(folder: Path) -> None:
     """Sentences about counted things, in English and in a language that says the number last."""
@@ -22,7 +24,30 @@ def pairs(folder: Path) -> None:
     (folder / "text.ne").write_text(others, encoding="utf-8")
 
 
-GENERATED: dict[str, Callable[[Path], None]] = {"pairs": pairs}
+def waves(folder: Path) -> None:
+    """Sines of three speeds in two channels, unequally long, with noise, a few gaps and a header as in the archive."""
+    draw = np.random.default_rng(0)
+    for part, count in (("TRAIN", 60), ("TEST", 30)):
+        lines = ["# Sines of three speeds", "@problemName waves", "@timestamps false", "@missing true"]
+        lines += [
+            "@univariate false",
+            "@dimensions 2",
+            "@equalLength false",
+            "@classLabel true slow even fast",
+            "@data",
+        ]
+        for number in range(count):
+            steps, phase = int(draw.integers(12, 25)), draw.uniform(0, 2 * np.pi)
+            angle = (0.3, 0.7, 1.4)[number % 3] * np.arange(steps) + phase
+            values = np.stack([np.sin(angle), 5 + 2 * np.cos(angle)]) + draw.normal(0, 0.1, (2, steps))
+            fields = [[f"{value:.4f}" for value in channel] for channel in values]
+            if number % 10 == 4:
+                fields[1][steps // 2] = "?"
+            lines.append(":".join([*map(",".join, fields), ("slow", "even", "fast")[number % 3]]))
+        (folder / f"waves_{part}.ts").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+GENERATED: dict[str, Callable[[Path], None]] = {"pairs": pairs, "waves": waves}
 
 
 def write_raw(folder: Path) -> None:

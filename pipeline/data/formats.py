@@ -17,8 +17,9 @@ import numpy as np
 from pipeline.data.csv_files import csv_rows, moment, number, position, raw_file, row_range
 from pipeline.data.idx_files import IMAGES, LABELS, read_idx
 from pipeline.data.image_files import image_paths, is_hidden, read_image
-from pipeline.data.records import Images, Pairs, Series
+from pipeline.data.records import Images, LabelledSeries, Pairs, Series
 from pipeline.data.text_files import sentences
+from pipeline.data.ts_files import read_ts
 
 
 def idx(folder: Path, *, images: str, labels: str) -> Images:
@@ -136,12 +137,18 @@ def parallel_text(folder: Path, *, source: str, target: str) -> Pairs:
     return Pairs(*sides)
 
 
-FORMATS: dict[str, Callable[..., Images | Pairs | Series]] = {
+def ts(folder: Path, *, file: str) -> LabelledSeries:
+    """A .ts file of the UCR and UEA archive, plain or gzipped: labelled series of any length and number of channels."""
+    return read_ts(raw_file(folder, file))
+
+
+FORMATS: dict[str, Callable[..., Images | LabelledSeries | Pairs | Series]] = {
     "idx": idx,
     "pixel_table": pixel_table,
     "class_folders": class_folders,
     "csv_series": csv_series,
     "parallel_text": parallel_text,
+    "ts": ts,
 }
 
 

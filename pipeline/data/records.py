@@ -34,3 +34,13 @@ class Pairs:
 
     sources: list[str]
     targets: list[str]
+
+
+@dataclass(frozen=True)
+class LabelledSeries:
+    """Series of their own lengths over the same channels, each with a label."""
+
+    values: list[np.ndarray]  # (C, T) float64 each, T of its own; NaN for missing
+    labels: np.ndarray  # (N,) integers or text
+    channels: list[str]  # their names
+    warnings: tuple[str, ...] = ()

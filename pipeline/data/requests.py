@@ -1,4 +1,4 @@
-"""What a user sends to a served forecast: the history that is read out of it, and the dates of the answer."""
+"""What a user sends to a served model of series: what is read out of it, and the dates of the answer to a history."""
 
 from __future__ import annotations
 
@@ -44,12 +44,18 @@ def _dates(given: pd.Series) -> pd.Series:
 
 def _numbers(given: pd.Series, name: str) -> np.ndarray:
     """(T,) float64 with NaN where a value is missing. Raises ValueError."""
+    values = _finite(given, name)
+    if np.isnan(values).all():
+        raise ValueError(f"{name}: has no value at all; send a history with some")
+    return values
+
+
+def _finite(given: pd.Series, name: str) -> np.ndarray:
+    """(rows,) float64 with NaN where a value is missing. Raises ValueError for what is no number."""
     values = pd.to_numeric(given, errors="coerce").astype(np.float64)
     wrong = (values.isna() & given.notna()) | np.isinf(values)
     if wrong.any():
         raise ValueError(f"{name}: found {_first(given, wrong)}; expected numbers, and null where one is missing")
-    if values.isna().all():
-        raise ValueError(f"{name}: has no value at all; send a history with some")
     return values.to_numpy()
 
 
@@ -57,3 +63,38 @@ def _first(given: pd.Series, wrong: pd.Series) -> str:
     """The first value that is wrong, as the sender wrote it."""
     value = given[wrong].tolist()[0]
     return "null" if pd.isna(value) else repr(value)
+
+
+def series_of(request: pd.DataFrame, card: Mapping[str, Any]) -> tuple[list[str], list[np.ndarray]]:
+    """Names and (C, T) values of the series of a request, in the order in which they first appear.
+
+    The column `series` says to which one a row belongs; rows of a series stand in the order of time. Raises ValueError
+    with what is wrong.
+    """
+    expected = ["series", *card["columns"]]
+    absent = [name for name in expected if name not in request]
+    if absent:
+        raise ValueError(
+            f"found the columns {list(request.columns)}; missing: {', '.join(absent)}; send a row for every step of "
+            "every series, with the name of the series and a value for every channel"
+        )
+    if request["series"].isna().any():
+        row = int(request["series"].isna().to_numpy().argmax())
+        raise ValueError(f"series: found null in row {row}; expected the name of the series to which the row belongs")
+    names = request["series"].astype(str).to_numpy()
+    values = np.stack([_finite(request[name], name) for name in card["columns"]])  # (C, rows)
+    found: dict[str, list[int]] = {}
+    for row, name in enumerate(names.tolist()):
+        found.setdefault(name, []).append(row)
+    series = [values[:, rows] for rows in found.values()]
+    for name, steps in zip(found, series, strict=True):
+        for channel in np.flatnonzero(np.isnan(steps).all(axis=1)):
+            raise ValueError(f"series {name!r}: {card['columns'][channel]} has no value at all; send some")
+    return list(found), series
+
+
+def request_of_series(series: list[np.ndarray], card: Mapping[str, Any]) -> pd.DataFrame:
+    """The request that asks for these series (C, T); they are named 1, 2, …"""
+    names = [str(number) for number, values in enumerate(series, start=1) for _ in range(values.shape[1])]
+    values = np.concatenate([np.zeros((len(card["columns"]), 0)), *series], axis=1)  # (C, rows) float64
+    return pd.DataFrame({"series": pd.Series(names, dtype=object), **dict(zip(card["columns"], values, strict=True))})

@@ -14,6 +14,7 @@ TASKS: dict[str, str] = {
     "image_classification": "pipeline.tasks.image_classification:ImageClassification",
     "translation": "pipeline.tasks.translation:Translation",
     "forecasting": "pipeline.tasks.forecasting:Forecasting",
+    "series_classification": "pipeline.tasks.series_classification:SeriesClassification",
 }
 
 

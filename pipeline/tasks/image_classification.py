@@ -20,7 +20,6 @@ from pipeline.tasks.task import Batch, Card, Encoders, Task
 if TYPE_CHECKING:
     from pipeline.tasks.probes import Probe
 
-CALIBRATION_BINS = 15
 LARGE = 8_000  # training images above which a kernel machine takes minutes and boosted trees take its place
 
 
@@ -98,39 +97,28 @@ class ImageClassification(Task):
 
     @torch.inference_mode()
     def predict(self, network: nn.Module, examples: Batch, card: Card) -> pd.DataFrame:
+        from pipeline.tasks.classification import prediction_table
+
         logits = torch.cat([network(images) for images in torch.split(examples["images"], 512)])
         return prediction_table(logits.softmax(1).double().cpu().numpy(), examples["labels"].cpu().numpy())
 
     def resampled_metrics(self, predictions: pd.DataFrame, card: Card, weights: np.ndarray) -> dict[str, np.ndarray]:
-        truth, found, confidence = (predictions[name].to_numpy() for name in ("label", "predicted", "confidence"))
-        classes = np.arange(len(card["classes"]))
-        is_truth, is_found = truth[:, None] == classes, found[:, None] == classes  # (N, K)
-        hits, truths, founds = weights @ (is_truth & is_found), weights @ is_truth, weights @ is_found  # (R, K)
-        right = (truth == found).astype(np.float64)
-        bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-        gaps = weights @ ((right - confidence)[:, None] * (bins[:, None] == np.arange(CALIBRATION_BINS)))
-        count = weights.sum(1)
-        return {
-            "accuracy": weights @ right / count,
-            "macro_f1": _mean_where(2 * hits, truths + founds, truths > 0),
-            "calibration_error": np.abs(gaps).sum(1) / count,  # Guo et al. 2017
-            "worst_class_recall": np.where(truths > 0, hits / np.maximum(truths, 1e-12), 1.0).min(1),
-        }
+        from pipeline.tasks.classification import resampled_metrics
+
+        return resampled_metrics(predictions, card, weights)
 
     def example_scores(self, predictions: pd.DataFrame) -> np.ndarray:
-        return (predictions["label"] == predictions["predicted"]).to_numpy(np.float64)
+        from pipeline.tasks.classification import example_scores
+
+        return example_scores(predictions)
 
     def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
+        from pipeline.tasks.classification import calibrated
+
         pixels = {name: table["images"].flatten(1).numpy() / card["maximum"] for name, table in tables.items()}
         labels = {name: table["labels"].numpy() for name, table in tables.items()}
         name, scores = (_svc if len(labels["train"]) <= LARGE else _boosted_trees)(pixels, labels, seed)
-        temperature = _temperature(scores["validation"], labels["validation"])
-        return {
-            name: {
-                split: prediction_table(_softmax(scores[split] / temperature), labels[split])
-                for split in ("validation", "test")
-            }
-        }
+        return {name: calibrated(scores, labels)}
 
     def pictures(self, predictions: pd.DataFrame, table: Table, card: Card, folder: Path, title: str) -> list[Path]:
         from pipeline.tasks.pictures import confusion_matrix, worst_mistakes
@@ -144,6 +132,8 @@ class ImageClassification(Task):
         return pd.DataFrame({"image": [encoded(image, card) for image in table["images"][:3].numpy()]})
 
     def answer(self, network: nn.Module, request: pd.DataFrame, card: Card) -> pd.DataFrame:
+        from pipeline.tasks.classification import class_answer
+
         if "image" not in request:
             raise ValueError(
                 f"found the columns {list(request.columns)}; expected one column `image` with image files (PNG, JPEG)"
@@ -154,15 +144,9 @@ class ImageClassification(Task):
             "images": torch.from_numpy(np.array(images, dtype=np.uint8).reshape(shape)),
             "labels": torch.full((len(images),), -1),
         }
-        classes = [str(name) for name in card["classes"]]
         if not images:
-            return pd.DataFrame({name: [] for name in ("class", "confidence", *classes)})
-        predictions = self.predict(network, table, card)
-        answer = pd.DataFrame({"class": [classes[index] for index in predictions["predicted"]]})
-        answer["confidence"] = predictions["confidence"]
-        for index, name in enumerate(classes):
-            answer[name] = predictions[f"probability_{index}"]
-        return answer
+            return pd.DataFrame({name: [] for name in ("class", "confidence", *map(str, card["classes"]))})
+        return class_answer(self.predict(network, table, card), card)
 
     def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
         from pipeline.tasks.probes import BATCHES, image_probes
@@ -178,21 +162,6 @@ def shifted(images: Tensor, most: int) -> Tensor:
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 2m+1, 2m+1, H, W), a view
     down, right = torch.randint(0, 2 * most + 1, (2, len(images)), device=images.device)
     return windows[torch.arange(len(images), device=images.device), :, down, right]
-
-
-def prediction_table(probabilities: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
-    """One row per image: label, predicted class, its confidence, and (N, K) probabilities as columns."""
-    table = pd.DataFrame({"example": np.arange(len(labels)), "label": labels, "predicted": probabilities.argmax(1)})
-    table["confidence"] = probabilities.max(1)
-    columns = {f"probability_{index}": probabilities[:, index] for index in range(probabilities.shape[1])}
-    return pd.concat([table, pd.DataFrame(columns)], axis=1)
-
-
-def _mean_where(numerator: np.ndarray, denominator: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """(R, K) ratios → (R,) their means over the columns that are used."""
-    ratios = np.where(used, numerator / np.maximum(denominator, 1e-12), 0.0)
-    result: np.ndarray = ratios.sum(1) / used.sum(1)
-    return result
 
 
 def encoded(image: np.ndarray, card: Card) -> bytes:
@@ -254,16 +223,3 @@ def _boosted_trees(
     return "boosted_trees", {
         split: np.log(model.predict_proba(pixels[split]) + 1e-12) for split in ("validation", "test")
     }
-
-
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    powers = np.exp(scores - scores.max(1, keepdims=True))
-    result: np.ndarray = powers / powers.sum(1, keepdims=True)
-    return result
-
-
-def _temperature(scores: np.ndarray, labels: np.ndarray) -> float:
-    """The divisor of the scores that makes them most likely on validation (Guo et al. 2017)."""
-    candidates = np.geomspace(0.01, 10, 61)
-    losses = [-np.log(_softmax(scores / value)[np.arange(len(labels)), labels] + 1e-12).mean() for value in candidates]
-    return float(candidates[int(np.argmin(losses))])

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.data.requests import request_of_series
 from pipeline.data.tables import Table
+from pipeline.tasks.classification import class_answer
 from pipeline.tasks.task import Card
 
 BATCHES = (1, 2, 7)
@@ -50,11 +52,7 @@ class Probe:
 
 def image_probes(encoded: list[bytes], predictions: pd.DataFrame, card: Card) -> list[Probe]:
     """`encoded` are the first test images as files, `predictions` the rows that were stored of all test images."""
-    classes = [str(name) for name in card["classes"]]
-    answers = pd.DataFrame({"class": [classes[index] for index in predictions["predicted"][: len(encoded)]]})
-    answers["confidence"] = predictions["confidence"]
-    for index, name in enumerate(classes):
-        answers[name] = predictions[f"probability_{index}"]
+    answers = class_answer(predictions[: len(encoded)], card)
     found = []
     for size in BATCHES:
         rows = [row % len(encoded) for row in range(size)]
@@ -141,3 +139,23 @@ def translation_probes(predictions: pd.DataFrame) -> list[Probe]:
 
 def _texts(*texts: str) -> pd.DataFrame:
     return pd.DataFrame({"text": pd.Series(list(texts), dtype=object)})
+
+
+def labelled_series_probes(series: list[np.ndarray], predictions: pd.DataFrame, card: Card) -> list[Probe]:
+    """`series` (C, T) are the first test examples, `predictions` the rows that were stored of all of them."""
+    answers, found = class_answer(predictions[: len(series)], card), []
+    for size in BATCHES:
+        rows = [row % len(series) for row in range(size)]
+        answer = answers.iloc[rows].reset_index(drop=True)
+        answer.insert(0, "series", [str(number) for number in range(1, size + 1)])
+        request = request_of_series([series[row] for row in rows], card)
+        found.append(Probe(f"{size} series", request, answer, absolute=CLOSE))
+    first = series[0]
+    others = {"one step": first[:, :1], "half": first[:, : -(-first.shape[1] // 2)], "three times": np.tile(first, 3)}
+    for name, values in others.items():
+        found.append(Probe(f"{name} of a series beside a whole one", request_of_series([values, first], card)))
+    gap = request_of_series([first, first], card)
+    gap.loc[gap["series"] == "2", card["columns"][-1]] = np.nan
+    found.append(Probe("a series without a value", gap, error="has no value at all"))
+    found.append(Probe("no series", gap.iloc[:0], answers.iloc[:0]))
+    return found

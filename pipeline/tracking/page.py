@@ -168,10 +168,11 @@ def data(card: Json) -> dict[str, Any]:
     """Counts, split and warnings of the prepared data."""
     counts = {part: card["counts"][part] for part in SPLITS if part in card["counts"]}
     total = sum(counts.values()) or 1
-    facts = _grid_facts(card) if card.get("shape") == "grid" else _sequence_facts(card)
+    unit = "images" if card.get("shape") == "grid" else "series" if "classes" in card else "rows"
+    facts = {"images": _grid_facts, "series": _labelled_facts, "rows": _sequence_facts}[unit](card)
     return {
         "counts": [{"name": name, "count": n, "share": round(100 * n / total, 2)} for name, n in counts.items()],
-        "unit": "images" if card.get("shape") == "grid" else "rows",
+        "unit": unit,
         "split": card.get("split", {}),
         "facts": {name: value for name, value in facts.items() if value},
         "warnings": card.get("warnings", []),
@@ -256,16 +257,30 @@ def _grid_facts(card: Json) -> dict[str, str]:
     return {"Size": size, "Pixel values": f"0 to {card.get('maximum')}", "Classes": str(len(card.get("classes", [])))}
 
 
+def _labelled_facts(card: Json) -> dict[str, str]:
+    steps = {part: " to ".join(map(str, sorted(set(ends)))) for part, ends in card.get("steps", {}).items()}
+    return {
+        "Channels": str(len(card.get("columns", []))),
+        **{f"Steps in {part}": found for part, found in steps.items()},
+        "Classes": str(len(card["classes"])),
+        "Missing values": _gaps(card),
+    }
+
+
 def _sequence_facts(card: Json) -> dict[str, str]:
     spans = {part: f"{card['start'][part]} to {card['end'][part]}" for part in SPLITS if part in card.get("start", {})}
-    missing = {part: sum(_counts(card["missing"][part])) for part in SPLITS if part in card.get("missing", {})}
-    gaps = readable.enumerated([f"{count} in {part}" for part, count in missing.items() if count])
     return {
         "Series": ", ".join(card.get("columns", [])),
         **{f"Time of {part}": span.replace("T00:00:00", "") for part, span in spans.items()},
         "Forecast": f"{card.get('horizon')} rows ahead from {card.get('lookback')} rows; season {card.get('season')}",
-        "Missing values": f"{gaps}; filled by the rule “{card.get('missing_rule')}”" if gaps else "none",
+        "Missing values": _gaps(card),
     }
+
+
+def _gaps(card: Json) -> str:
+    missing = {part: sum(_counts(card["missing"][part])) for part in SPLITS if part in card.get("missing", {})}
+    gaps = readable.enumerated([f"{count} in {part}" for part, count in missing.items() if count])
+    return f"{gaps}; filled by the rule “{card.get('missing_rule')}”" if gaps else "none"
 
 
 def _counts(found: Any) -> list[int]:

@@ -13,13 +13,8 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from pipeline.models import load_family
-from pipeline.tasks.image_classification import (
-    ImageClassification,
-    decoded,
-    encoded,
-    prediction_table,
-    shifted,
-)
+from pipeline.tasks.classification import prediction_table
+from pipeline.tasks.image_classification import ImageClassification, decoded, encoded, shifted
 
 CARD = {"classes": ["a", "b", "c"], "channels": 1, "height": 6, "width": 5, "maximum": 16}
 CARD |= {"mean": [0.4], "deviation": [0.3]}

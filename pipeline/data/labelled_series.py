@@ -1,0 +1,155 @@
+"""Labelled series: records of all parts → gaps filled → splits → padded tables and card."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from pipeline.data.classes import class_numbers, duplicates, rare_classes, split_rows
+from pipeline.data.records import LabelledSeries
+from pipeline.data.splits import Shares, described, in_order, shares_of_pool
+from pipeline.data.tables import SPLITS, Prepared, schema
+
+Rows = Mapping[str, np.ndarray]  # of every split
+
+
+def prepare_labelled_series(parts: Mapping[str, LabelledSeries], split: Shares, seed: int) -> Prepared:
+    """Splits the series, stratified by class where the parts are not published, fills their gaps and describes them.
+
+    Tables hold `values` (N, C, T), padded with zeros behind the `lengths` (N,), and `labels` (N,). Raises ValueError
+    if the parts do not fit together, or a class is too small or not in train.
+    """
+    shares = shares_of_pool(parts, split)
+    order = in_order(parts)
+    _check_same_channels(parts, order)
+    _check_sizes(parts, order)
+    channels = parts[order[0]].channels
+    given = [series for name in order for series in parts[name].values]
+    filled = [fill(series) for series in given]
+    names, labels = class_numbers(parts, order)
+    rows = split_rows(parts, order, labels, names, shares, seed)
+    tables = {
+        part: {**padded([filled[row] for row in rows[part]]), "labels": labels[rows[part]], "rows": rows[part]}
+        for part in SPLITS
+    }
+    counts = {part: np.bincount(labels[rows[part]], minlength=len(names)).tolist() for part in SPLITS}
+    missing = _missing(given, rows, channels)
+    train = [filled[row] for row in rows["train"]]
+    card: dict[str, Any] = {
+        "shape": "sequence",
+        "schema": schema(tables),
+        "counts": {part: len(rows[part]) for part in SPLITS},
+        "split": described(shares, order, "stratified", "drawn class by class", seed),
+        "classes": names,
+        "class_counts": {part: dict(zip(names, counts[part], strict=True)) for part in SPLITS},
+        "columns": channels,
+        "steps": {part: [int(end(table["lengths"])) for end in (min, max)] for part, table in tables.items()},
+        **_statistics(train, channels),
+        "missing": missing,
+        "missing_rule": "linear",
+        "warnings": [
+            *(warning for name in order for warning in parts[name].warnings),
+            *duplicates(_hashes(tables), "series", "value"),
+            *rare_classes(names, counts),
+            *_gaps(given, rows),
+            *_constant(train, channels),
+        ],
+    }
+    return Prepared(tables, card)
+
+
+def fill(values: np.ndarray) -> np.ndarray:
+    """(C, T) with the gaps (NaN) of every channel filled along a straight line, at its ends by the nearest value.
+
+    A series is labelled as a whole, so that a gap may see what comes behind it. Every channel needs one value.
+    """
+    filled = np.array(values, dtype=np.float64)
+    steps = np.arange(filled.shape[1])
+    for channel in filled:
+        gaps = np.isnan(channel)
+        if gaps.any():
+            channel[gaps] = np.interp(steps[gaps], steps[~gaps], channel[~gaps])
+    return filled
+
+
+def padded(series: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """Series (C, T) of their own lengths as one array (N, C, longest) float32 with zeros behind them, and lengths."""
+    lengths = np.array([values.shape[1] for values in series], dtype=np.int64)
+    table = np.zeros((len(series), len(series[0]), int(lengths.max())), dtype=np.float32)
+    for row, values in zip(table, series, strict=True):
+        row[:, : values.shape[1]] = values
+    return {"values": table, "lengths": lengths}
+
+
+def _check_same_channels(parts: Mapping[str, LabelledSeries], order: list[str]) -> None:
+    for name in order:
+        part, first = parts[name], parts[order[0]]
+        if not isinstance(part, LabelledSeries):
+            found = type(part).__name__
+            raise ValueError(f"part {name} holds {found}; choose a data.format that reads labelled series, such as ts")
+        if part.channels != first.channels:
+            raise ValueError(
+                f"series of all parts must have the same channels: part {order[0]} has {len(first.channels)}, "
+                f"part {name} {len(part.channels)}"
+            )
+
+
+def _check_sizes(parts: Mapping[str, LabelledSeries], order: list[str]) -> None:
+    """Raises ValueError for a number that the tables cannot hold, such as 1e300 in the place of a missing value."""
+    largest = float(np.finfo(np.float32).max)
+    for name in order:
+        for number, series in enumerate(parts[name].values, start=1):
+            for channel, step in np.argwhere(np.abs(series) > largest):
+                raise ValueError(
+                    f"part {name}, series {number}, {parts[name].channels[channel]}: found {series[channel, step]:g}; "
+                    f"allowed: numbers up to {largest:.2g}, or ? where one is missing"
+                )
+
+
+def _statistics(train: list[np.ndarray], channels: list[str]) -> dict[str, Any]:
+    """Mean, deviation and range of every channel over all steps of train."""
+    columns = [np.concatenate([series[place] for series in train]).tolist() for place in range(len(channels))]
+    mean = [math.fsum(column) / len(column) for column in columns]  # exact sums: the same on every machine
+    spread = [
+        math.sqrt(math.fsum((value - center) ** 2 for value in column) / len(column))
+        for column, center in zip(columns, mean, strict=True)
+    ]
+    ranges = {name: [min(column), max(column)] for name, column in zip(channels, columns, strict=True)}
+    constant = [low == high for low, high in ranges.values()]
+    deviation = [1.0 if same else value for same, value in zip(constant, spread, strict=True)]  # shifted, not scaled
+    return {"mean": mean, "deviation": deviation, "ranges": ranges}
+
+
+def _missing(given: list[np.ndarray], rows: Rows, channels: list[str]) -> dict[str, dict[str, int]]:
+    """Missing values of every split and channel."""
+    counted = np.array([np.isnan(series).sum(axis=1) for series in given])  # (N, C)
+    return {part: dict(zip(channels, counted[rows[part]].sum(axis=0).tolist(), strict=True)) for part in SPLITS}
+
+
+def _hashes(tables: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, list[bytes]]:
+    return {
+        part: [
+            hashlib.blake2b(np.ascontiguousarray(values[:, :length]).tobytes(), digest_size=16).digest()
+            for values, length in zip(table["values"], table["lengths"], strict=True)
+        ]
+        for part, table in tables.items()
+    }
+
+
+def _gaps(given: list[np.ndarray], rows: Rows) -> Iterator[str]:
+    for part in SPLITS:
+        gaps = [int(np.isnan(given[row]).sum()) for row in rows[part]]
+        if any(gaps):
+            count = sum(map(bool, gaps))
+            yield f"{sum(gaps)} missing values in {count} of {len(gaps)} series of {part} were filled by straight lines"
+
+
+def _constant(train: list[np.ndarray], channels: list[str]) -> Iterator[str]:
+    for place, name in enumerate(channels):
+        flat = sum(bool((series[place] == series[place, 0]).all()) for series in train)
+        if flat:
+            yield f"channel {name} is constant in {flat} of {len(train)} series of train"

@@ -1,0 +1,85 @@
+"""What all tasks share that give one label to an example: prediction tables, figures, calibration and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from pipeline.tasks.task import Card
+
+CALIBRATION_BINS = 15
+
+
+def prediction_table(probabilities: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+    """One row per example: label, predicted class, its confidence, and (N, K) probabilities as columns."""
+    table = pd.DataFrame({"example": np.arange(len(labels)), "label": labels, "predicted": probabilities.argmax(1)})
+    table["confidence"] = probabilities.max(1)
+    columns = {f"probability_{index}": probabilities[:, index] for index in range(probabilities.shape[1])}
+    return pd.concat([table, pd.DataFrame(columns)], axis=1)
+
+
+def resampled_metrics(predictions: pd.DataFrame, card: Card, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """All figures of a prediction table, (R,) values each, if every example counted `weights` (R, N) times."""
+    truth, found, confidence = (predictions[name].to_numpy() for name in ("label", "predicted", "confidence"))
+    classes = np.arange(len(card["classes"]))
+    is_truth, is_found = truth[:, None] == classes, found[:, None] == classes  # (N, K)
+    hits, truths, founds = weights @ (is_truth & is_found), weights @ is_truth, weights @ is_found  # (R, K)
+    right = (truth == found).astype(np.float64)
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    gaps = weights @ ((right - confidence)[:, None] * (bins[:, None] == np.arange(CALIBRATION_BINS)))
+    count = weights.sum(1)
+    return {
+        "accuracy": weights @ right / count,
+        "macro_f1": _mean_where(2 * hits, truths + founds, truths > 0),
+        "calibration_error": np.abs(gaps).sum(1) / count,  # Guo et al. 2017
+        "worst_class_recall": np.where(truths > 0, hits / np.maximum(truths, 1e-12), 1.0).min(1),
+    }
+
+
+def example_scores(predictions: pd.DataFrame) -> np.ndarray:
+    """(N,) 1 where the label was found, else 0."""
+    return (predictions["label"] == predictions["predicted"]).to_numpy(np.float64)
+
+
+def calibrated(scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> dict[str, pd.DataFrame]:
+    """Prediction tables of validation and test for (N, K) scores whose largest one names the class.
+
+    Probabilities are the softmax of the scores, at the temperature that suits validation best.
+    """
+    divisor = temperature(scores["validation"], labels["validation"])
+    return {
+        split: prediction_table(softmax(scores[split] / divisor), labels[split]) for split in ("validation", "test")
+    }
+
+
+def class_answer(predictions: pd.DataFrame, card: Card) -> pd.DataFrame:
+    """What a served classifier answers: the class, how sure it is, and the probability of every class by its name."""
+    classes = [str(name) for name in card["classes"]]
+    answer = pd.DataFrame({"class": [classes[index] for index in predictions["predicted"]]})
+    answer["confidence"] = predictions["confidence"].to_numpy()
+    for index, name in enumerate(classes):
+        answer[name] = predictions[f"probability_{index}"].to_numpy()
+    return answer
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """(N, K) scores → (N, K) probabilities."""
+    powers = np.exp(scores - scores.max(1, keepdims=True))
+    result: np.ndarray = powers / powers.sum(1, keepdims=True)
+    return result
+
+
+def temperature(scores: np.ndarray, labels: np.ndarray) -> float:
+    """The divisor of the scores that makes them most likely on validation (Guo et al. 2017)."""
+    candidates = np.geomspace(0.01, 10, 61)
+    losses = [-np.log(softmax(scores / value)[np.arange(len(labels)), labels] + 1e-12).mean() for value in candidates]
+    return float(candidates[int(np.argmin(losses))])
+
+
+def _mean_where(numerator: np.ndarray, denominator: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """(R, K) ratios → (R,) their means over the columns that are used."""
+    ratios = np.where(used, numerator / np.maximum(denominator, 1e-12), 0.0)
+    result: np.ndarray = ratios.sum(1) / used.sum(1)
+    return result
