@@ -1,0 +1,45 @@
+"""What the report says about prepared data, by what they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.tracking.page import data
+
+COUNTS = {"train": 6, "validation": 2, "test": 2}
+
+
+def facts(**card: Any) -> tuple[str, dict[str, str]]:
+    found = data({"counts": COUNTS, **card})
+    return found["unit"], found["facts"]
+
+
+def test_labelled_series_are_told_by_channels_steps_classes_and_gaps() -> None:
+    unit, found = facts(
+        shape="sequence",
+        columns=["x", "y"],
+        classes=["a", "b"],
+        steps={"train": [7, 26], "validation": [9, 9]},
+        missing={"train": {"x": 2, "y": 1}, "validation": {"x": 0, "y": 0}},
+        missing_rule="linear",
+    )
+    assert unit == "series"
+    assert found == {
+        "Channels": "2",
+        "Steps in train": "7 to 26",
+        "Steps in validation": "9",
+        "Classes": "2",
+        "Missing values": "3 in train; filled by the rule “linear”",
+    }
+
+
+def test_a_forecast_is_told_by_how_far_it_looks() -> None:
+    unit, found = facts(shape="sequence", columns=["co2"], horizon=26, lookback=104, season=52)
+    assert unit == "rows"
+    assert found["Forecast"] == "26 rows ahead from 104 rows; season 52" and found["Missing values"] == "none"
+
+
+def test_images_are_told_by_their_size() -> None:
+    unit, found = facts(shape="grid", channels=1, height=8, width=8, maximum=16, classes=["0", "1"])
+    assert unit == "images"
+    assert found["Size"] == "1 × 8 × 8 (channels × height × width)" and found["Classes"] == "2"
