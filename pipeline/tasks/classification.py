@@ -10,6 +10,7 @@ import pandas as pd
 from pipeline.tasks.task import Card
 
 CALIBRATION_BINS = 15
+ANSWER = ("series", "class", "confidence")  # columns of an answer that are no probabilities
 
 
 def prediction_table(probabilities: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
@@ -59,9 +60,14 @@ def class_answer(predictions: pd.DataFrame, card: Card) -> pd.DataFrame:
     classes = [str(name) for name in card["classes"]]
     answer = pd.DataFrame({"class": [classes[index] for index in predictions["predicted"]]})
     answer["confidence"] = predictions["confidence"].to_numpy()
-    for index, name in enumerate(classes):
+    for index, name in enumerate(probability_columns(card)):
         answer[name] = predictions[f"probability_{index}"].to_numpy()
     return answer
+
+
+def probability_columns(card: Card) -> list[str]:
+    """The columns of the probabilities in an answer: the names of the classes, unless they are taken."""
+    return [f"probability of {name}" if name in ANSWER else str(name) for name in card["classes"]]
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:

@@ -132,7 +132,7 @@ class ImageClassification(Task):
         return pd.DataFrame({"image": [encoded(image, card) for image in table["images"][:3].numpy()]})
 
     def answer(self, network: nn.Module, request: pd.DataFrame, card: Card) -> pd.DataFrame:
-        from pipeline.tasks.classification import class_answer
+        from pipeline.tasks.classification import class_answer, probability_columns
 
         if "image" not in request:
             raise ValueError(
@@ -145,7 +145,7 @@ class ImageClassification(Task):
             "labels": torch.full((len(images),), -1),
         }
         if not images:
-            return pd.DataFrame({name: [] for name in ("class", "confidence", *map(str, card["classes"]))})
+            return pd.DataFrame({name: [] for name in ("class", "confidence", *probability_columns(card))})
         return class_answer(self.predict(network, table, card), card)
 
     def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:

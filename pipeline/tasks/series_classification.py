@@ -189,11 +189,11 @@ class SeriesClassification(Task):
     def answer(self, network: nn.Module, request: pd.DataFrame, card: Card) -> pd.DataFrame:
         from pipeline.data.labelled_series import fill, padded
         from pipeline.data.requests import series_of
-        from pipeline.tasks.classification import class_answer
+        from pipeline.tasks.classification import class_answer, probability_columns
 
         names, series = series_of(request, card)
         if not series:
-            return pd.DataFrame({name: [] for name in ("series", "class", "confidence", *map(str, card["classes"]))})
+            return pd.DataFrame({name: [] for name in ("series", "class", "confidence", *probability_columns(card))})
         table = {name: torch.from_numpy(array) for name, array in padded([fill(values) for values in series]).items()}
         table["labels"] = torch.full((len(series),), -1)
         answer = class_answer(self.predict(network, self.examples(table, card), card), card)

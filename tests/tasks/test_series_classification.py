@@ -245,3 +245,10 @@ def test_a_request_that_cannot_be_answered_is_refused_in_one_sentence(request_: 
 def test_a_request_without_rows_gets_an_empty_answer() -> None:
     answer = TASK.answer(network().eval(), frame(series=[], x=[], y=[]), CARD)
     assert list(answer) == ["series", "class", "confidence", "a", "b", "c"] and len(answer) == 0
+
+
+def test_classes_may_be_called_like_the_columns_of_an_answer() -> None:
+    card = CARD | {"classes": ["class", "series", "c"]}
+    for request in (frame(series=["s"], x=[1.0], y=[2.0]), frame(series=[], x=[], y=[])):
+        answer = TASK.answer(network().eval(), request, card)
+        assert list(answer) == ["series", "class", "confidence", "probability of class", "probability of series", "c"]
