@@ -47,7 +47,42 @@ def waves(folder: Path) -> None:
         (folder / f"waves_{part}.ts").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-GENERATED: dict[str, Callable[[Path], None]] = {"pairs": pairs, "waves": waves}
+def shapes(folder: Path) -> None:
+    """Discs and bars on a dark ground, 40 × 48 pixels, in the layout of Pascal VOC; one picture shows nothing."""
+    from PIL import Image
+
+    generator = np.random.default_rng(0)
+    for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (folder / name).mkdir(parents=True)
+    for part, numbers in {"train": range(24), "val": range(24, 33), "test": range(33, 42)}.items():
+        (folder / "ImageSets/Main" / f"{part}.txt").write_text("".join(f"{number:03d}\n" for number in numbers))
+        for number in numbers:
+            pixels = generator.integers(20, 50, (40, 48, 3)).astype(np.uint8)
+            objects = "" if number == 33 else _draw_shapes(pixels, generator)
+            Image.fromarray(pixels).save(folder / "JPEGImages" / f"{number:03d}.png")
+            size = "<size><width>48</width><height>40</height></size>"
+            (folder / "Annotations" / f"{number:03d}.xml").write_text(f"<annotation>{size}{objects}</annotation>")
+
+
+def _draw_shapes(pixels: np.ndarray, generator: np.random.Generator) -> str:
+    """One or two shapes, each in a half of its own, and what an annotation says of them."""
+    down, across = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
+    described = ""
+    for half in range(int(generator.integers(1, 3))):
+        name = ("bar", "disc")[int(generator.integers(2))]
+        height, width = (16, 16) if name == "disc" else (8, 18)
+        top, left = int(generator.integers(0, 40 - height)), 24 * half + int(generator.integers(0, 24 - width))
+        inside = (down >= top) & (down < top + height) & (across >= left) & (across < left + width)
+        if name == "disc":
+            inside &= (down - top - 7.5) ** 2 + (across - left - 7.5) ** 2 < 64
+        pixels[inside] = (200, 80, 60) if name == "disc" else (60, 90, 220)
+        sides = {"xmin": left, "ymin": top, "xmax": left + width, "ymax": top + height}
+        box = "".join(f"<{side}>{value}</{side}>" for side, value in sides.items())
+        described += f"<object><name>{name}</name><bndbox>{box}</bndbox></object>"
+    return described
+
+
+GENERATED: dict[str, Callable[[Path], None]] = {"pairs": pairs, "waves": waves, "shapes": shapes}
 
 
 def write_raw(folder: Path) -> None:

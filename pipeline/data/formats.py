@@ -14,12 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.data.boxes import annotated_images
+from pipeline.data.coco_files import read_coco
 from pipeline.data.csv_files import csv_rows, moment, number, position, raw_file, row_range
 from pipeline.data.idx_files import IMAGES, LABELS, read_idx
 from pipeline.data.image_files import image_paths, is_hidden, read_image
-from pipeline.data.records import Images, LabelledSeries, Pairs, Series
+from pipeline.data.records import AnnotatedImages, Images, LabelledSeries, Pairs, Series
 from pipeline.data.text_files import sentences
 from pipeline.data.ts_files import read_ts
+from pipeline.data.voc_files import read_voc
 
 
 def idx(folder: Path, *, images: str, labels: str) -> Images:
@@ -63,8 +66,7 @@ def pixel_table(
 def class_folders(folder: Path, *, directory: str, height: int, width: int, mode: str) -> Images:
     """A folder for every class, named like it, with pictures of any size in it; `directory` holds these folders."""
     _check_positive(height=height, width=width)
-    if mode not in ("L", "RGB"):
-        raise ValueError(f"data.options.mode: found {mode!r}; allowed: L (grey), RGB")
+    _check_mode(mode)
     root = _class_root(folder, directory)
     entries = sorted(entry for entry in root.iterdir() if not is_hidden(entry.name))
     paths: list[Path] = []
@@ -142,13 +144,37 @@ def ts(folder: Path, *, file: str) -> LabelledSeries:
     return read_ts(raw_file(folder, file))
 
 
-FORMATS: dict[str, Callable[..., Images | LabelledSeries | Pairs | Series]] = {
+def pascal_voc(
+    folder: Path, *, directory: str, height: int, width: int, mode: str, image_set: str | None = None
+) -> AnnotatedImages:
+    """The folders Annotations, JPEGImages and ImageSets/Main of Pascal VOC, which stand in `directory`.
+
+    `image_set` names a list of ImageSets/Main, such as train; without it all pictures are taken. Pictures are made as
+    large as they fit into `height` × `width`.
+    """
+    _check_mode(mode)
+    _check_positive(height=height, width=width)
+    root = _class_root(folder, directory)
+    return annotated_images(folder, read_voc(root, image_set), height=height, width=width, mode=mode)
+
+
+def coco(folder: Path, *, images: str, annotations: str, height: int, width: int, mode: str) -> AnnotatedImages:
+    """A folder of pictures and COCO's JSON file of boxes; pictures are made as large as they fit."""
+    _check_mode(mode)
+    _check_positive(height=height, width=width)
+    found, warnings = read_coco(folder, images, annotations)
+    return annotated_images(folder, found, height=height, width=width, mode=mode, warnings=warnings)
+
+
+FORMATS: dict[str, Callable[..., AnnotatedImages | Images | LabelledSeries | Pairs | Series]] = {
     "idx": idx,
     "pixel_table": pixel_table,
     "class_folders": class_folders,
     "csv_series": csv_series,
     "parallel_text": parallel_text,
     "ts": ts,
+    "pascal_voc": pascal_voc,
+    "coco": coco,
 }
 
 
@@ -157,6 +183,11 @@ def _check_positive(**options: object) -> None:
         highest = 255 if name == "maximum" else 65535
         if type(value) is not int or not 1 <= value <= highest:
             raise ValueError(f"data.options.{name}: found {value!r}; allowed: a whole number from 1 to {highest}")
+
+
+def _check_mode(mode: str) -> None:
+    if mode not in ("L", "RGB"):
+        raise ValueError(f"data.options.mode: found {mode!r}; allowed: L (grey), RGB")
 
 
 def _is_header(fields: list[str]) -> bool:

@@ -21,20 +21,27 @@ def read_image(source: Path | IO[bytes], *, height: int, width: int, mode: str) 
     Turned as its EXIF orientation says, laid on white where it is transparent, stretched to the size with a filter
     over the whole area. Raises ValueError for a file that is damaged or no picture.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    return _resized(_decoded(source, mode), height, width)
 
-    try:
-        with Image.open(source) as image:
-            image.load()
-            flat = _flattened(ImageOps.exif_transpose(image), mode)
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        name = source if isinstance(source, Path) else "the picture"
-        reason = "no picture format is recognised" if isinstance(error, UnidentifiedImageError) else error
-        raise ValueError(f"{name}: not readable as an image ({reason}); replace the file or remove it") from None
-    if flat.size != (width, height):
-        flat = flat.resize((width, height), Image.Resampling.BILINEAR)
-    pixels = np.asarray(flat, dtype=np.uint8)
-    return pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)  # (C, H, W)
+
+def read_fitted_image(
+    source: Path | IO[bytes], *, height: int, width: int, mode: str
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """One picture as (C, H, W) uint8 with its proportions kept, and its own (height, width).
+
+    It fills the upper left corner as far as `fitted_size` says; the rest is black. Otherwise like `read_image`.
+    """
+    flat = _decoded(source, mode)
+    inner = fitted_size(flat.height, flat.width, height, width)
+    pixels = np.zeros((3 if mode == "RGB" else 1, height, width), dtype=np.uint8)
+    pixels[:, : inner[0], : inner[1]] = _resized(flat, *inner)
+    return pixels, (flat.height, flat.width)
+
+
+def fitted_size(height: int, width: int, most_height: int, most_width: int) -> tuple[int, int]:
+    """(height, width) of a picture made as large as it fits, with its proportions kept."""
+    scale = min(most_height / height, most_width / width)
+    return min(max(round(height * scale), 1), most_height), min(max(round(width * scale), 1), most_width)
 
 
 def image_paths(folder: Path) -> tuple[list[Path], int]:
@@ -47,6 +54,30 @@ def image_paths(folder: Path) -> tuple[list[Path], int]:
 def is_hidden(name: str) -> bool:
     """Files that systems leave behind: .DS_Store, ._photo.jpg, __MACOSX, Thumbs.db."""
     return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
+
+
+def _decoded(source: Path | IO[bytes], mode: str) -> Image:
+    """A picture in its own size, upright and without transparency. Raises ValueError where it is none."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(source) as image:
+            image.load()
+            return _flattened(ImageOps.exif_transpose(image), mode)
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        name = source if isinstance(source, Path) else "the picture"
+        reason = "no picture format is recognised" if isinstance(error, UnidentifiedImageError) else error
+        raise ValueError(f"{name}: not readable as an image ({reason}); replace the file or remove it") from None
+
+
+def _resized(flat: Image, height: int, width: int) -> np.ndarray:
+    """(C, H, W) uint8, stretched to the size."""
+    from PIL.Image import Resampling
+
+    if flat.size != (width, height):
+        flat = flat.resize((width, height), Resampling.BILINEAR)
+    pixels = np.asarray(flat, dtype=np.uint8)
+    return pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:

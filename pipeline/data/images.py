@@ -28,7 +28,7 @@ def prepare_images(parts: Mapping[str, Images], split: Shares, seed: int) -> Pre
     rows = split_rows(parts, order, labels, names, shares, seed)
     tables = {part: {"images": pixels[rows[part]], "labels": labels[rows[part]], "rows": rows[part]} for part in SPLITS}
     counts = {part: np.bincount(labels[rows[part]], minlength=len(names)).tolist() for part in SPLITS}
-    mean, deviation, used = _moments(tables["train"]["images"], records[0].maximum)
+    mean, deviation, used = moments(tables["train"]["images"], records[0].maximum)
     card: dict[str, Any] = {
         "shape": "grid",
         "schema": schema(tables),
@@ -46,7 +46,7 @@ def prepare_images(parts: Mapping[str, Images], split: Shares, seed: int) -> Pre
         "missing": {},
         "warnings": [
             *(warning for part in records for warning in part.warnings),
-            *duplicates(_hashes(tables), "images", "pixel"),
+            *duplicates(picture_hashes(tables), "images", "pixel"),
             *rare_classes(names, counts),
             *(f"channel {channel} is constant in train" for channel, value in enumerate(deviation) if not value),
         ],
@@ -68,7 +68,7 @@ def _check_same_shape(parts: Mapping[str, Images]) -> None:
             raise ValueError(f"images of all parts must have one size: {found}")
 
 
-def _moments(images: np.ndarray, maximum: int) -> tuple[list[float], list[float], list[int]]:
+def moments(images: np.ndarray, maximum: int) -> tuple[list[float], list[float], list[int]]:
     """Mean and standard deviation of every channel after division by `maximum`, and the lowest and highest pixel.
 
     Sums are whole numbers, so that the result does not depend on the order of addition, that is on the machine.
@@ -86,7 +86,8 @@ def _moments(images: np.ndarray, maximum: int) -> tuple[list[float], list[float]
     return mean, [value**0.5 / number / maximum for value in spread], [int(present[0]), int(present[-1])]
 
 
-def _hashes(tables: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, list[bytes]]:
+def picture_hashes(tables: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, list[bytes]]:
+    """A number of every picture of every split that another picture does not have."""
     return {
         part: [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in table["images"]]
         for part, table in tables.items()

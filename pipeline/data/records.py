@@ -19,6 +19,22 @@ class Images:
 
 
 @dataclass(frozen=True)
+class AnnotatedImages:
+    """Pictures, each with any number of boxes around objects, brought to one size with their proportions kept.
+
+    A picture stands in the upper left corner and black fills the rest. Boxes are (left, top, right, bottom) in pixels
+    of the picture as it is here, edges and not centres of pixels, and lie inside of it.
+    """
+
+    pixels: np.ndarray  # (N, C, H, W) uint8, 0 to 255
+    sizes: np.ndarray  # (N, 2) int64, height and width in the file
+    boxes: list[np.ndarray]  # N × (K, 4) float32
+    labels: list[list[str]]  # N × K names of classes
+    names: list[str]  # of the files
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Series:
     """One or more series over the same times."""
 

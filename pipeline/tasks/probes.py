@@ -21,6 +21,7 @@ from pipeline.tasks.task import Card
 
 BATCHES = (1, 2, 7)
 CLOSE = 1e-4  # as a difference of probabilities, and as a share of a forecast
+BOX_CLOSE = 1e-2  # pixels
 
 
 @dataclass(frozen=True)
@@ -158,4 +159,23 @@ def labelled_series_probes(series: list[np.ndarray], predictions: pd.DataFrame, 
     gap.loc[gap["series"] == "2", card["columns"][-1]] = np.nan
     found.append(Probe("a series without a value", gap, error="has no value at all"))
     found.append(Probe("no series", gap.iloc[:0], answers.iloc[:0]))
+    return found
+
+
+def detection_probes(encoded: list[bytes], predictions: pd.DataFrame, card: Card) -> list[Probe]:
+    """`encoded` are the first test pictures as files, `predictions` the boxes that were stored of all test pictures."""
+    classes = [str(name) for name in card["classes"]]
+    boxes = predictions[predictions["predicted"] >= 0]
+    answers = pd.DataFrame({"example": boxes["example"], "class": [classes[label] for label in boxes["predicted"]]})
+    answers = answers.join(boxes[["confidence", "left", "top", "right", "bottom"]])
+    found = []
+    for size in BATCHES:
+        rows = [row % len(encoded) for row in range(size)]
+        request = pd.DataFrame({"image": [encoded[row] for row in rows]})
+        parts = [answers[answers["example"] == row].assign(example=place) for place, row in enumerate(rows)]
+        answer = pd.concat(parts, ignore_index=True).rename(columns={"example": "image"})
+        found.append(Probe(f"{size} pictures", request, answer, absolute=BOX_CLOSE, relative=CLOSE))
+    found += [Probe(f"a picture of {side} × {side} pixels", _images(_blank(side))) for side in (1, 64, 700)]
+    found.append(Probe("no picture", _images(), pd.DataFrame({name: [] for name in ("image", *answers.columns[1:])})))
+    found.append(Probe("an empty file", _images(b""), error="not readable as an image"))
     return found

@@ -1,0 +1,93 @@
+"""Annotations of the COCO layout (Lin et al. 2014): one JSON file for all pictures of a part."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.data.boxes import Annotation
+from pipeline.data.csv_files import raw_file
+from pipeline.data.image_files import image_paths
+
+
+def read_coco(folder: Path, images: str, annotations: str) -> tuple[list[Annotation], list[str]]:
+    """Pictures with their boxes in the order of the file, and warnings. Boxes of crowds (`iscrowd`) are left out.
+
+    Raises ValueError that names the entry for a picture that is not there and for entries that cannot be read.
+    """
+    path = raw_file(folder, annotations)
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise ValueError(f"{path}: not readable as JSON ({error}); replace the file") from None
+    pictures, boxes, categories = (_entries(document, key, path) for key in ("images", "annotations", "categories"))
+    if not pictures:
+        raise ValueError(f"{path}: `images` names no pictures; check data.parts in params.yaml")
+    classes = {_value(entry, "id", int, place): _value(entry, "name", str, place) for place, entry in categories}
+    found: dict[int, Annotation] = {}
+    for place, entry in pictures:
+        number, picture = _value(entry, "id", int, place), folder / images / _value(entry, "file_name", str, place)
+        if number in found:
+            raise ValueError(f"{place}: the id {number} occurs twice; give each picture its own")
+        if not picture.is_file():
+            raise ValueError(f"{place}: its picture {picture} is not there; add it or remove the entry")
+        size = (entry["height"], entry["width"]) if entry.get("height") and entry.get("width") else None
+        found[number] = Annotation(picture, size, [], [])
+    crowds = 0
+    for place, entry in boxes:
+        if entry.get("iscrowd"):
+            crowds += 1
+            continue
+        picture_of = _known(found, entry, "image_id", place)
+        picture_of.labels.append(_known(classes, entry, "category_id", place))
+        picture_of.boxes.append(_box(entry, place))
+    return list(found.values()), [*_left_out(folder / images, found), *_crowds(crowds)]
+
+
+def _entries(document: Any, key: str, path: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    """(place for messages, entry) of a list of objects."""
+    entries = document.get(key) if isinstance(document, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(f"{path}: has no list of objects `{key}`; allowed: COCO's images, annotations and categories")
+    return [(f"{path}, {key}[{number}]", entry) for number, entry in enumerate(entries)]
+
+
+def _value(entry: Mapping[str, Any], key: str, kind: type, place: str) -> Any:
+    value = entry.get(key)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        wanted = "a whole number" if kind is int else "text"
+        raise ValueError(f"{place}: found {value!r} for {key}; allowed: {wanted}")
+    return value
+
+
+def _known(table: Mapping[int, Any], entry: Mapping[str, Any], key: str, place: str) -> Any:
+    number = _value(entry, key, int, place)
+    if number not in table:
+        kind = "images" if key == "image_id" else "categories"
+        raise ValueError(f"{place}: found {key} {number}, which no entry of `{kind}` has; correct or remove it")
+    return table[number]
+
+
+def _box(entry: Mapping[str, Any], place: str) -> tuple[float, float, float, float]:
+    """left, top, right, bottom of COCO's left, top, width, height."""
+    box = entry.get("bbox")
+    sound = isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float) for side in box)
+    if not sound or not all(math.isfinite(side) for side in box):  # type: ignore[union-attr]
+        raise ValueError(f"{place}: found {box!r} for bbox; allowed: four numbers, left, top, width and height")
+    left, top, width, height = box  # type: ignore[misc]
+    return left, top, left + width, top + height
+
+
+def _left_out(folder: Path, found: Mapping[int, Annotation]) -> list[str]:
+    there, _ = image_paths(folder)
+    strangers = sorted({path.as_posix() for path in there} - {entry.picture.as_posix() for entry in found.values()})
+    if not strangers:
+        return []
+    return [f"{len(strangers)} pictures in {folder.as_posix()} are not named in `images` and were ignored"]
+
+
+def _crowds(count: int) -> list[str]:
+    return [f"{count} boxes around crowds (iscrowd) were left out"] if count else []

@@ -1,0 +1,136 @@
+"""Pictures with boxes: records of all parts → splits → tables and card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from pipeline.data.classes import duplicates
+from pipeline.data.images import moments, picture_hashes
+from pipeline.data.records import AnnotatedImages
+from pipeline.data.splits import Shares, described, in_order, pool_name, shares_of_pool, stratified
+from pipeline.data.tables import SPLITS, Prepared, schema
+
+FEW = 10  # boxes of a class in a split, below which a figure about it says little
+
+
+def prepare_scenes(parts: Mapping[str, AnnotatedImages], split: Shares, seed: int) -> Prepared:
+    """Splits the records, by chance where the parts are not published, and describes them.
+
+    Tables: images (N, C, H, W) uint8; boxes (N, M, 4) float32 in pixels of the table's pictures; labels (N, M) int64,
+    -1 where a picture has fewer than M boxes; sizes (N, 2) int64, height and width in the file; rows (N,) int64. Raises
+    ValueError if the parts do not fit together, or a class is not in train.
+    """
+    shares, order = shares_of_pool(parts, split), in_order(parts)
+    records = [parts[name] for name in order]
+    _check_parts({name: parts[name] for name in order})
+    classes = _classes(parts, order)
+    rows = _rows(parts, order, shares, seed)
+    pixels = np.concatenate([part.pixels for part in records])  # (N, C, H, W)
+    boxes, labels = _padded(records, classes)
+    sizes = np.concatenate([part.sizes for part in records])
+    tables = {
+        part: {"images": pixels[taken], "boxes": boxes[taken], "labels": labels[taken], "sizes": sizes[taken],
+               "rows": taken}
+        for part, taken in rows.items()
+    }  # fmt: skip
+    counts = {
+        part: np.bincount(table["labels"][table["labels"] >= 0], minlength=len(classes)).tolist()
+        for part, table in tables.items()
+    }
+    mean, deviation, used = moments(tables["train"]["images"], 255)
+    card: dict[str, Any] = {
+        "shape": "grid",
+        "schema": schema(tables),
+        "counts": {part: len(rows[part]) for part in SPLITS},
+        "split": described(shares, order, "random", "drawn by chance", seed),
+        "classes": classes,
+        "class_counts": {part: dict(zip(classes, counts[part], strict=True)) for part in SPLITS},
+        "channels": pixels.shape[1],
+        "height": pixels.shape[2],
+        "width": pixels.shape[3],
+        "maximum": 255,
+        "mean": mean,
+        "deviation": [value or 1.0 for value in deviation],  # a constant channel is shifted, not scaled
+        "side": _usual_side(tables["train"]),
+        "ranges": {"train": used},
+        "missing": {},
+        "warnings": [
+            *(warning for part in records for warning in part.warnings),
+            *duplicates(picture_hashes(tables), "images", "pixel"),
+            *_rare_classes(classes, counts),
+        ],
+    }
+    return Prepared(tables, card)
+
+
+def _check_parts(parts: Mapping[str, AnnotatedImages]) -> None:
+    for name, part in parts.items():
+        if not isinstance(part, AnnotatedImages):
+            kind = type(part).__name__
+            raise ValueError(f"part {name} holds a {kind}; choose a data.format that reads pictures with boxes")
+    shapes = {name: part.pixels.shape[1:] for name, part in parts.items()}
+    if len(set(shapes.values())) > 1:
+        found = ", ".join(f"{name} has {c} × {h} × {w}" for name, (c, h, w) in shapes.items())
+        raise ValueError(f"pictures of all parts must be brought to one size: {found}; write the size into options")
+
+
+def _classes(parts: Mapping[str, AnnotatedImages], order: Sequence[str]) -> list[str]:
+    """Names of the classes, sorted. Raises ValueError for a class that is not in train, with the picture it is in."""
+    known = sorted(set(chain.from_iterable(parts[order[0]].labels)))
+    if not known:
+        raise ValueError(f"part {order[0]} has no boxes at all; there is nothing to learn from it")
+    for name in order[1:]:
+        for file, labels in zip(parts[name].names, parts[name].labels, strict=True):
+            strangers = sorted(set(labels) - set(known))
+            if strangers:
+                raise ValueError(
+                    f"{file} of part {name} has a box of class {strangers[0]!r}, which is not in train "
+                    f"({', '.join(known)}); add some to train, or correct or remove the box"
+                )
+    return known
+
+
+def _rows(
+    parts: Mapping[str, AnnotatedImages], order: Sequence[str], shares: Mapping[str, float], seed: int
+) -> dict[str, np.ndarray]:
+    """Rows of every split: published parts as they are, the others out of the pool."""
+    ends = np.cumsum([len(parts[name].names) for name in order])
+    rows = {name: np.arange(end - len(parts[name].names), end) for name, end in zip(order, ends, strict=True)}
+    pool = rows.pop(pool_name(parts))  # comes first, so that its rows start at 0
+    one_class = np.zeros(len(pool), dtype=np.int64)  # a picture has many classes, so that none decides
+    return rows | (stratified(one_class, ["all pictures"], shares, seed) if shares else {"train": pool})
+
+
+def _padded(records: Sequence[AnnotatedImages], classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(N, M, 4) float32 boxes and (N, M) int64 labels."""
+    number = {name: position for position, name in enumerate(classes)}
+    found = [pair for part in records for pair in zip(part.boxes, part.labels, strict=True)]
+    most = max(1, *(len(labels) for _, labels in found)) if found else 1
+    boxes = np.zeros((len(found), most, 4), dtype=np.float32)
+    labels = np.full((len(found), most), -1, dtype=np.int64)
+    for row, (sides, names) in enumerate(found):
+        boxes[row, : len(names)] = sides
+        labels[row, : len(names)] = [number[name] for name in names]
+    return boxes, labels
+
+
+def _usual_side(table: Mapping[str, np.ndarray]) -> float:
+    """The median over the boxes of the square root of their area, in pixels of the table's pictures."""
+    boxes = table["boxes"][table["labels"] >= 0].astype(np.float64)
+    if not len(boxes):
+        raise ValueError("train has no boxes; take a smaller share for validation and test")
+    return float(np.median(np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))))
+
+
+def _rare_classes(names: Sequence[str], counts: Mapping[str, list[int]]) -> Iterator[str]:
+    for part, numbers in counts.items():
+        absent = [name for name, count in zip(names, numbers, strict=True) if not count]
+        rare = [f"{name} ({count})" for name, count in zip(names, numbers, strict=True) if 0 < count < FEW]
+        if absent:
+            yield f"{part} has no box of class {', '.join(absent)}"
+        if rare:
+            yield f"{part} has fewer than {FEW} boxes of class {', '.join(rare)}"

@@ -1,0 +1,116 @@
+"""Annotations of the Pascal VOC layout (Everingham et al. 2010): an XML file a picture, and lists of names."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from pipeline.data.boxes import Annotation
+from pipeline.data.csv_files import raw_file
+from pipeline.data.image_files import SUFFIXES, is_hidden
+
+SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+
+def read_voc(root: Path, image_set: str | None) -> list[Annotation]:
+    """The pictures that ImageSets/Main/<image_set>.txt names, in its order; without a list all, sorted by their names.
+
+    Coordinates are taken as edges in pixels. Objects that are marked as difficult are objects like all others. Raises
+    ValueError for a name without picture or annotation, and for annotations that cannot be read.
+    """
+    pictures = {path.stem: path for path in _files(root / "JPEGImages") if path.suffix.lower() in SUFFIXES}
+    annotations = {path.stem: path for path in _files(root / "Annotations") if path.suffix.lower() == ".xml"}
+    if image_set is None:
+        names, source = sorted(pictures.keys() | annotations.keys()), root.as_posix()
+    else:
+        listing = raw_file(root / "ImageSets" / "Main", f"{image_set}.txt")
+        names, source = _names(listing), listing.as_posix()
+    found = []
+    for name in names:
+        if name not in annotations:
+            raise ValueError(
+                f"{source}: picture {name} has no annotation; {_expected(root, 'Annotations', name, 'xml')}"
+            )
+        if name not in pictures:
+            raise ValueError(
+                f"{source}: annotation {name} has no picture; {_expected(root, 'JPEGImages', name, 'jpg')}"
+            )
+        found.append(_annotation(annotations[name], pictures[name]))
+    if not found:
+        raise ValueError(f"{source}: names no pictures; check data.parts in params.yaml")
+    return found
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        there = [entry.name for entry in folder.parent.iterdir() if entry.is_dir()] if folder.parent.is_dir() else []
+        hint = f"{folder.parent} has {', '.join(sorted(there)[:8]) or 'no folders'}"
+        raise ValueError(f"{folder}: no such folder; pascal_voc needs Annotations and JPEGImages, and {hint}")
+    yield from (path for path in sorted(folder.iterdir()) if path.is_file() and not is_hidden(path.name))
+
+
+def _names(listing: Path) -> list[str]:
+    """The names of a list, one a line. Raises ValueError for a line with more, and for a name that stands twice."""
+    names: dict[str, int] = {}
+    for number, line in enumerate(listing.read_text(encoding="utf-8").split("\n"), start=1):
+        name = line.strip()
+        if not name:
+            continue
+        if len(name.split()) > 1:
+            raise ValueError(
+                f"{listing}, line {number}: found {name!r}; allowed: the name of a picture alone, as in the lists of "
+                "whole splits (lists of a single class, with 1 and -1, are not read)"
+            )
+        if name in names:
+            raise ValueError(f"{listing}, line {number}: {name} stands already in line {names[name]}; keep one")
+        names[name] = number
+    return list(names)
+
+
+def _expected(root: Path, folder: str, name: str, suffix: str) -> str:
+    there = sorted(path.stem for path in _files(root / folder))
+    near = difflib.get_close_matches(name, there, n=1)
+    return f"add {folder}/{name}.{suffix} or remove the name" + (f" (there is {near[0]})" if near else "")
+
+
+def _annotation(file: Path, picture: Path) -> Annotation:
+    content = file.read_bytes()
+    if b"<!ENTITY" in content:  # a few lines of them unfold to gigabytes
+        raise ValueError(f"{file}: defines entities, which no annotation needs; write the file without them")
+    try:
+        root = ElementTree.fromstring(content)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"{file}: not readable as XML ({error}); replace the file or remove it") from None
+    boxes, labels = [], []
+    for number, entry in enumerate(root.iter("object"), start=1):
+        place = f"{file}, object {number}"
+        label = (entry.findtext("name") or "").strip()
+        if not label:
+            raise ValueError(f"{place}: has no <name>; say which class the object is of")
+        labels.append(label)
+        left, top, right, bottom = (_number(entry, f"bndbox/{side}", place) for side in SIDES)
+        boxes.append((left, top, right, bottom))
+    return Annotation(picture, _size(root, file), boxes, labels)
+
+
+def _size(root: Element, file: Path) -> tuple[int, int] | None:
+    """Height and width; None where the file does not say, or says zero as some programs do."""
+    if root.find("size") is None:
+        return None
+    height, width = (int(_number(root, f"size/{side}", str(file))) for side in ("height", "width"))
+    return (height, width) if height and width else None
+
+
+def _number(entry: Element, path: str, place: str) -> float:
+    text = (entry.findtext(path) or "").strip()
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{place}: found {text!r} for {path}; allowed: a number of pixels")
+    return value

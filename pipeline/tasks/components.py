@@ -1,0 +1,145 @@
+"""The classical detector: what stands out from the background, cut into connected pieces at several thresholds, and a
+class for every piece by its size, form and colour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from pipeline.data.tables import Table
+from pipeline.tasks.found_boxes import CANDIDATES, inner_sizes, prediction_table, reported
+from pipeline.tasks.object_detection import overlaps
+from pipeline.tasks.task import Card
+
+LEVELS = 9  # thresholds
+BLUR = 1.0  # pixels
+SMALLEST = 0.25  # of the area of the smallest box in train: less is noise
+SHARE = 0.5  # overlap with a true box from which on a piece is an example of its class
+SPLITS = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What is fitted on train before there are pieces."""
+
+    background: np.ndarray  # (C, 1, 1) the usual pixel outside of all boxes
+    deviation: np.ndarray  # (C, 1, 1)
+    thresholds: np.ndarray  # (LEVELS,) of the distance from the background
+    smallest: float  # area of a piece, pixels
+
+
+def component_predictions(
+    tables: Mapping[str, Table], card: Card, seed: int, settings: Mapping[str, Any]
+) -> dict[str, pd.DataFrame]:
+    """Prediction tables of validation and test; everything is fitted on train."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    scale = _scale(tables["train"], card)
+    pieces = [_pieces(*picture, scale) for picture in _pictures(tables["train"], card)]
+    labels = [_label(found[0], *truth, card) for found, truth in zip(pieces, _truths(tables["train"]), strict=True)]
+    forest = RandomForestClassifier(100, min_samples_leaf=3, random_state=seed)
+    features = np.concatenate([found[1] for found in pieces])
+    known = len(features) > 0
+    if known:
+        forest.fit(features, np.concatenate(labels))
+    predictions = {}
+    for split in SPLITS:
+        table = tables[split]
+        found = np.stack([
+            _answers(*_pieces(pixels, inner, scale), inner, forest if known else None, card, settings)
+            for pixels, inner in _pictures(table, card)
+        ])  # fmt: skip
+        predictions[split] = prediction_table(found, table, card)
+    return predictions
+
+
+def _pictures(table: Table, card: Card) -> list[tuple[np.ndarray, Sequence[int]]]:
+    """(C, H, W) pixels of every picture and its (height, width) inside of the grid."""
+    inner = inner_sizes(table["sizes"], card["height"], card["width"]).tolist()
+    return list(zip(table["images"].numpy(), inner, strict=True))
+
+
+def _truths(table: Table) -> list[tuple[np.ndarray, np.ndarray]]:
+    return list(zip(table["boxes"].numpy(), table["labels"].numpy(), strict=True))
+
+
+def _scale(table: Table, card: Card) -> Scale:
+    """Pixels outside of all boxes are background; thresholds are quantiles of the distances inside of boxes."""
+    deviation = np.array(card["deviation"]).reshape(-1, 1, 1) * card["maximum"]
+    outside, inside, areas = [], [], []
+    for (pixels, (height, width)), (boxes, labels) in zip(_pictures(table, card), _truths(table), strict=True):
+        covered = np.zeros((height, width), dtype=bool)
+        for left, top, right, bottom in boxes[labels >= 0]:
+            covered[int(top) : int(np.ceil(bottom)), int(left) : int(np.ceil(right))] = True
+            areas.append((right - left) * (bottom - top))
+        few = pixels[:, :height:4, :width:4].astype(np.float64)
+        outside.append(few[:, ~covered[::4, ::4]])
+        inside.append(few[:, covered[::4, ::4]])
+    free = np.concatenate(outside, axis=1)
+    everything = free if free.shape[1] else np.concatenate(inside, axis=1)
+    background = np.median(everything, axis=1).reshape(-1, 1, 1)
+    gaps = (np.concatenate(inside, axis=1)[..., None] - background) / deviation
+    distances = np.sqrt((gaps**2).mean(axis=0))
+    thresholds = np.unique(np.quantile(distances, np.linspace(0.1, 0.9, LEVELS)))
+    return Scale(background, deviation, thresholds, SMALLEST * float(min(areas)))
+
+
+def _pieces(pixels: np.ndarray, inner: Sequence[int], scale: Scale) -> tuple[np.ndarray, np.ndarray]:
+    """(P, 4) boxes and (P, F) features of the connected pieces of a picture at all thresholds."""
+    from scipy import ndimage
+
+    values = pixels[:, : inner[0], : inner[1]].astype(np.float64)
+    distance = np.sqrt((((values - scale.background) / scale.deviation) ** 2).mean(axis=0))
+    distance = ndimage.gaussian_filter(distance, BLUR)
+    boxes, features = [np.zeros((0, 4))], [np.zeros((0, 4 + 2 * len(values)))]
+    for level in scale.thresholds:
+        numbers, count = ndimage.label(ndimage.binary_fill_holes(distance > level))
+        index = np.arange(1, count + 1)
+        areas = ndimage.sum_labels(np.ones_like(distance), numbers, index)
+        large = index[areas >= scale.smallest]
+        if not len(large):
+            continue
+        slices = ndimage.find_objects(numbers)
+        sides = np.array([[across.start, down.start, across.stop, down.stop]
+                          for down, across in (slices[number - 1] for number in large)], dtype=np.float64)  # fmt: skip
+        width, height = sides[:, 2] - sides[:, 0], sides[:, 3] - sides[:, 1]
+        colours = [ndimage.mean(channel, numbers, large) for channel in values]
+        spreads = [ndimage.standard_deviation(channel, numbers, large) for channel in values]
+        share = areas[large - 1] / (width * height)
+        boxes.append(sides)
+        features.append(np.stack([np.log(width), np.log(height), share, np.full(len(large), level),
+                                  *colours, *spreads], axis=1))  # fmt: skip
+    return np.concatenate(boxes), np.concatenate(features)
+
+
+def _label(pieces: np.ndarray, boxes: np.ndarray, labels: np.ndarray, card: Card) -> np.ndarray:
+    """(P,) the class of the true box that each piece overlaps most, or one more than there are classes: nothing."""
+    nothing = len(card["classes"])
+    fits = overlaps(torch.from_numpy(pieces)[:, None], torch.from_numpy(boxes.astype(np.float64)))[0].numpy()
+    fits = np.where(labels >= 0, fits, 0.0)  # (P, M)
+    result: np.ndarray = np.where(fits.max(1) >= SHARE, labels[fits.argmax(1)], nothing)
+    return result
+
+
+def _answers(
+    pieces: np.ndarray, features: np.ndarray, inner: Sequence[int], forest: Any, card: Card, settings: Mapping[str, Any]
+) -> np.ndarray:
+    """(most_boxes, 6) what is reported of a picture, as of a network."""
+    classes = len(card["classes"])
+    chances = np.zeros((len(pieces), classes + 1))
+    if forest is not None and len(pieces):
+        chances[:, forest.classes_] = forest.predict_proba(features)
+    sure = chances[:, :classes].ravel()
+    order = np.argsort(-sure, kind="stable")[:CANDIDATES]
+    boxes, labels = pieces[order // classes], order % classes
+    found = reported(
+        torch.from_numpy(boxes)[None], torch.from_numpy(sure[order])[None], torch.from_numpy(labels)[None],
+        torch.tensor([list(inner)]), **settings,
+    )  # fmt: skip
+    result: np.ndarray = found[0].numpy()
+    return result

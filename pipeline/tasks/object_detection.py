@@ -1,0 +1,296 @@
+"""Object detection: boxes around objects and their classes, from a dense head on the features of a grid.
+
+Every cell of the features answers at once and without anchors, as in FCOS (Tian et al. 2019): how sure it is of each
+class, how well its box will fit, and how far the four sides of the box are away. Cells near the middle of a true box
+learn to answer for it; the others learn to say that there is nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.data.tables import Prepared, Table
+from pipeline.models.encoder import Encoder, check_ranges
+from pipeline.tasks.task import Batch, Card, Encoders, Task
+
+if TYPE_CHECKING:
+    from pipeline.tasks.probes import Probe
+
+RARE = 0.01  # how sure a new network is of any class in a cell: most cells have no object (Lin et al. 2017)
+ALPHA, GAMMA = 0.25, 2.0  # of the focal loss
+BOX_WEIGHT = 2.0  # of the loss of the boxes beside those of classes and fit
+VISIBLE = 0.4  # share of a box that augmentation must leave in the picture for it to be still one
+SURE, HALF = 0.3, 0.5  # confidence and overlap from which on a box counts as found while a fit runs
+
+
+class Detector(nn.Module):
+    """Normalises pixels, encodes them, and lets every cell of the features answer through a few convolutions."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self, encoder: Encoder, card: Card, *, head_width: int, head_depth: int, radius: float,
+        augmentation: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.encoder = encoder
+        self.stride, self.radius, self.augmentation = encoder.stride, radius, augmentation
+        self.classes, self.side = len(card["classes"]), float(card["side"])
+        layers: list[nn.Module] = []
+        channels = encoder.out_channels
+        for _ in range(head_depth):
+            layers += [nn.Conv2d(channels, head_width, 3, padding=1, bias=False), nn.BatchNorm2d(head_width), nn.ReLU()]
+            channels = head_width
+        self.head = nn.Sequential(*layers)
+        self.answers = nn.Conv2d(channels, self.classes + 5, 3, padding=1)
+        nn.init.normal_(self.answers.weight, std=0.01)
+        assert self.answers.bias is not None
+        nn.init.zeros_(self.answers.bias)
+        nn.init.constant_(self.answers.bias[: self.classes], -math.log(1 / RARE - 1))
+        scale = float(card["maximum"])
+        for name in ("mean", "deviation"):
+            self.register_buffer(name, torch.tensor(card[name], dtype=torch.float32).view(1, -1, 1, 1) * scale)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) pixels from 0 to 255 → (B, P, K + 5) answers of the P cells.
+
+        K logits of the classes, the logit of the overlap that the box will have, and the box in pixels.
+        """
+        pixels = (images.float() - self.mean) / self.deviation
+        features = self.encoder(pixels.contiguous(memory_format=torch.channels_last))  # (B, F, H', W')
+        answers = self.answers(self.head(features))
+        centres = self.centres(answers.shape[2], answers.shape[3], answers.device)  # (P, 2)
+        answers = answers.float().flatten(2).transpose(1, 2)  # (B, P, K + 5)
+        away = answers[..., -4:].clamp(-5, 5).exp() * (self.side / 2)  # left, top, right, bottom
+        boxes = torch.cat([centres - away[..., :2], centres + away[..., 2:]], dim=2)
+        return torch.cat([answers[..., :-4], boxes], dim=2)
+
+    def centres(self, rows: int, columns: int, device: torch.device) -> Tensor:
+        """(P, 2) the middle of every cell of a map, x and y in pixels."""
+        y, x = ((torch.arange(count, device=device) + 0.5) * self.stride for count in (rows, columns))
+        return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=2).flatten(0, 1)
+
+
+class ObjectDetection(Task):
+    score = "ap50"
+    maximize = True
+    dimensions = 2
+    dependent = False
+    corpus = True
+    SETTINGS = ("confidence", "overlap", "most_boxes")
+    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "head_width": (8, 1024), "head_depth": (0, 8), "radius": (0.5, 8.0), "shift": (0, 1024), "zoom": (0.0, 1.0),
+        "brightness": (0.0, 0.9),
+    }  # fmt: skip
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        super().__init__(settings)
+        for name in ("confidence", "overlap"):
+            if not isinstance(settings[name], float) or not 0 < settings[name] < 1:
+                raise ValueError(f"settings.{name}: found {settings[name]!r}; allowed: between 0 and 1, such as 0.5")
+        most = settings["most_boxes"]
+        if type(most) is not int or not 1 <= most <= 1000:
+            raise ValueError(f"settings.most_boxes: found {most!r}; allowed: a whole number from 1 to 1000")
+
+    def prepare(self, parts: Mapping[str, Any], split: Mapping[str, float | None], seed: int) -> Prepared:
+        from pipeline.data.scenes import prepare_scenes
+
+        return prepare_scenes(dict(parts), split, seed)
+
+    def examples(self, table: Table, card: Card) -> Batch:
+        return {name: table[name] for name in ("images", "boxes", "labels", "sizes")}
+
+    def network(  # type: ignore[override]  # the keywords are this task's parameters in params.yaml
+        self, encoders: Encoders, card: Card, *, head_width: int, head_depth: int, radius: float, flip: bool,
+        shift: int, zoom: float, brightness: float,
+    ) -> Detector:  # fmt: skip
+        check_ranges(
+            self.RANGES, head_width=head_width, head_depth=head_depth, radius=radius, shift=shift, zoom=zoom,
+            brightness=brightness,
+        )  # fmt: skip
+        augmentation = {"flip": flip, "shift": shift, "zoom": zoom, "brightness": brightness}
+        encoder = encoders(card["channels"])
+        return Detector(
+            encoder, card, head_width=head_width, head_depth=head_depth, radius=radius, augmentation=augmentation
+        )
+
+    def augment(self, network: nn.Module, batch: Batch) -> Batch:
+        """Mirrored, moved, made larger or smaller, brighter or darker, every picture by its own draw."""
+        assert isinstance(network, Detector)
+        chosen, images = network.augmentation, batch["images"]
+        count, _, height, width = images.shape
+
+        def drawn() -> Tensor:
+            return 2 * torch.rand(count, device=images.device) - 1  # (B,) from -1 to 1
+
+        zoom = (1 + chosen["zoom"]) ** drawn()
+        places, edges = [], []
+        for size, sides in ((width, batch["boxes"][..., 0::2]), (height, batch["boxes"][..., 1::2])):
+            factor = zoom.where(drawn() < 0, -zoom) if chosen["flip"] else zoom
+            move = (drawn() * (chosen["shift"] + 0.5)).round() + size / 2
+            target = torch.arange(size, device=images.device) + 0.5 - move[:, None]  # (B, size)
+            places.append((target / factor[:, None] + size / 2).floor().long())
+            moved = (sides - size / 2) * factor[:, None, None] + move[:, None, None]  # (B, M, 2)
+            edges.append(moved.sort(dim=2).values)
+        images = sampled(images, places[1], places[0], network.mean)
+        if chosen["brightness"]:
+            images = (images.float() * (1 + chosen["brightness"] * drawn()).view(-1, 1, 1, 1)).clamp(0, 255)
+        whole = torch.stack(edges, dim=3).flatten(2)  # (B, M, 4)
+        boxes = torch.minimum(whole.clamp_min(0), whole.new_tensor([width, height, width, height]))
+        labels = batch["labels"].where(area(boxes) > VISIBLE * area(whole), -1)
+        return {**batch, "images": images, "boxes": boxes, "labels": labels}
+
+    def output(self, network: nn.Module, batch: Batch) -> Tensor:
+        answers: Tensor = network(batch["images"])
+        return answers
+
+    def infer(self, network: nn.Module, batch: Batch) -> Tensor:
+        """(B, most_boxes, 6): left, top, right, bottom, confidence and class, the surest first; class -1 for none."""
+        from pipeline.tasks.found_boxes import found_boxes, inner_sizes
+
+        inner = inner_sizes(batch["sizes"], *batch["images"].shape[2:])
+        return found_boxes(self.output(network, batch), inner, **self.settings)
+
+    def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
+        """Focal loss of the classes (Lin et al. 2017), GIoU loss of the boxes (Rezatofighi et al. 2019), and
+        cross-entropy of how well the boxes fit (Wu et al. 2020), each per cell that answers for a box."""
+        assert isinstance(network, Detector)
+        rows, columns = (-(-size // network.stride) for size in batch["images"].shape[2:])
+        centres = network.centres(rows, columns, output.device)
+        chosen = responsible(centres, batch["boxes"], batch["labels"], network.stride, network.radius)  # (B, P)
+        answers, place = chosen >= 0, chosen.clamp_min(0)
+        labels = batch["labels"].gather(1, place).clamp_min(0)
+        truth = batch["boxes"].gather(1, place[..., None].expand(-1, -1, 4))  # (B, P, 4)
+        wanted = functional.one_hot(labels, network.classes) * answers[..., None]
+        fit, general = overlaps(output[..., -4:], truth)
+        boxes = ((1 - general) * answers).sum()
+        fits = functional.binary_cross_entropy_with_logits(output[..., -5], fit.detach(), reduction="none") * answers
+        losses = focal_loss(output[..., :-5], wanted.to(output.dtype)) + BOX_WEIGHT * boxes + fits.sum()
+        return losses / answers.sum().clamp_min(1)
+
+    @property
+    def progress(self) -> str:
+        return "boxes_found"
+
+    def scores(self, output: Tensor, batch: Batch, card: Card) -> Tensor:
+        """(B,) shares of the true boxes for which some cell has the right class and a box that overlaps by half."""
+        boxes, labels = batch["boxes"], batch["labels"]
+        fits = overlaps(output[:, :, None, -4:], boxes[:, None])[0] > HALF  # (B, P, M)
+        sure = output[..., :-5].sigmoid() > SURE  # (B, P, K)
+        right = sure.gather(2, labels.clamp_min(0)[:, None].expand(-1, sure.shape[1], -1))  # (B, P, M)
+        real = labels >= 0
+        found = ((fits & right).any(1) & real).sum(1)
+        return (found / real.sum(1)).nan_to_num(1.0)  # nothing to find is nothing missed
+
+    @torch.inference_mode()
+    def predict(self, network: nn.Module, examples: Batch, card: Card) -> pd.DataFrame:
+        """One picture at a time: sums in a batch are rounded in another order, and where two boxes are nearly as good
+        as each other, the served model would then keep another one than evaluation did."""
+        from pipeline.tasks.found_boxes import prediction_table
+
+        count = len(examples["images"])
+        single = ({name: tensor[row : row + 1] for name, tensor in examples.items()} for row in range(count))
+        found = torch.cat([self.infer(network, one) for one in single])
+        return prediction_table(found.cpu().numpy(), examples, card)
+
+    def resampled_metrics(self, predictions: pd.DataFrame, card: Card, weights: np.ndarray) -> dict[str, np.ndarray]:
+        from pipeline.tasks.average_precision import detection_figures
+
+        return detection_figures(predictions, len(card["classes"]), weights)
+
+    def example_scores(self, predictions: pd.DataFrame) -> np.ndarray:
+        """(N,) F1 of every picture's boxes of at least medium confidence, at an overlap of one half."""
+        from pipeline.tasks.average_precision import picture_scores
+
+        return picture_scores(predictions)
+
+    def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
+        from pipeline.tasks.components import component_predictions
+
+        return {"components": component_predictions(tables, card, seed, self.settings)}
+
+    def pictures(self, predictions: pd.DataFrame, table: Table, card: Card, folder: Path, title: str) -> list[Path]:
+        from pipeline.tasks.pictures import boxes_on_pictures, precision_recall
+
+        return [
+            boxes_on_pictures(predictions, table, card, folder / "boxes.png", title),
+            precision_recall(predictions, card, folder / "precision_recall.png", title),
+        ]
+
+    def input_example(self, table: Table, card: Card) -> pd.DataFrame:
+        from pipeline.tasks.found_boxes import encoded_pictures
+
+        return pd.DataFrame({"image": encoded_pictures({name: tensor[:2] for name, tensor in table.items()}, card)})
+
+    def answer(self, network: nn.Module, request: pd.DataFrame, card: Card) -> pd.DataFrame:
+        from pipeline.tasks.found_boxes import answer_table, decoded_pictures
+
+        examples = decoded_pictures(request, card)
+        predictions = self.predict(network, examples, card) if len(request) else None
+        return answer_table(predictions, examples, card)
+
+    def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
+        from pipeline.tasks.found_boxes import encoded_pictures
+        from pipeline.tasks.probes import BATCHES, detection_probes
+
+        first = {name: tensor[: max(BATCHES)] for name, tensor in table.items()}
+        return detection_probes(encoded_pictures(first, card), predictions, card)
+
+
+def sampled(images: Tensor, rows: Tensor, columns: Tensor, filling: Tensor) -> Tensor:
+    """(B, C, H, W) pixels out of the given rows (B, H) and columns (B, W); `filling` where these lie outside."""
+    height, width = images.shape[2:]
+    picture = torch.arange(len(images), device=images.device)[:, None, None]
+    taken = images[picture, :, rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None, :]]
+    inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
+    return taken.permute(0, 3, 1, 2).where(inside[:, None], filling.round().to(images.dtype))
+
+
+def responsible(centres: Tensor, boxes: Tensor, labels: Tensor, stride: int, radius: float) -> Tensor:
+    """(B, P) which of the boxes (B, M, 4) each cell answers for, -1 for none.
+
+    A cell answers for the smallest box that it lies in and whose middle is at most `radius` cells away (centre
+    sampling). The cell with the middle in it always answers, so that no box is too small to be learnt.
+    """
+    low, high = boxes[:, None, :, :2], boxes[:, None, :, 2:]  # (B, 1, M, 2)
+    point = centres[None, :, None]  # (1, P, 1, 2)
+    inside = ((point > low) & (point < high)).all(3)  # (B, P, M)
+    away = (point - (low + high) / 2).abs().amax(3)
+    able = ((inside & (away < radius * stride)) | (away <= stride / 2)) & (labels >= 0)[:, None]
+    smallest, place = area(boxes)[:, None].expand_as(able).masked_fill(~able, math.inf).min(2)
+    return place.where(smallest < math.inf, -1)
+
+
+def area(boxes: Tensor) -> Tensor:
+    """(…, 4) → (…)"""
+    return (boxes[..., 2:] - boxes[..., :2]).clamp_min(0).prod(-1)
+
+
+def overlaps(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """IoU and GIoU (Rezatofighi et al. 2019) of boxes (…, 4) that can be broadcast."""
+    corners = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
+    shared = corners.clamp_min(0).prod(-1)
+    joined = area(first) + area(second) - shared
+    around = torch.maximum(first[..., 2:], second[..., 2:]) - torch.minimum(first[..., :2], second[..., :2])
+    hull = around.clamp_min(0).prod(-1)
+    fit = shared / joined.clamp_min(1e-6)
+    return fit, fit - (hull - joined) / hull.clamp_min(1e-6)
+
+
+def focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """The sum over all cells and classes of the focal loss (Lin et al. 2017): easy cells count little."""
+    plain = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    chances = logits.sigmoid()
+    missed = (chances - targets).abs()
+    weights = ALPHA * targets + (1 - ALPHA) * (1 - targets)
+    return (weights * missed**GAMMA * plain).sum()
