@@ -21,6 +21,7 @@ from pipeline.problems import problems
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[^./\\][^/\\]*$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 Scalar = bool | int | float | str
@@ -100,8 +101,23 @@ class Gate(Section):
 
 class Download(Section):
     url: Annotated[str, StringConstraints(pattern=r"^(https?|file|package)://.+")]
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Digest | None = None  # of the file
     unpack: bool | None = None  # whether an archive is unpacked beside it; absent means no
+    folder: FileName | None = None  # of the archive, wherever it stands in it, to take alone; absent means all
+    contents: Digest | None = None  # of that folder's files, for an archive that is packed anew for every request
+
+    @model_validator(mode="after")
+    def _one_checksum(self) -> Download:
+        if (self.sha256 is None) == (self.contents is None):
+            found = "none" if self.sha256 is None else "both"
+            raise ValueError(
+                f"found {found} of the checksums; allowed: sha256 (of the file), or contents (of a folder)"
+            )
+        if self.folder and not self.unpack:
+            raise ValueError(f"folder: found {self.folder!r}; allowed: with `unpack: true` only")
+        if self.contents and not self.folder:
+            raise ValueError("contents: is the checksum of a folder of an archive; name it, such as `folder: images`")
+        return self
 
 
 class Data(Section):

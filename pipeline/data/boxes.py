@@ -48,8 +48,8 @@ def annotated_images(
         cut += [entry.picture] * int((inside != given)[kept].any(axis=1).sum())
         boxes.append((inside[kept] * _scale(own, height, width)).astype(np.float32))
         labels.append([label for label, is_kept in zip(entry.labels, kept, strict=True) if is_kept])
-    said = [*warnings, *_counted(empty, "without area inside of their picture were left out", folder)]
-    said += _counted(cut, "that reach beyond their picture were cut", folder)
+    said = [*warnings, *_counted(empty, "without area in the picture left out", folder)]
+    said += _counted(cut, "cut at the edge of the picture", folder)
     names = [entry.picture.relative_to(folder).as_posix() for entry in annotations]
     return AnnotatedImages(pixels, sizes, boxes, labels, names, tuple(said))
 
@@ -74,4 +74,4 @@ def _counted(pictures: list[Path], what: str, folder: Path) -> list[str]:
     if not pictures:
         return []
     first = pictures[0].relative_to(folder).as_posix()
-    return [f"{len(pictures)} boxes {what} (first: {first})"]
+    return [f"{len(pictures)} box{'' if len(pictures) == 1 else 'es'} {what} (first: {first})"]

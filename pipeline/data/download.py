@@ -10,22 +10,25 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pipeline.data.folders import disk_full
-from pipeline.data.provenance import file_digest
+from pipeline.data.provenance import content_key, file_digest, folder_digest
 from pipeline.data.transfer import chunks_of, shown, transferred
 
 logger = logging.getLogger(__name__)
 
 
-def fetch_file(url: str, sha256: str, work: Path, mirror: Path | None = None) -> Path:
+def fetch_file(url: str, sha256: str | None, work: Path, mirror: Path | None = None) -> Path:
     """Brings one file to `work/<sha256>.part` and returns this path once the checksum is right.
 
     url: http(s)://…, file:///absolute/path or package://<installed package>/<path in it>. Where the file `mirror`
     exists, it is read instead of an http(s) address. The `.part` lies outside the outputs, which DVC deletes before a
-    stage reruns, so that an interrupted transfer goes on where it stopped. Raises ValueError for a source that is
-    missing, cannot be reached or has another checksum; in the last case the `.part` is removed.
+    stage reruns, so that an interrupted transfer goes on where it stopped. Without a checksum of the file each run
+    begins anew, and `check_contents` has to follow. Raises ValueError for a source that is missing, cannot be reached
+    or has another checksum; in the last case the `.part` is removed.
     """
     work.mkdir(parents=True, exist_ok=True)
-    part = work / f"{sha256}.part"
+    part = work / f"{sha256 or content_key(url=url)}.part"
+    if sha256 is None:
+        part.unlink(missing_ok=True)  # what is left of another packing would not fit
     left = part.is_file()
     if left and file_digest(part) == sha256:  # an earlier run got this far
         return part
@@ -42,13 +45,27 @@ def fetch_file(url: str, sha256: str, work: Path, mirror: Path | None = None) ->
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise disk_full(work) from error
         raise
-    if found != sha256:
+    if sha256 is not None and found != sha256:
         part.unlink()
         raise ValueError(
             f"{local or shown(url)}: found SHA-256 {found}; params.yaml asks for {sha256}. The download was removed. "
             "Either the transfer was disturbed (try again) or the source has changed (look at it, then change sha256)"
         )
     return part
+
+
+def check_contents(folder: Path, contents: str, file: str) -> None:
+    """Raises ValueError if what was unpacked of an archive into the folder is not what params.yaml asks for.
+
+    This tells the same of every packing of the same files: of one that a server makes for each request, and of a
+    repacked copy in a mirror.
+    """
+    found = folder_digest(folder)
+    if found != contents:
+        raise ValueError(
+            f"{file}: its folder {folder.name} has contents {found}; params.yaml asks for {contents}. Nothing was kept. "
+            "Either the archive was changed or the source has (look at it, then change contents)"
+        )
 
 
 def local_source(url: str) -> Path:

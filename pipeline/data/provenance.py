@@ -21,6 +21,12 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def folder_digest(folder: Path) -> str:
+    """One digest of the names and bytes of all files below a folder, however they were packed."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return content_key(**{path.relative_to(folder).as_posix(): file_digest(path) for path in files})
+
+
 def content_key(**parts: Any) -> str:
     """SHA-256 over everything that went into a piece of work, as sorted JSON."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

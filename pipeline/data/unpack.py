@@ -24,11 +24,13 @@ DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOF
 Entry = tuple[str, Callable[[], IO[bytes]] | None]  # name and how to open it; None: a folder
 
 
-def unpack(archive: Path, name: str, folder: Path) -> int:
+def unpack(archive: Path, name: str, folder: Path, only: str | None = None) -> int:
     """Unpacks an archive into `folder` and returns the number of files. Its kind follows from the file name `name`.
 
-    Raises ValueError for another kind of file, damage, a name that leads out of the folder, occurs twice or is none, a
-    link, more than RATIO times the size of the archive (or SMALLEST_LIMIT, if that is more), and over MOST_FILES.
+    With `only`, the folder of this name and what is below it are taken, wherever it stands in the archive, without
+    hidden files. Raises ValueError for another kind of file, damage, a name that leads out of the folder, occurs twice
+    or is none, a link, more than RATIO times the size of the archive (or SMALLEST_LIMIT, if that is more), and over
+    MOST_FILES.
     """
     if not name.lower().endswith(SUFFIXES):
         raise ValueError(f"{name}: not an archive that can be unpacked; allowed: {', '.join(SUFFIXES)}")
@@ -41,7 +43,11 @@ def unpack(archive: Path, name: str, folder: Path) -> int:
                 raise ValueError(f"{name}: holds more than {MOST_FILES:,} files and folders; unpack it by hand")
             if opened is None:
                 continue
-            with opened() as source, _created(folder / _inside(entry, name), entry, name).open("xb") as sink:
+            path = _inside(entry, name)
+            place = path if only is None else _below(path, only)
+            if place is None:
+                continue
+            with opened() as source, _created(folder / place, entry, name).open("xb") as sink:
                 for chunk in chunks_of(source):
                     left -= len(chunk)
                     if left < 0:
@@ -52,7 +58,17 @@ def unpack(archive: Path, name: str, folder: Path) -> int:
         raise ValueError(f"{name}: a name in this archive is a file and a folder at once") from None
     except DAMAGED as error:
         raise ValueError(f"{name}: the archive is damaged or protected ({error}); it cannot be unpacked") from None
+    if only is not None and not count:
+        raise ValueError(f"{name}: has no files in a folder {only}; look into the archive, then change `folder`")
     return count
+
+
+def _below(path: PurePosixPath, only: str) -> PurePosixPath | None:
+    """The path from the folder `only` on; None for what lies outside of it or is hidden."""
+    if only not in path.parts[:-1]:
+        return None
+    parts = path.parts[path.parts.index(only) :]
+    return None if any(part.startswith(".") for part in parts) else PurePosixPath(*parts)
 
 
 def _created(target: Path, entry: str, name: str) -> Path:

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from pipeline.data.download import fetch_file
+from pipeline.data.download import check_contents, fetch_file
 from pipeline.data.folders import remove, replaced_folder
 from pipeline.data.unpack import unpack
 from pipeline.params import Params, ParamsError, nearest
@@ -28,8 +28,11 @@ def main(name: str | None, params: Params) -> None:
     count = 0
     with replaced_folder(folder) as fresh:
         for file, part in parts.items():
-            if files[file].unpack:
-                count += unpack(part, file, fresh)
+            source = files[file]
+            if source.unpack:
+                count += unpack(part, file, fresh, source.folder)
+                if source.contents and source.folder:
+                    check_contents(fresh / source.folder, source.contents, file)
             else:
                 _placed(part, fresh / file)
                 count += 1
