@@ -86,8 +86,9 @@ def _left_out(folder: Path, found: Mapping[int, Annotation]) -> list[str]:
     strangers = sorted({path.as_posix() for path in there} - {entry.picture.as_posix() for entry in found.values()})
     if not strangers:
         return []
-    return [f"{len(strangers)} pictures in {folder.as_posix()} are not named in `images` and were ignored"]
+    pictures = "picture" if len(strangers) == 1 else "pictures"
+    return [f"{len(strangers)} {pictures} in {folder.as_posix()} not named in `images` and ignored"]
 
 
 def _crowds(count: int) -> list[str]:
-    return [f"{count} boxes around crowds (iscrowd) were left out"] if count else []
+    return [f"{count} box{'' if count == 1 else 'es'} around crowds (iscrowd) left out"] if count else []

@@ -63,8 +63,8 @@ def check_contents(folder: Path, contents: str, file: str) -> None:
     found = folder_digest(folder)
     if found != contents:
         raise ValueError(
-            f"{file}: its folder {folder.name} has contents {found}; params.yaml asks for {contents}. Nothing was kept. "
-            "Either the archive was changed or the source has (look at it, then change contents)"
+            f"{file}: the files of its folder {folder.name} have the digest {found}; params.yaml asks for {contents}. "
+            "Either the archive is damaged (try again) or the source has changed (look at it, then change contents)"
         )
 
 

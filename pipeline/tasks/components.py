@@ -69,7 +69,7 @@ def _truths(table: Table) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _scale(table: Table, card: Card) -> Scale:
-    """Pixels outside of all boxes are background; thresholds are quantiles of the distances inside of boxes."""
+    """Pixels outside of all boxes are background; thresholds lie between their distance and that of most others."""
     deviation = np.array(card["deviation"]).reshape(-1, 1, 1) * card["maximum"]
     outside, inside, areas = [], [], []
     for (pixels, (height, width)), (boxes, labels) in zip(_pictures(table, card), _truths(table), strict=True):
@@ -80,13 +80,18 @@ def _scale(table: Table, card: Card) -> Scale:
         few = pixels[:, :height:4, :width:4].astype(np.float64)
         outside.append(few[:, ~covered[::4, ::4]])
         inside.append(few[:, covered[::4, ::4]])
-    free = np.concatenate(outside, axis=1)
-    everything = free if free.shape[1] else np.concatenate(inside, axis=1)
-    background = np.median(everything, axis=1).reshape(-1, 1, 1)
-    gaps = (np.concatenate(inside, axis=1)[..., None] - background) / deviation
-    distances = np.sqrt((gaps**2).mean(axis=0))
-    thresholds = np.unique(np.quantile(distances, np.linspace(0.1, 0.9, LEVELS)))
+    free, taken = np.concatenate(outside, axis=1), np.concatenate(inside, axis=1)  # (C, pixels)
+    background = np.median(free if free.shape[1] else taken, axis=1).reshape(-1, 1, 1)
+    low = np.median(_distances(free[..., None], background, deviation)) if free.shape[1] else 0.0
+    high = np.quantile(_distances(taken[..., None], background, deviation), 0.95)
+    thresholds = np.linspace(low, max(high, low), LEVELS + 2)[1:-1]
     return Scale(background, deviation, thresholds, SMALLEST * float(min(areas)))
+
+
+def _distances(pixels: np.ndarray, background: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """(C, H, W) → (H, W) how far each pixel is from the background."""
+    result: np.ndarray = np.sqrt((((pixels - background) / deviation) ** 2).mean(axis=0))
+    return result
 
 
 def _pieces(pixels: np.ndarray, inner: Sequence[int], scale: Scale) -> tuple[np.ndarray, np.ndarray]:
@@ -94,8 +99,7 @@ def _pieces(pixels: np.ndarray, inner: Sequence[int], scale: Scale) -> tuple[np.
     from scipy import ndimage
 
     values = pixels[:, : inner[0], : inner[1]].astype(np.float64)
-    distance = np.sqrt((((values - scale.background) / scale.deviation) ** 2).mean(axis=0))
-    distance = ndimage.gaussian_filter(distance, BLUR)
+    distance = ndimage.gaussian_filter(_distances(values, scale.background, scale.deviation), BLUR)
     boxes, features = [np.zeros((0, 4))], [np.zeros((0, 4 + 2 * len(values)))]
     for level in scale.thresholds:
         numbers, count = ndimage.label(ndimage.binary_fill_holes(distance > level))
