@@ -108,11 +108,10 @@ class Download(Section):
 
     @model_validator(mode="after")
     def _one_checksum(self) -> Download:
-        if (self.sha256 is None) == (self.contents is None):
-            found = "none" if self.sha256 is None else "both"
-            raise ValueError(
-                f"found {found} of the checksums; allowed: sha256 (of the file), or contents (of a folder)"
-            )
+        if self.sha256 is None and self.contents is None:
+            raise ValueError("sha256: missing; add it, or `contents` for an archive that is packed anew each time")
+        if self.sha256 and self.contents:
+            raise ValueError("contents: found beside sha256; keep one of the two checksums")
         if self.folder and not self.unpack:
             raise ValueError(f"folder: found {self.folder!r}; allowed: with `unpack: true` only")
         if self.contents and not self.folder:

@@ -39,7 +39,7 @@ def described(error: ValidationError, document: type[BaseModel]) -> list[str]:
         location = [part for part in item["loc"] if not _is_union_branch(part)]
         path = ".".join(str(part) for part in location)
         message = _message(location, dict(item), document)
-        own = re.match(r"[a-z.]+: ", message)  # a check of a whole section says which part of it is wrong
+        own = re.match(r"[a-z0-9.]+: ", message)  # a check of a whole section says which part of it is wrong
         lines.setdefault(path, f"{path}.{message}" if own else f"{path}: {message}")
     return list(lines.values())
 

@@ -93,6 +93,10 @@ BAD = [
     # downloads
     ("downloads/digits/digits.csv.gz/url", "ftp://x", r"downloads.digits.digits.csv.gz.url: found 'ftp://x'; .*"),
     ("downloads/digits/digits.csv.gz/sha256", "12", r"downloads.digits.digits.csv.gz.sha256: found '12'; allowed: .*"),
+    ("downloads/digits/digits.csv.gz/sha256", MISSING, "downloads.digits.digits.csv.gz.sha256: missing; add it, or .*"),
+    ("downloads/digits/digits.csv.gz/contents", "0" * 64, ".*.csv.gz.contents: found beside sha256; keep one .*"),
+    ("downloads/digits/digits.csv.gz/folder", "a", ".*.csv.gz.folder: found 'a'; allowed: with `unpack: true` only"),
+    ("downloads/digits/digits.csv.gz/folder", "a/b", ".*.csv.gz.folder: found 'a/b'; allowed: .*"),
     # parts and splits
     (f"{DIGITS}/data/parts/trian", {}, "experiments.digits.data.parts.trian: found 'trian'; .*; did you mean `train`?"),
     (f"{DIGITS}/data/parts", {}, "experiments.digits.data.parts: found none; allowed: `all`, or `train` .*"),
@@ -154,7 +158,8 @@ def test_a_mistake_is_named_with_its_place_and_what_is_allowed(
 def test_a_candidate_of_an_unknown_experiment_gets_the_nearest_name(tiny: Document) -> None:
     tiny["candidates"]["digits-cnn"]["experiment"] = "digit"
     assert problems(tiny, Params) == [
-        "candidates.digits-cnn.experiment: found 'digit'; allowed: digits, co2, pairs; did you mean `digits`?",
+        f"candidates.digits-cnn.experiment: found 'digit'; allowed: {', '.join(tiny['experiments'])}; "
+        "did you mean `digits`?",
         "experiments.digits.candidates: found 'digits-cnn', but candidates.digits-cnn.experiment is 'digit'",
     ]
 

@@ -1,5 +1,5 @@
-"""The classical detector: what stands out from the background, cut into connected pieces at several thresholds, and a
-class for every piece by its size, form and colour."""
+"""The classical detector: what stands out from the background, cut into connected pieces at several thresholds, and how
+well each piece fits an object of each class, by its size, form and colour."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from pipeline.tasks.task import Card
 LEVELS = 9  # thresholds
 BLUR = 1.0  # pixels
 SMALLEST = 0.25  # of the area of the smallest box in train: less is noise
-SHARE = 0.5  # overlap with a true box from which on a piece is an example of its class
 SPLITS = ("validation", "test")
 
 
@@ -37,16 +36,16 @@ def component_predictions(
     tables: Mapping[str, Table], card: Card, seed: int, settings: Mapping[str, Any]
 ) -> dict[str, pd.DataFrame]:
     """Prediction tables of validation and test; everything is fitted on train."""
-    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.ensemble import RandomForestRegressor
 
     scale = _scale(tables["train"], card)
     pieces = [_pieces(*picture, scale) for picture in _pictures(tables["train"], card)]
-    labels = [_label(found[0], *truth, card) for found, truth in zip(pieces, _truths(tables["train"]), strict=True)]
-    forest = RandomForestClassifier(100, min_samples_leaf=3, random_state=seed)
+    fits = [_fits(found[0], *truth, card) for found, truth in zip(pieces, _truths(tables["train"]), strict=True)]
+    forest = RandomForestRegressor(100, min_samples_leaf=3, random_state=seed)
     features = np.concatenate([found[1] for found in pieces])
     known = len(features) > 0
     if known:
-        forest.fit(features, np.concatenate(labels))
+        forest.fit(features, np.concatenate(fits))
     predictions = {}
     for split in SPLITS:
         table = tables[split]
@@ -121,13 +120,11 @@ def _pieces(pixels: np.ndarray, inner: Sequence[int], scale: Scale) -> tuple[np.
     return np.concatenate(boxes), np.concatenate(features)
 
 
-def _label(pieces: np.ndarray, boxes: np.ndarray, labels: np.ndarray, card: Card) -> np.ndarray:
-    """(P,) the class of the true box that each piece overlaps most, or one more than there are classes: nothing."""
-    nothing = len(card["classes"])
-    fits = overlaps(torch.from_numpy(pieces)[:, None], torch.from_numpy(boxes.astype(np.float64)))[0].numpy()
-    fits = np.where(labels >= 0, fits, 0.0)  # (P, M)
-    result: np.ndarray = np.where(fits.max(1) >= SHARE, labels[fits.argmax(1)], nothing)
-    return result
+def _fits(pieces: np.ndarray, boxes: np.ndarray, labels: np.ndarray, card: Card) -> np.ndarray:
+    """(P, K) how much each piece overlaps (IoU) the nearest true box of each class."""
+    fits = overlaps(torch.from_numpy(pieces)[:, None], torch.from_numpy(boxes.astype(np.float64)))[0].numpy()  # (P, M)
+    classes = [np.where(labels == label, fits, 0.0).max(1) for label in range(len(card["classes"]))]
+    return np.stack(classes, axis=1)
 
 
 def _answers(
@@ -135,10 +132,9 @@ def _answers(
 ) -> np.ndarray:
     """(most_boxes, 6) what is reported of a picture, as of a network."""
     classes = len(card["classes"])
-    chances = np.zeros((len(pieces), classes + 1))
+    sure = np.zeros(0)
     if forest is not None and len(pieces):
-        chances[:, forest.classes_] = forest.predict_proba(features)
-    sure = chances[:, :classes].ravel()
+        sure = forest.predict(features).reshape(-1)  # (P · K,)
     order = np.argsort(-sure, kind="stable")[:CANDIDATES]
     boxes, labels = pieces[order // classes], order % classes
     found = reported(

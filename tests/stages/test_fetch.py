@@ -1,4 +1,5 @@
 import hashlib
+import io
 import zipfile
 from types import SimpleNamespace
 
@@ -88,3 +89,66 @@ def test_an_unknown_download_is_named_with_the_nearest(here):
     params = downloads("digits", a_csv=("file:///a", b"", None))
     with pytest.raises(ParamsError, match=r"download: found digit; allowed: digits; did you mean `digits`"):
         main("digit", params)
+
+
+def packed(*files: tuple[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, data in files:
+            archive.writestr(name, data)
+    return stream.getvalue()
+
+
+UPSTREAM = packed(
+    ("set-0abc/README.md", b"hello"),
+    ("set-0abc/data/", b""),
+    ("set-0abc/data/b.txt", b"two"),
+    ("set-0abc/data/in/a.txt", b"one"),
+    ("set-0abc/data/.DS_Store", b"left by a desktop"),
+)
+REPACKED = packed(("data/in/a.txt", b"one"), ("data/b.txt", b"two"))
+CONTENTS = "f3a0326252cb5cef250fc4142a6e7e112e680c6c5773632b19f38645506fbff6"
+
+
+def by_contents(here, archive: bytes, contents: str | None = None, folder: str = "data"):
+    address = source(here, "set.zip", archive)
+    entry = Download(url=address, unpack=True, folder=folder, contents=contents or CONTENTS)
+    return SimpleNamespace(downloads={"set": {"set.zip": entry}})
+
+
+@pytest.mark.parametrize("archive", [UPSTREAM, REPACKED])
+def test_an_archive_is_known_by_what_is_in_it_however_it_was_packed(here, archive):
+    main("set", by_contents(here, archive))
+    found = {path.relative_to(here / "data/raw/set").as_posix() for path in (here / "data/raw").rglob("*.*")}
+    assert found == {"data/b.txt", "data/in/a.txt"}, "what lies beside the folder, and hidden files, stay out"
+    assert not list((here / ".work" / "downloads").iterdir())
+
+
+def test_a_repacked_copy_in_a_mirror_is_checked_as_well(here, monkeypatch):
+    params = by_contents(here, REPACKED)
+    remote = params.downloads["set"]["set.zip"].model_copy(update={"url": "http://127.0.0.1:9/set.zip"})
+    params.downloads["set"]["set.zip"] = remote
+    (here / "mirror/set").mkdir(parents=True)
+    (here / "mirror/set/set.zip").write_bytes(REPACKED)
+    monkeypatch.setenv("PIPELINE_DATA_MIRROR", str(here / "mirror"))
+    main("set", params)
+    assert (here / "data/raw/set/data/b.txt").read_bytes() == b"two"
+    (here / "mirror/set/set.zip").write_bytes(packed(("data/in/a.txt", b"one"), ("data/b.txt", b"2")))
+    with pytest.raises(
+        ValueError, match=r"set\.zip: the files of its folder data have the digest [0-9a-f]{64}; params"
+    ):
+        main("set", params)
+    assert (here / "data/raw/set/data/b.txt").read_bytes() == b"two", "earlier data stay"
+
+
+def test_a_folder_that_is_not_in_the_archive_is_named(here):
+    with pytest.raises(ValueError, match=r"set\.zip: has no files in a folder images; look into the archive"):
+        main("set", by_contents(here, UPSTREAM, folder="images"))
+
+
+def test_what_an_earlier_run_left_of_another_packing_is_not_used(here):
+    wrong = by_contents(here, packed(("data/b.txt", b"other")))
+    with pytest.raises(ValueError, match="have the digest"):
+        main("set", wrong)
+    main("set", by_contents(here, REPACKED))
+    assert (here / "data/raw/set/data/in/a.txt").read_bytes() == b"one"
