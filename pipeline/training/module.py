@@ -15,7 +15,8 @@ from pipeline.data.batches import Batches, EpochOrder
 from pipeline.tasks.task import Batch, Card, Task
 from pipeline.training.optimisation import Optimisation
 
-VALIDATION_BATCH = 512
+VALIDATION_BATCH = 512  # examples, at most
+VALIDATION_NUMBERS = 1 << 23  # of one tensor in a batch, at most: what a network makes of large pictures fills a memory
 ShardedStrategy = (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
 
 
@@ -117,7 +118,7 @@ class Loaders(pl.LightningDataModule):
             lengths = None if self.length is None else examples[self.length]
             order = EpochOrder(len(next(iter(examples.values()))), self.seed, lengths, self.batch_size)
             return Batches(examples, self.batch_size, order, rank, world)
-        return Batches(examples, VALIDATION_BATCH * world, None, rank, world)
+        return Batches(examples, validation_batch(examples) * world, None, rank, world)
 
     def train_dataloader(self) -> Any:
         assert self.trainer is not None
@@ -126,6 +127,12 @@ class Loaders(pl.LightningDataModule):
     def val_dataloader(self) -> Any:
         assert self.trainer is not None
         return self.batches("validation", self.trainer)
+
+
+def validation_batch(examples: Batch) -> int:
+    """How many examples one process looks at together."""
+    largest = max(tensor.shape[1:].numel() for tensor in examples.values())
+    return max(1, min(VALIDATION_BATCH, VALIDATION_NUMBERS // max(largest, 1)))
 
 
 def seed_step(seed: int, device: torch.device) -> None:

@@ -179,3 +179,13 @@ def test_an_outcome_survives_its_file(job: Make) -> None:
     done = job()
     outcome = fit(done)
     assert Outcome(**json.loads(done.outcome.read_text(encoding="utf-8"))) == outcome
+
+
+def test_large_examples_are_validated_in_smaller_batches() -> None:
+    from pipeline.training.module import validation_batch
+
+    digits, photographs = torch.empty(900, 1, 8, 8, device="meta"), torch.empty(900, 3, 240, 320, device="meta")
+    labels = torch.empty(900, device="meta")
+    assert validation_batch({"images": digits, "labels": labels}) == 512
+    assert validation_batch({"labels": labels, "images": photographs}) == 36
+    assert validation_batch({"images": torch.empty(2, 3, 4000, 6000, device="meta")}) == 1
