@@ -83,7 +83,7 @@ def _annotation(file: Path, picture: Path) -> Annotation:
         raise ValueError(f"{file}: defines entities, which no annotation needs; write the file without them")
     try:
         root = ElementTree.fromstring(content)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the others: an encoding that it does not know
         raise ValueError(f"{file}: not readable as XML ({error}); replace the file or remove it") from None
     boxes, labels = [], []
     for number, entry in enumerate(root.iter("object"), start=1):
