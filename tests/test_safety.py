@@ -113,6 +113,9 @@ def test_no_format_executes_what_lies_in_the_raw_data(kind: str, tmp_path: Path)
         "class_folders": {"directory": ".", "height": 2, "width": 2, "mode": "L"},
         "idx": {"images": "x.gz", "labels": "x.csv"},
         "parallel_text": {"source": "x.csv", "target": "x.gz"},
+        "ts": {"file": "x.gz"},
+        "pascal_voc": {"directory": ".", "height": 2, "width": 2, "mode": "L"},
+        "coco": {"images": "cats", "annotations": "x.csv", "height": 2, "width": 2, "mode": "L"},
     }
     assert set(asked) == set(FORMATS), "a new format is attacked, too"
     for name, options in asked.items():
