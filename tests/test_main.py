@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from pipeline.__main__ import STAGES, main
+from pipeline.data.formats import FORMATS
+from pipeline.models import FAMILIES, load_family
+from pipeline.tasks import TASKS
 
 Document = dict[str, Any]
 
@@ -139,10 +142,12 @@ def test_list_shows_all_that_can_be_named(
 ) -> None:
     monkeypatch.chdir(root)
     assert main(["list"]) == 0
-    lines = capsys.readouterr().out.split("\n")
-    shown = [line.split()[0] for line in lines if line.startswith("  ")]
-    assert {"fashion_mnist", "image_classification", "forecasting", "pixel_table", "csv_series", "cnn"} <= set(shown)
-    assert {"vgg", "googlenet", "resnet", "rnn", "lstm", "gru"} <= set(shown)
+    lines = [line for line in capsys.readouterr().out.split("\n") if line.startswith("  ")]
+    architectures = [name for family in FAMILIES for name in load_family(family).ARCHITECTURES]
+    recipes = [path.stem for path in sorted((root / "recipes").glob("*.yaml"))]
+    assert [line.split()[0] for line in lines] == [*recipes, *TASKS, *FORMATS, *FAMILIES, *architectures]
     for line in lines:
-        if line.startswith("  "):
-            assert len(line.split()) > 2, f"nothing is said about {line.strip()}"
+        assert len(line.split()) > 4 and ":math:" not in line, f"nothing is said about {line.strip()}"
+    said = "\n".join(lines)
+    assert "[score: mae; settings: lookback, horizon, season, missing, interval]" in said
+    assert "[file, date, date_format, columns, (rows)]" in said
