@@ -30,6 +30,7 @@ STAGES = {
     "register": "bring MLflow up to date with the files and let the gate decide",
     "report": "write reports/index.html and reports/summary.md",
     "leaderboard": "print the results",
+    "results": "take measured figures over into docs/results and the table of the README",
     "predict": "ask the champion of an experiment about files, and print a table or write pictures",
     "history": "who became champion of an experiment, when, from which version, and why",
     "rollback": "make an earlier version champion again: the one before, or the one that --to names",
@@ -41,7 +42,19 @@ STAGES = {
 UNCHECKED = {"check", "list", "add", "remove"}  # they work on a params.yaml that may still be wrong
 PARALLEL = {"tune", "train"}  # work in a pool, whose server loads its code while params.yaml is checked
 # They run after others that have checked every name of params.yaml.
-QUICK = {"register", "report", "leaderboard", "predict", "history", "rollback", "reproduce", "audit", "ui", "retrain"}
+QUICK = {
+    "register",
+    "report",
+    "leaderboard",
+    "results",
+    "predict",
+    "history",
+    "rollback",
+    "reproduce",
+    "audit",
+    "ui",
+    "retrain",
+}
 # What only one stage takes, as argparse wants it; `files` are the words behind the name.
 OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "rollback": {"--to": {"metavar": "N", "help": "the version that becomes champion"}},

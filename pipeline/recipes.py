@@ -23,6 +23,11 @@ def available() -> dict[str, str]:
     return {file.stem: file.read_text(encoding="utf-8").split("\n")[0].lstrip("# ") for file in files}
 
 
+def recipe_with(experiment: str) -> str | None:
+    """The recipe that brings an experiment."""
+    return next((name for name in available() if experiment in read_raw(_source(name)).get("experiments", {})), None)
+
+
 def merge(name: str, target: Path = Path("params.yaml")) -> list[str]:
     """Writes a recipe's entries into the file and returns their paths; those that stand there already are left alone.
 
