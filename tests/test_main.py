@@ -137,6 +137,28 @@ def test_a_mistake_of_the_code_keeps_its_traceback(repository: Path, monkeypatch
             main(["fetch", "digits"])
 
 
+def test_the_readme_names_every_format_and_every_recipe(root: Path) -> None:
+    text = (root / "README.md").read_text(encoding="utf-8")
+    names = [*FORMATS, *(path.stem for path in (root / "recipes").glob("*.yaml"))]
+    assert [name for name in names if f"`{name}`" not in text and f"pipeline add {name} " not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["fetch", "digits", "co2"], "fetch: found co2; only predict takes it"),
+        (["history", "digits", "--to", "2"], "history: found --to 2; only rollback takes it"),
+        (["rollback", "digits", "--to", "2", "--output", "x"], "rollback: found --output x; only predict takes it"),
+        (["list", "--text", "a", "--text", "b"], "list: found --text a b; only predict takes it"),
+    ],
+)
+def test_an_option_of_another_stage_is_refused(
+    arguments: list[str], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert capfd.readouterr().err == f"{said}\n"
+
+
 def test_list_shows_all_that_can_be_named(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -161,6 +161,12 @@ def test_boxes_are_drawn_on_pictures_of_their_own_size_and_orientation(
     assert table[table["picture"] == "x-2.png"]["right"].max() <= 40
 
 
+def test_options_may_stand_anywhere(predict: Callable[..., Said], tmp_path: Path) -> None:
+    files = [picture(tmp_path / "a.png"), picture(tmp_path / "b.png")]
+    code, out, err = predict("--format", "json", "digits", files[0], "--alias", "champion", files[1])
+    assert (code, err) == (0, "") and [row["file"] for row in rows_of(out)] == list(map(str, files))
+
+
 def test_the_table_for_people_is_aligned(predict: Callable[..., Said]) -> None:
     code, out, _ = predict("pairs", "--text", "two cats run .")
     head, row = out.rstrip("\n").split("\n")
