@@ -28,9 +28,9 @@ def chosen_version(store: Store, alias: str, number: str | None) -> Version:
         raise ValueError(f"--version: found {number}; {store.name} has the versions {', '.join(ours)}")
     found = store.at(alias) if number is None else store.numbers[number]
     if found is None:
-        others = f"the aliases {', '.join(aliases)} and " if aliases else ""
+        there = ", ".join([*aliases, *(f"version {number}" for number in ours)])
         reason = f"; `python -m pipeline history {store.name}` tells why" if alias == "champion" else ""
-        raise ValueError(f"{store.name} has no {alias}; it has {others}the versions {', '.join(ours)}{reason}")
+        raise ValueError(f"{store.name} has no {alias}; allowed: {there}{reason}")
     if not found.ours:
         raise ValueError(
             f"version {found.number} of {store.name} was not made by this pipeline (it has no content key); "

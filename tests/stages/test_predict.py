@@ -196,7 +196,7 @@ REFUSED = [
     (("digits", "a.png", "--format", "xml"), "--format: found xml; allowed: table, csv, json"),
     (("digits", "a.png", "--output", "raw"), "--output: raw is not empty; name a new folder"),
     (("digits", "a.png", "--output", "a.png"), "--output: a.png is a file; name a new folder"),
-    (("digits", "a.png", "--alias", "best"), "digits has no best; it has the aliases champion and the versions 1"),
+    (("digits", "a.png", "--alias", "best"), "digits has no best; allowed: champion, version 1"),
     (("digits", "a.png", "--version", "7"), "--version: found 7; digits has the versions 1"),
     (("pairs", "--text", " "), "--text: row 0: found ' '; expected a sentence"),
     (("pairs", "empty.txt"), "empty.txt: the file is empty"),
@@ -248,7 +248,7 @@ def test_without_a_champion_the_other_versions_are_named(predict: Callable[..., 
         code, _, err = predict("digits", "a.png")
         assert code == 2
         assert err == (
-            "predict: digits has no champion; it has the versions 1; `python -m pipeline history digits` tells why\n"
+            "predict: digits has no champion; allowed: version 1; `python -m pipeline history digits` tells why\n"
         )
         assert predict("digits", "a.png", "--version", "1")[0] == 0
     finally:
