@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pipeline.training.launch import is_first_process
 from pipeline.training.signals import Preempted, preempt_on_sigterm
@@ -30,6 +30,8 @@ STAGES = {
     "register": "bring MLflow up to date with the files and let the gate decide",
     "report": "write reports/index.html and reports/summary.md",
     "leaderboard": "print the results",
+    "results": "take measured figures over into docs/results and the table of the README",
+    "predict": "ask the champion of an experiment about files, and print a table or write pictures",
     "history": "who became champion of an experiment, when, from which version, and why",
     "rollback": "make an earlier version champion again: the one before, or the one that --to names",
     "reproduce": "rebuild a version such as digits@3 from its commit and compare the weights",
@@ -40,7 +42,31 @@ STAGES = {
 UNCHECKED = {"check", "list", "add", "remove"}  # they work on a params.yaml that may still be wrong
 PARALLEL = {"tune", "train"}  # work in a pool, whose server loads its code while params.yaml is checked
 # They run after others that have checked every name of params.yaml.
-QUICK = {"register", "report", "leaderboard", "history", "rollback", "reproduce", "audit", "ui", "retrain"}
+QUICK = {
+    "register",
+    "report",
+    "leaderboard",
+    "results",
+    "predict",
+    "history",
+    "rollback",
+    "reproduce",
+    "audit",
+    "ui",
+    "retrain",
+}
+# What only one stage takes, as argparse wants it; `files` are the words behind the name.
+OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "rollback": {"--to": {"metavar": "N", "help": "the version that becomes champion"}},
+    "predict": {
+        "files": {"metavar": "FILE", "nargs": "*", "help": "what the model is asked about"},
+        "--text": {"metavar": "TEXT", "action": "append", "help": "a sentence in the place of a file"},
+        "--alias": {"metavar": "ALIAS", "help": "another version than the champion, such as challenger"},
+        "--version": {"metavar": "N", "help": "the version of this number"},
+        "--format": {"metavar": "FORMAT", "help": "of the answers: table, csv, json"},
+        "--output": {"metavar": "FOLDER", "help": "a new folder for the answers, with pictures where the task draws"},
+    },
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,21 +80,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "name", metavar="NAME", nargs="?", help="of a download, an experiment, a candidate or a version"
     )
-    parser.add_argument("--to", metavar="N", help="rollback: the version that becomes champion")
-    given = parser.parse_args(arguments)
-    if given.stage not in STAGES:
-        from pipeline.problems import nearest
-
-        print(f"stage: found {given.stage}; {nearest(given.stage, STAGES)}", file=sys.stderr)
-        return 2
-    if given.to is not None and given.stage != "rollback":
-        print(f"{given.stage}: found --to {given.to}; only rollback takes it", file=sys.stderr)
+    for stage, entries in OPTIONS.items():
+        for option, words in entries.items():
+            parser.add_argument(option, **{**words, "help": f"{stage}: {words['help']}"})
+    given = parser.parse_intermixed_args(arguments)  # an option may stand between the files
+    options = {name: value for name, value in vars(given).items() if value is not None and value != []}
+    del options["stage"]
+    name = options.pop("name", None)
+    wrong = _wrong_use(given.stage, options)
+    if wrong:
+        print(wrong, file=sys.stderr)
         return 2
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     preempt_on_sigterm()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
-        return _run(given.stage, given.name, **({} if given.to is None else {"to": given.to}))
+        return _run(given.stage, name, **options)
     except ValueError as error:
         return _complain(given.stage, error)
     except OSError as error:
@@ -87,7 +114,23 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _run(stage: str, name: str | None, **options: str) -> int:
+def _wrong_use(stage: str, options: dict[str, Any]) -> str:
+    """What to say about a stage that is none, or one that does not take an option; empty where all is well."""
+    if stage not in STAGES:
+        from pipeline.problems import nearest
+
+        return f"stage: found {stage}; {nearest(stage, STAGES)}"
+    for owner, entries in OPTIONS.items():
+        for option in entries:
+            found = options.get(option.lstrip("-"))
+            if found is not None and owner != stage:
+                words = [found] if isinstance(found, str) else found
+                shown = " ".join([option, *words] if option.startswith("-") else words)
+                return f"{stage}: found {shown}; only {owner} takes it"
+    return ""
+
+
+def _run(stage: str, name: str | None, **options: Any) -> int:
     """The exit code: a stage that says nothing has done its work."""
     from pipeline.guard import watch
 

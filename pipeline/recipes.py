@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -13,12 +14,18 @@ from pipeline.problems import problems
 
 RECIPES = Path("recipes")
 SECTIONS = ("downloads", "experiments", "candidates")
+logger = logging.getLogger(__name__)
 
 
 def available() -> dict[str, str]:
     """Names of the recipes and the first line of each, which says what it is."""
     files = sorted(RECIPES.glob("*.yaml"))
     return {file.stem: file.read_text(encoding="utf-8").split("\n")[0].lstrip("# ") for file in files}
+
+
+def recipe_with(experiment: str) -> str | None:
+    """The recipe that brings an experiment."""
+    return next((name for name in available() if experiment in read_raw(_source(name)).get("experiments", {})), None)
 
 
 def merge(name: str, target: Path = Path("params.yaml")) -> list[str]:
@@ -45,18 +52,35 @@ def merge(name: str, target: Path = Path("params.yaml")) -> list[str]:
 
 
 def take_out(name: str, target: Path = Path("params.yaml")) -> list[str]:
-    """Removes a recipe's entries from the file, edited or not, and returns their paths."""
+    """Removes a recipe's entries from the file, edited or not, and returns their paths.
+
+    A download stays, with a word about it, while an experiment that stays reads it.
+    """
     recipe, raw = read_raw(_source(name)), read_raw(target)
     lines, removed = _lines(target), []
     left = {section: dict(raw.get(section) or {}) for section in SECTIONS}
-    for section in SECTIONS:
+    for section in reversed(SECTIONS):  # what reads a download before the download
         for key in recipe.get(section, {}):
-            if key in left[section]:
+            reader = _reader(key, left["experiments"]) if section == "downloads" else None
+            if reader is not None:
+                logger.warning("%s.%s stays: the experiment %s reads it", section, key, reader)
+            elif key in left[section]:
                 del left[section][key]
                 lines = _without_entry(lines, section, key, target)
                 removed.append(f"{section}.{key}")
     _replace(target, lines, {**raw, **left})
-    return removed
+    return sorted(removed, key=lambda path: SECTIONS.index(path.partition(".")[0]))
+
+
+def _reader(download: str, experiments: Mapping[str, Any]) -> str | None:
+    """An experiment whose data lie where a download puts them."""
+    folder = Path("data/raw", download)
+    for name, experiment in experiments.items():
+        data = experiment.get("data") if isinstance(experiment, dict) else None  # the file may still be wrong
+        path = Path(str(data.get("path"))) if isinstance(data, dict) else Path()
+        if folder in (path, *path.parents):
+            return name
+    return None
 
 
 def _source(name: str) -> Path:

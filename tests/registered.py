@@ -138,3 +138,36 @@ def snapshot(client: Any) -> dict[str, Any]:
         for name in found[2]["metrics"]
     }
     return {"versions": versions, "aliases": aliases(client), "runs": runs, "points": points}
+
+
+def packaged(prepared: Path, candidate: str, folder: Path) -> Path:
+    """The servable folder of an untrained candidate of tests/tiny.yaml, with the predictions that it really makes."""
+    from safetensors.torch import save_file
+
+    from pipeline.data.tables import read_card, read_table
+    from pipeline.params import load
+    from pipeline.registry import rehearsal, trial
+    from pipeline.registry.packaging import copy_code, package
+    from pipeline.registry.trial import rehearse
+    from pipeline.tasks import load_task
+    from pipeline.tasks.network import build_network
+    from pipeline.training.preflight import smallest
+
+    params = load(prepared / "params.yaml")
+    entry, data = params.candidates[candidate], prepared / "data/prepared" / params.candidates[candidate].experiment
+    settings, card = params.experiments[entry.experiment].settings, read_card(data)
+    task, parameters = load_task(entry.task, settings), next(iter(smallest(entry.parameters)))
+    network = build_network(task, entry.family, card, parameters).eval()
+    (folder / "model").mkdir(parents=True)
+    save_file(network.state_dict(), folder / "model/model.safetensors")
+    described = {"task": entry.task, "family": entry.family, "settings": settings, "parameters": parameters}
+    (folder / "model/model.json").write_text(json.dumps({**described, "card": card, "key": "aaa"}))
+    predictions = task.predict(network, task.examples(read_table(data, "test"), card), card)
+    predictions.to_parquet(folder / "predictions.parquet", index=False)
+    copy_code(entry.task, entry.family, folder / "code")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trial, "run_apart", lambda job, code: rehearsal.main(json.loads(job.read_text())))
+        tried = rehearse(folder / "model", folder / "code", data, folder / "trial", example=True,
+                         probes=folder / "predictions.parquet")  # fmt: skip
+    package(folder / "model", folder / "code", tried, np.zeros(3), folder / "servable", folder, {})
+    return folder / "servable"

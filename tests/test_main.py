@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from pipeline.__main__ import STAGES, main
+from pipeline.data.formats import FORMATS
+from pipeline.models import FAMILIES, load_family
+from pipeline.tasks import TASKS
 
 Document = dict[str, Any]
 
@@ -134,15 +137,39 @@ def test_a_mistake_of_the_code_keeps_its_traceback(repository: Path, monkeypatch
             main(["fetch", "digits"])
 
 
+def test_the_readme_names_every_format_and_every_recipe(root: Path) -> None:
+    text = (root / "README.md").read_text(encoding="utf-8")
+    names = [*FORMATS, *(path.stem for path in (root / "recipes").glob("*.yaml"))]
+    assert [name for name in names if f"`{name}`" not in text and f"pipeline add {name} " not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["fetch", "digits", "co2"], "fetch: found co2; only predict takes it"),
+        (["history", "digits", "--to", "2"], "history: found --to 2; only rollback takes it"),
+        (["rollback", "digits", "--to", "2", "--output", "x"], "rollback: found --output x; only predict takes it"),
+        (["list", "--text", "a", "--text", "b"], "list: found --text a b; only predict takes it"),
+    ],
+)
+def test_an_option_of_another_stage_is_refused(
+    arguments: list[str], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert capfd.readouterr().err == f"{said}\n"
+
+
 def test_list_shows_all_that_can_be_named(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(root)
     assert main(["list"]) == 0
-    lines = capsys.readouterr().out.split("\n")
-    shown = [line.split()[0] for line in lines if line.startswith("  ")]
-    assert {"fashion_mnist", "image_classification", "forecasting", "pixel_table", "csv_series", "cnn"} <= set(shown)
-    assert {"vgg", "googlenet", "resnet", "rnn", "lstm", "gru"} <= set(shown)
+    lines = [line for line in capsys.readouterr().out.split("\n") if line.startswith("  ")]
+    architectures = [name for family in FAMILIES for name in load_family(family).ARCHITECTURES]
+    recipes = [path.stem for path in sorted((root / "recipes").glob("*.yaml"))]
+    assert [line.split()[0] for line in lines] == [*recipes, *TASKS, *FORMATS, *FAMILIES, *architectures]
     for line in lines:
-        if line.startswith("  "):
-            assert len(line.split()) > 2, f"nothing is said about {line.strip()}"
+        assert len(line.split()) > 4 and ":math:" not in line, f"nothing is said about {line.strip()}"
+    said = "\n".join(lines)
+    assert "[score: mae; settings: lookback, horizon, season, missing, interval]" in said
+    assert "[file, date, date_format, columns, (rows)]" in said

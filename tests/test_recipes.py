@@ -118,6 +118,50 @@ def test_recipes_can_be_removed_in_any_order(file: Path) -> None:
     assert file.read_bytes() == before
 
 
+@pytest.mark.parametrize("source", ["tests/tiny.yaml", "params.yaml"])
+def test_all_recipes_fit_together_and_leave_no_trace_in_any_order(source: str, root: Path, file: Path) -> None:
+    shutil.copy(root / source, file)
+    for name in RECIPES:
+        take_out(name)
+    before = file.read_bytes()
+    added = [path for name in RECIPES for path in merge(name)]
+    check(file)
+    assert len(added) == len(set(added)), "nothing is doubled"
+    together = file.read_bytes()
+    assert [path for name in RECIPES for path in merge(name)] == []
+    assert file.read_bytes() == together
+    lines = together.decode().split("\n")
+    for name in RECIPES:
+        recipe = (root / "recipes" / f"{name}.yaml").read_text(encoding="utf-8").split("\n")
+        own = [line for line in recipe if line.startswith("  ")]
+        assert [line for line in own if line not in lines] == [], "every line is there, with its comment"
+        assert not any(line.startswith("#") for line in recipe[1:]), "a comment of a section would be lost"
+    for name in [*RECIPES[1::2], *RECIPES[::2]]:
+        take_out(name)
+        if "experiments:\n" in file.read_text(encoding="utf-8"):
+            load(file)
+    assert file.read_bytes() == before
+
+
+def test_a_download_stays_while_another_experiment_reads_it(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before = file.read_bytes()
+    other = RECIPE.replace("  more:\n    candidates: [more-cnn]", "  other:\n    candidates: [other-cnn]")
+    other = other.replace("  more-cnn:\n    experiment: more\n", "  other-cnn:\n    experiment: other\n")
+    (file.parent / "recipes" / "other.yaml").write_text(other, encoding="utf-8")
+    merge("more")
+    assert merge("other") == ["experiments.other", "candidates.other-cnn"]
+    assert take_out("more") == ["experiments.more", "candidates.more-cnn"]
+    assert caplog.messages == ["downloads.more stays: the experiment other reads it"]
+    check(file)
+    whole = file.read_text(encoding="utf-8")
+    file.write_text(whole.replace("      path: data/raw/co2\n", ""), encoding="utf-8")
+    with pytest.raises(ParamsError, match=r"experiments\.co2\.data\.path: missing"):
+        take_out("other")
+    file.write_text(whole, encoding="utf-8")
+    assert take_out("other") == ["downloads.more", "experiments.other", "candidates.other-cnn"]
+    assert file.read_bytes() == before
+
+
 @pytest.mark.parametrize("end", ["", "\n", "\n\n\n", "\n# the end\n"])
 def test_the_end_of_the_file_stays_as_it_is(end: str, file: Path) -> None:
     file.write_text(file.read_text(encoding="utf-8").rstrip("\n") + end, encoding="utf-8")

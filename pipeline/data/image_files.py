@@ -38,6 +38,11 @@ def read_fitted_image(
     return pixels, (flat.height, flat.width)
 
 
+def upright_image(source: Path | IO[bytes]) -> Image:
+    """One picture in its own size and in colour, otherwise like `read_image`."""
+    return _decoded(source, "RGB")
+
+
 def fitted_size(height: int, width: int, most_height: int, most_width: int) -> tuple[int, int]:
     """(height, width) of a picture made as large as it fits, with its proportions kept."""
     scale = min(most_height / height, most_width / width)

@@ -31,18 +31,25 @@ class Header:
     channels: int | None = None
     steps: int | None = None  # of every series
     classes: list[str] = field(default_factory=list)
+    unlabelled: str = ""  # the place that says that there are no labels
     ignored: list[str] = field(default_factory=list)  # keys
 
 
-def read_ts(path: Path) -> LabelledSeries:
-    """All series of a file, plain or gzipped. Raises ValueError with the line of the fault."""
+def read_ts(path: Path, labelled: bool = True) -> LabelledSeries:
+    """All series of a file, plain or gzipped. Raises ValueError with the line of the fault.
+
+    Where labels are not needed (`labelled` is False), the header may say `@classLabel false`: then there are none, and
+    all are "".
+    """
     lines = _lines(path)
     header = _header(lines, path)
+    if labelled and header.unlabelled:
+        raise ValueError(f"{header.unlabelled}: found @classLabel false; training needs a label for every series")
     values: list[np.ndarray] = []
     labels: list[str] = []
     for line, text in lines:
         place = f"{path}, line {line}"
-        *channels, label = text.split(":")
+        *channels, label = [*text.split(":"), ""] if header.unlabelled else text.split(":")
         if header.channels is None:
             header.channels = len(channels)
         if len(channels) != header.channels or not channels:
@@ -51,7 +58,7 @@ def read_ts(path: Path) -> LabelledSeries:
                 "first series, then the label, all separated by colons"
             )
         values.append(_series(channels, header.steps, place))
-        labels.append(_label(label, header.classes, place))
+        labels.append(_label(label, header.classes, place) if labelled else label.strip())
     if not values:
         raise ValueError(f"{path}: the file has no series below @data")
     names = ["value"] if header.channels == 1 else [f"channel_{number}" for number in range(1, len(values[0]) + 1)]
@@ -109,8 +116,7 @@ def _note(header: Header, key: str, words: list[str], place: str) -> None:
         if key == "univariate" and value:
             header.channels = 1
     elif key == "classlabel":
-        if not _flag(key, words[:1], place):
-            raise ValueError(f"{place}: found @classLabel false; a classification needs a label for every series")
+        header.unlabelled = "" if _flag(key, words[:1], place) else place
         header.classes = words[1:]
     elif key == "targetlabel" and _flag(key, words[:1], place):
         raise ValueError(f"{place}: found @targetLabel true, numbers to be predicted; allowed: @classLabel true a b")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,20 +46,20 @@ def inspect(folder: Path, limit: float = LIMIT) -> Report:
     about the model, and the next run tries again.
     """
     started = time.monotonic()
-    pickles = sorted(file.name for file in folder.rglob("*") if file.suffix in PICKLES)
-    if pickles:
-        found = f"holds {', '.join(pickles)}: pickle runs whatever code its file holds"
-        return Report(False, [found], time.monotonic() - started)
     with tempfile.TemporaryDirectory() as scratch:
-        said = _probed(folder.resolve(), Path(scratch), limit)
+        said = probed(folder, {}, Path(scratch), limit)
     findings = list(said["findings"])
     return Report(not findings, findings, time.monotonic() - started, said["asked"])
 
 
-def _probed(folder: Path, scratch: Path, limit: float) -> dict[str, Any]:
-    """What probe.py has written about the folder."""
+def probed(folder: Path, asked: Mapping[str, Any], scratch: Path, limit: float | None) -> dict[str, Any]:
+    """What probe.py has written about a servable folder that it was `asked` about. Raises TrialFailed as `inspect`."""
+    pickles = sorted(file.name for file in folder.rglob("*") if file.suffix in PICKLES)
+    if pickles:
+        return {"findings": [f"holds {', '.join(pickles)}: pickle runs whatever code its file holds"], "asked": 0}
     job, output = scratch / "job.json", scratch / "found.json"
-    job.write_text(json.dumps({"folder": str(folder), "output": str(output)}), encoding="utf-8")
+    words = {**asked, "folder": str(folder.resolve()), "output": str(output)}
+    job.write_text(json.dumps(words), encoding="utf-8")
     script = Path(__file__).with_name("probe.py")
     # -P: the folder of the script must not come first in sys.path, or our statistics.py hides Python's own.
     command = [sys.executable, "-P", str(script), str(job)]
@@ -67,7 +68,7 @@ def _probed(folder: Path, scratch: Path, limit: float) -> dict[str, Any]:
     try:
         said = process.communicate(timeout=limit)[1].decode(errors="replace")
     except subprocess.TimeoutExpired:
-        raise TrialFailed(f"no answer within {limit:.0f} s; run the stage again") from None
+        raise TrialFailed(f"no answer within {limit or 0:.0f} s; run the stage again") from None
     finally:
         _end(process)
     if output.is_file():

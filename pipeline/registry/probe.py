@@ -1,7 +1,7 @@
 """Runs in a Python process of its own, as a script: `probe.py job.json`. Loads a servable folder and asks it.
 
-As a user would: through `mlflow.pyfunc` and over HTTP, with pickle forbidden in the whole process. It knows the code
-that travels with the model and nothing else of this repository.
+It is tried as a user would ask it, through `mlflow.pyfunc` and over HTTP, or it answers the requests of a user. Pickle
+is forbidden in the whole process. It knows the code that travels with the model and nothing else of this repository.
 """
 
 from __future__ import annotations
@@ -27,10 +27,36 @@ FORBIDDEN = "this model needs pickle, which runs whatever code its file holds; o
 
 
 def main(job: dict[str, Any]) -> None:
-    """Writes into job["output"] what is wrong with job["folder"], as a list of sentences, and how much was asked."""
+    """Writes into job["output"] what is wrong with job["folder"], as a list of sentences, and how much was asked.
+
+    With job["requests"], Parquet files, it answers these instead of the probes: each into the file of job["answers"].
+    """
     forbid_pickle()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
+    said = _answered(job) if "requests" in job else _tried(job)
+    Path(job["output"]).write_text(json.dumps(said), encoding="utf-8")
+
+
+def _answered(job: dict[str, Any]) -> dict[str, Any]:
+    """Answers as far as the first request that is refused; `refused` says whether the finding is about a request."""
+    import pandas as pd
+    from mlflow.exceptions import MlflowException
+
+    asked, loaded = 0, False
+    try:
+        model = _loaded(job["folder"])
+        loaded = True
+        for request, answer in zip(job["requests"], job["answers"], strict=True):
+            model.predict(pd.read_parquet(request)).to_parquet(answer, index=False)
+            asked += 1
+    except Exception as error:
+        kind = "" if isinstance(error, MlflowException) else f"{type(error).__name__}: "
+        return {"findings": [kind + _in_short(error)], "asked": asked, "refused": loaded}
+    return {"findings": [], "asked": asked, "refused": False}
+
+
+def _tried(job: dict[str, Any]) -> dict[str, Any]:
     findings: list[str] = []
     asked = 0
     try:
@@ -43,7 +69,7 @@ def main(job: dict[str, Any]) -> None:
                 asked += 1
     except Exception as error:
         findings.append(f"cannot be served: {type(error).__name__}: {_in_short(error)}")
-    Path(job["output"]).write_text(json.dumps({"findings": findings, "asked": asked}), encoding="utf-8")
+    return {"findings": findings, "asked": asked}
 
 
 def forbid_pickle() -> None:

@@ -209,6 +209,15 @@ class Store:
         self.client.log_batch(run_id, metrics=linked[:1000])
 
 
+def store_with_versions(client: MlflowClient, address: Address, name: str) -> Store:
+    """The registered model `name`; creates nothing. Raises ValueError where nothing is registered."""
+    found = client.get_experiment_by_name(name)
+    store = Store(client, address, name, "" if found is None else str(found.experiment_id), "")
+    if not store.numbers:
+        raise ValueError(f"{name}: MLflow at {address.shown} has no version of it; `dvc repro` makes one")
+    return store
+
+
 def edit_description(folder: Path, change: Callable[[Any], Any]) -> None:
     """Changes the MLmodel file of a folder: `change` gets it as a dictionary and returns the new one."""
     from ruamel.yaml import YAML

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.params import Params, ParamsError, nearest
 from pipeline.registry import ledger, record
 from pipeline.registry.rollback import roll_back
-from pipeline.registry.store import Store, Version
-from pipeline.tracking.address import Address, address_of
+from pipeline.registry.store import Store, Version, store_with_versions
+from pipeline.tracking.address import address_of
 from pipeline.tracking.client import Unreachable, connect, reported
-
-if TYPE_CHECKING:
-    from mlflow.tracking import MlflowClient
 
 
 def main(name: str | None, params: Params, to: str | None = None) -> None:
@@ -25,7 +22,7 @@ def main(name: str | None, params: Params, to: str | None = None) -> None:
     before: dict[str, Any] = known["experiments"].get(name, {})
     try:
         with reported(address):
-            store = _store(connect(address), address, name)
+            store = store_with_versions(connect(address), address, name)
             ledger.finish_move(store)
             version, history = roll_back(store, before.get("history", []), to)
     except Unreachable as error:
@@ -33,15 +30,6 @@ def main(name: str | None, params: Params, to: str | None = None) -> None:
     known["experiments"][name] = _told(before, version, store, history)
     record.write(known, {address.root, Path.cwd()})
     print(f"rollback {name}: {history[-1]['reason']}; its pre-flight passed → {record.FILE}")
-
-
-def _store(client: MlflowClient, address: Address, name: str) -> Store:
-    """Raises ValueError where nothing is registered. Creates nothing."""
-    found = client.get_experiment_by_name(name)
-    store = Store(client, address, name, "" if found is None else str(found.experiment_id), "")
-    if not store.numbers:
-        raise ValueError(f"{name}: MLflow at {address.shown} has no version of it; `dvc repro` makes one")
-    return store
 
 
 def _told(before: dict[str, Any], version: Version, store: Store, history: list[record.Entry]) -> dict[str, Any]:

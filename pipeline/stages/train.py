@@ -60,7 +60,7 @@ def main(name: str | None, params: Params) -> None:
         return
     with replaced_folder(target) as folder:
         validation = write_model(folder, {"key": key} | told, subject.card, jobs, outcomes, subject.task.progress)
-    write_timing(candidate.experiment, subject.name, "train", started)
+    write_timing(candidate.experiment, subject.name, "train", started, key)
     shutil.rmtree(work, ignore_errors=True)
     score = subject.task.progress
     print(f"train: {len(jobs)} repeats, best validation {score} {validation[score]:.4g} → {target}")

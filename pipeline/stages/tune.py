@@ -69,7 +69,7 @@ def main(name: str | None, params: Params) -> None:
         trials = search(candidate.parameters, budget.trials, budget.generation, budget.pruning, params.seed, run)
     with replaced_folder(target) as folder:
         best = _write(folder, candidate.parameters, trials, subject.task.progress, {"key": key} | told)
-    write_timing(candidate.experiment, subject.name, "tune", started)
+    write_timing(candidate.experiment, subject.name, "tune", started, key)
     shutil.rmtree(work, ignore_errors=True)
     print(f"tune: {len(trials)} trials ({best['pruned']} pruned), best validation loss {best['loss']:.4g} → {target}")
 

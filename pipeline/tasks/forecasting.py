@@ -75,6 +75,7 @@ class Forecasting(Task):
     maximize = False
     dimensions = 1
     dependent = True
+    reads = "history"
     SETTINGS = ("lookback", "horizon", "season", "missing", "interval")
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -162,8 +163,7 @@ class Forecasting(Task):
         return error.groupby(predictions["example"]).mean().to_numpy(np.float64)
 
     def block(self, card: Card) -> int:
-        horizon: int = card["horizon"]
-        return 2 * horizon  # forecasts that overlap share their errors
+        return 2 * int(card["horizon"])  # forecasts that overlap share their errors
 
     def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
         examples = {name: self.examples(table, card) for name, table in tables.items()}

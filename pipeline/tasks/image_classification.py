@@ -51,6 +51,7 @@ class ImageClassification(Task):
     maximize = True
     dimensions = 2
     dependent = False
+    reads = "picture"
     SETTINGS = ()
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {"shift": (0, 1024), "label_smoothing": (0.0, 0.9)}
 
@@ -175,22 +176,23 @@ def encoded(image: np.ndarray, card: Card) -> bytes:
 
 
 def decoded(data: bytes, card: Card, row: int) -> np.ndarray:
-    """The bytes of an image file → (C, H, W) in the scale of the training data. Raises ValueError with the row."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    """The bytes of an image file → (C, H, W) uint8 in the scale of the training data, read as these were.
+
+    Raises ValueError with the row.
+    """
+    from pipeline.data.image_files import read_image
 
     if not isinstance(data, bytes):
         raise ValueError(
             f"row {row}: found {type(data).__name__}; expected the bytes of an image file (base64 in JSON)"
         )
+    mode = "L" if card["channels"] == 1 else "RGB"
     try:
-        picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-        picture = picture.convert("L" if card["channels"] == 1 else "RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"row {row}: not a readable image file ({error})") from None
-    if picture.size != (card["width"], card["height"]):
-        picture = picture.resize((card["width"], card["height"]), Image.Resampling.BILINEAR)
-    values: np.ndarray = np.rint(np.asarray(picture, dtype=np.float64) * card["maximum"] / 255).astype(np.uint8)
-    return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
+        pixels = read_image(io.BytesIO(data), height=card["height"], width=card["width"], mode=mode)
+    except ValueError as error:
+        raise ValueError(f"row {row}: {error}") from None
+    values: np.ndarray = np.rint(pixels * (card["maximum"] / 255)).astype(np.uint8)
+    return values
 
 
 def _svc(

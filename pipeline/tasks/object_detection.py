@@ -87,6 +87,7 @@ class ObjectDetection(Task):
     dimensions = 2
     dependent = False
     corpus = True
+    reads = "picture"
     SETTINGS = ("confidence", "overlap", "most_boxes")
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         "head_width": (8, 1024), "head_depth": (0, 8), "radius": (0.5, 8.0), "shift": (0, 1024), "zoom": (0.0, 1.0),
@@ -114,15 +115,10 @@ class ObjectDetection(Task):
         self, encoders: Encoders, card: Card, *, head_width: int, head_depth: int, radius: float, flip: bool,
         shift: int, zoom: float, brightness: float,
     ) -> Detector:  # fmt: skip
-        check_ranges(
-            self.RANGES, head_width=head_width, head_depth=head_depth, radius=radius, shift=shift, zoom=zoom,
-            brightness=brightness,
-        )  # fmt: skip
+        head: dict[str, Any] = {"head_width": head_width, "head_depth": head_depth, "radius": radius}
         augmentation = {"flip": flip, "shift": shift, "zoom": zoom, "brightness": brightness}
-        encoder = encoders(card["channels"])
-        return Detector(
-            encoder, card, head_width=head_width, head_depth=head_depth, radius=radius, augmentation=augmentation
-        )
+        check_ranges(self.RANGES, **head, shift=shift, zoom=zoom, brightness=brightness)
+        return Detector(encoders(card["channels"]), card, **head, augmentation=augmentation)
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:
         """Mirrored, moved, made larger or smaller, brighter or darker, every picture by its own draw."""
@@ -238,6 +234,11 @@ class ObjectDetection(Task):
         examples = decoded_pictures(request, card)
         predictions = self.predict(network, examples, card) if len(request) else None
         return answer_table(predictions, examples, card)
+
+    def picture(self, request: pd.DataFrame, answer: pd.DataFrame, card: Card) -> bytes:
+        from pipeline.tasks.marked_picture import marked_picture
+
+        return marked_picture(request["image"][0], answer, card)
 
     def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
         from pipeline.tasks.found_boxes import encoded_pictures

@@ -62,7 +62,7 @@ def image_probes(encoded: list[bytes], predictions: pd.DataFrame, card: Card) ->
         found.append(Probe(f"{size} images", request, answer, absolute=CLOSE))
     found += [Probe(f"an image of {side} × {side} pixels", _images(_blank(side))) for side in (1, 5, 64)]
     found.append(Probe("no image", _images(), answers.iloc[:0]))
-    found.append(Probe("an empty file", _images(b""), error="not a readable image file"))
+    found.append(Probe("an empty file", _images(b""), error="not readable as an image"))
     return found
 
 

@@ -73,6 +73,7 @@ class SeriesClassification(Task):
     dimensions = 1
     dependent = False
     length = "lengths"
+    reads = "series"
     SETTINGS = ("normalise",)
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         "crop": (0.0, 0.9),

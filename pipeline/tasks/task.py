@@ -43,6 +43,7 @@ class Task(ABC):
     dependent: ClassVar[bool]  # whether neighbouring examples overlap in time, so that resampling needs blocks
     corpus: ClassVar[bool] = False  # whether the score is of all examples together and no mean of single ones
     length: ClassVar[str | None] = None  # the tensor of `examples` with their lengths, where those differ
+    reads: ClassVar[str] = "table"  # what a file for `predict` holds: a name in READERS of data/request_files.py
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         """Takes the experiment's `settings` of params.yaml."""
@@ -131,6 +132,19 @@ class Task(ABC):
     @abstractmethod
     def answer(self, network: nn.Module, request: pd.DataFrame, card: Card) -> pd.DataFrame:
         """What the served model answers: preprocessing, prediction and names that a user understands."""
+
+    def request(self, file: Path, card: Card, options: Mapping[str, Any]) -> pd.DataFrame:
+        """What a user would send who has this file; `options` are those of the experiment's data in params.yaml.
+
+        Raises ValueError naming the file, and the line of a table, for what cannot be read.
+        """
+        from pipeline.data.request_files import READERS
+
+        return READERS[self.reads](file, card, options)
+
+    def picture(self, request: pd.DataFrame, answer: pd.DataFrame, card: Card) -> bytes | None:
+        """A PNG file of the answer to the request of one file, where a picture tells what a row cannot."""
+        return None
 
     @abstractmethod
     def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:

@@ -123,6 +123,7 @@ class Translation(Task):
     dependent = False
     corpus = True
     length = "source_lengths"
+    reads = "text"
     SETTINGS = ("vocabulary", "lowercase", "longest", "beams", "length_penalty")
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         "embedding": (8, 4096), "heads": (1, 64), "hops": (1, 24), "embedding_dropout": (0.0, 0.9),

@@ -82,18 +82,28 @@ def metrics_of_last_commit(name: str, root: Path) -> Json | None:
 
 def _candidate(root: Path, experiment: str, name: str, family: str) -> CandidateResults:
     search, models, timings = (root / room / experiment / name for room in ("search", "models", "timings"))
-    measured = {stage: _json(timings / f"{stage}.json") for stage in ("tune", "train")}
+    made = {"tune": _json(search / "best.json"), "train": _json(models / "model.json")}
+    measured = {stage: _json(timings / f"{stage}.json") for stage in made}
     return CandidateResults(
         name=name,
         family=family,
-        best=_json(search / "best.json"),
-        model=_json(models / "model.json"),
+        best=made["tune"],
+        model=made["train"],
         failed=_failed_trials(search / "trials.csv"),
-        seconds={stage: float(found["seconds"]) for stage, found in measured.items() if found and "seconds" in found},
+        seconds={
+            stage: float(found["seconds"])
+            for stage, found in measured.items()
+            if found and "seconds" in found and _belongs(found, made[stage])
+        },
         latency=_json(timings / "latency.json"),
         curves=tuple(sorted(models.glob("*.png"))),
         search_pictures=tuple(sorted(search.glob("*.png"))),
     )
+
+
+def _belongs(timing: Json, made: Json | None) -> bool:
+    """Whether a time is that of the search or training that is there; those of before say nothing about it."""
+    return made is None or "key" not in timing or timing["key"] == made.get("key")
 
 
 def _pictures(root: Path, experiment: str, model: str) -> tuple[Path, ...]:
@@ -110,22 +120,28 @@ def _notes(
     """What does not fit together: a reader must not take old figures for new ones."""
     if metrics is None:
         return [f"There are no results yet: metrics/{name}.json is missing. Run `make repro`."]
-    notes = []
+    notes = doubts(metrics, card, candidates)
     if card is None:
-        notes.append("The prepared data are not on this machine; `dvc pull` brings their card back.")
-    elif card.get("data") != metrics.get("data"):
-        notes.append("The figures were measured on other data than those that are prepared now. Run `make repro`.")
-    for candidate in candidates.values():
-        entry = metrics["models"].get(candidate.name)
-        if entry is None:
-            notes.append(f"`{candidate.name}` has not been evaluated yet. Run `make repro`.")
-        elif candidate.model and entry.get("key") and entry["key"] != candidate.model.get("key"):
-            notes.append(f"The figures of `{candidate.name}` are those of an earlier model. Run `make repro`.")
+        notes.insert(0, "The prepared data are not on this machine; `dvc pull` brings their card back.")
     challenger = (registry or {}).get("challenger") or {}
     measured = metrics["models"].get(metrics["challenger"], {}).get("key")
     if challenger.get("key") and measured and challenger["key"] != measured:
         notes.append("The gate's decision is about an earlier challenger. Run `python -m pipeline register`.")
     return notes
+
+
+def doubts(metrics: Json, card: Json | None, candidates: Mapping[str, CandidateResults]) -> list[str]:
+    """Why the figures may not be those of the present data and models, as far as these are on this machine."""
+    found = []
+    if card is not None and card.get("data") != metrics.get("data"):
+        found.append("The figures were measured on other data than those that are prepared now. Run `make repro`.")
+    for candidate in candidates.values():
+        entry = metrics["models"].get(candidate.name)
+        if entry is None:
+            found.append(f"`{candidate.name}` has not been evaluated yet. Run `make repro`.")
+        elif candidate.model and entry.get("key") and entry["key"] != candidate.model.get("key"):
+            found.append(f"The figures of `{candidate.name}` are those of an earlier model. Run `make repro`.")
+    return found
 
 
 def _failed_trials(path: Path) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.data.folders import write_json
 
 
-def write_timing(experiment: str, candidate: str, stage: str, started: float) -> None:
-    """`started` as time.monotonic() said."""
+def write_timing(experiment: str, candidate: str, stage: str, started: float, key: str) -> None:
+    """`started` as time.monotonic() said; `key` of the search or training, for which alone the time counts."""
     seconds = round(time.monotonic() - started, 2)
-    write_json(Path("timings", experiment, candidate, f"{stage}.json"), {"seconds": seconds})
+    write_json(Path("timings", experiment, candidate, f"{stage}.json"), {"seconds": seconds, "key": key})

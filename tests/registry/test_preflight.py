@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from registered import packaged
 
-from pipeline.registry import probe, rehearsal, trial
+from pipeline.registry import probe
 from pipeline.registry.preflight import Report, inspect
-from pipeline.registry.trial import TrialFailed, rehearse
+from pipeline.registry.trial import TrialFailed
 
 Make = Callable[[str], Path]
 
@@ -27,36 +27,6 @@ def servables(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     """Servable folders of an untrained candidate of either task, with the predictions that it really makes."""
     folder = tmp_path_factory.mktemp("servables")
     return {candidate: packaged(prepared, candidate, folder / candidate) for candidate in ("digits-cnn", "co2-rnn")}
-
-
-def packaged(prepared: Path, candidate: str, folder: Path) -> Path:
-    from safetensors.torch import save_file
-
-    from pipeline.data.tables import read_card, read_table
-    from pipeline.params import load
-    from pipeline.registry.packaging import copy_code, package
-    from pipeline.tasks import load_task
-    from pipeline.tasks.network import build_network
-    from pipeline.training.preflight import smallest
-
-    params = load(prepared / "params.yaml")
-    entry, data = params.candidates[candidate], prepared / "data/prepared" / params.candidates[candidate].experiment
-    settings, card = params.experiments[entry.experiment].settings, read_card(data)
-    task, parameters = load_task(entry.task, settings), next(iter(smallest(entry.parameters)))
-    network = build_network(task, entry.family, card, parameters).eval()
-    (folder / "model").mkdir(parents=True)
-    save_file(network.state_dict(), folder / "model/model.safetensors")
-    described = {"task": entry.task, "family": entry.family, "settings": settings, "parameters": parameters}
-    (folder / "model/model.json").write_text(json.dumps({**described, "card": card, "key": "aaa"}))
-    predictions = task.predict(network, task.examples(read_table(data, "test"), card), card)
-    predictions.to_parquet(folder / "predictions.parquet", index=False)
-    copy_code(entry.task, entry.family, folder / "code")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trial, "run_apart", lambda job, code: rehearsal.main(json.loads(job.read_text())))
-        tried = rehearse(folder / "model", folder / "code", data, folder / "trial", example=True,
-                         probes=folder / "predictions.parquet")  # fmt: skip
-    package(folder / "model", folder / "code", tried, np.zeros(3), folder / "servable", folder, {})
-    return folder / "servable"
 
 
 @pytest.fixture
@@ -171,7 +141,7 @@ def test_answer_to_an_unreadable_image_must_be_an_error_that_says_so(
 ) -> None:
     folder = copy("digits-cnn")
     replace_code(folder, "str(error)", "'bad'")
-    assert inspected_here(folder) == ["an empty file: the error does not say 'not a readable image file': bad"]
+    assert inspected_here(folder) == ["an empty file: the error does not say 'not readable as an image': bad"]
 
 
 def test_error_over_http_speaks_of_the_request_and_shows_no_code(servables: dict[str, Path]) -> None:
@@ -185,7 +155,7 @@ def test_error_over_http_speaks_of_the_request_and_shows_no_code(servables: dict
     )
     command = [sys.executable, "-c", program, str(servables["digits-cnn"]), str(Path(probe.__file__).parent)]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert "row 0: not a readable image file" in done.stdout, done.stderr
+    assert "row 0: the picture: not readable as an image" in done.stdout, done.stderr
     assert "Traceback" not in done.stdout and "stack_trace" not in done.stdout
 
 

@@ -142,7 +142,7 @@ def test_a_picture_of_another_size_kind_and_orientation_is_brought_into_form() -
     [
         (pd.DataFrame({"picture": [b""]}), r"found the columns \['picture'\]; expected one column `image`"),
         (pd.DataFrame({"image": ["text"]}), "row 0: found str; expected the bytes of an image file"),
-        (pd.DataFrame({"image": [b"no picture"]}), "row 0: not a readable image file"),
+        (pd.DataFrame({"image": [b"no picture"]}), "row 0: the picture: not readable as an image"),
         (pd.DataFrame({"image": [None]}), "row 0: found NoneType; expected the bytes"),
     ],
 )
@@ -154,7 +154,7 @@ def test_a_request_that_cannot_be_answered_is_refused_in_one_sentence(request_: 
 
 def test_one_broken_image_among_many_is_named_by_its_row() -> None:
     good = encoded(np.zeros((1, 6, 5), np.uint8), CARD)
-    with pytest.raises(ValueError, match="row 2: not a readable image file"):
+    with pytest.raises(ValueError, match="row 2: the picture: not readable as an image"):
         TASK.answer(network().eval(), pd.DataFrame({"image": [good, good, good[:40]]}), CARD)
 
 

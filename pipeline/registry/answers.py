@@ -1,0 +1,94 @@
+"""Answers to a user's files as one table, and as files in a folder that appears whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.data.folders import replaced_folder
+
+FORMATS = ("table", "csv", "json")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What was asked and answered about one file; the name of a text of the command line is ""."""
+
+    name: str
+    request: pd.DataFrame
+    answer: pd.DataFrame
+    picture: bytes | None
+
+
+def joined(found: Sequence[Answered], pictures: Sequence[str]) -> pd.DataFrame:
+    """One table: the file, its picture where there is one, the sentence that was read, and the answer.
+
+    Columns that hold pictures are left out; `pictures` are names of files, "" for none.
+    """
+    parts = []
+    for entry, picture in zip(found, pictures, strict=True):
+        part = entry.answer[[name for name in entry.answer if not _is_binary(entry.answer[name])]].copy()
+        if "text" in entry.request and "text" not in part and len(part) == len(entry.request):
+            part.insert(0, "text", entry.request["text"].to_numpy())
+        if picture:
+            part.insert(0, "picture", picture)
+        if entry.name:
+            part.insert(0, "file", entry.name)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def as_text(table: pd.DataFrame, kind: str) -> str:
+    """The table in one of FORMATS; a line end closes it."""
+    if kind == "csv":
+        return str(table.to_csv(index=False, lineterminator="\n"))
+    if kind == "json":
+        return str(table.to_json(orient="records", indent=2, force_ascii=False, double_precision=15)) + "\n"
+    columns = [_aligned(str(name), table[name]) for name in table]
+    return "".join("  ".join(cells).rstrip() + "\n" for cells in zip(*columns, strict=True))
+
+
+def write_folder(folder: Path, name: str, text: str, pictures: Sequence[tuple[str, bytes]]) -> None:
+    """A new folder with the table and the pictures. Raises ValueError where something stands in its place."""
+    check_free(folder)
+    with replaced_folder(folder) as fresh:
+        (fresh / name).write_text(text, encoding="utf-8")
+        for file, content in pictures:
+            (fresh / file).write_bytes(content)
+
+
+def check_free(folder: Path) -> None:
+    """Nothing of a user is overwritten: the folder may be there if it is empty."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        what = "is not empty" if folder.is_dir() else "is a file"
+        raise ValueError(f"--output: {folder} {what}; name a new folder")
+
+
+def picture_names(found: Sequence[Answered]) -> list[str]:
+    """A PNG file for every answer with a picture, named like the file that was asked about; "" for the others."""
+    names: list[str] = []
+    for entry in found:
+        stem = Path(entry.name or "text").stem
+        count = sum(name == f"{stem}.png" or name.startswith(f"{stem}-") for name in names)
+        names.append("" if entry.picture is None else f"{stem}-{count + 1}.png" if count else f"{stem}.png")
+    return names
+
+
+def has_pictures(answer: pd.DataFrame) -> bool:
+    """Whether some column holds what a table cannot show."""
+    return any(_is_binary(answer[name]) for name in answer)
+
+
+def _is_binary(column: pd.Series) -> bool:
+    return len(column) > 0 and all(isinstance(value, bytes) for value in column)
+
+
+def _aligned(head: str, column: pd.Series) -> list[str]:
+    """Head and cells in one width: numbers to the right, in six digits, text to the left."""
+    numeric = pd.api.types.is_numeric_dtype(column)
+    cells = [head, *(f"{value:.6g}" if isinstance(value, float) else str(value) for value in column.tolist())]
+    width = max(map(len, cells))
+    return [cell.rjust(width) if numeric else cell.ljust(width) for cell in cells]

@@ -1,0 +1,115 @@
+"""What was measured, kept in files of its own for the table of the README.
+
+metrics/ and timings/ hold one machine's last run of the experiments that params.yaml names at the moment; recipes come
+and go. So the figures that the README shows are taken over into docs/results/<experiment>.json, and the table is made
+of these files alone: nobody types a figure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pipeline.tracking import readable
+from pipeline.tracking.results import CandidateResults, Json, Results
+from pipeline.tracking.verdict import ranking, score_decimals, test_score
+
+BEGIN = "<!-- Made by `python -m pipeline results` from docs/results/; edits are lost. -->"
+END = "<!-- End of the results. -->"
+STAGES = ("tune", "train")
+KEPT = ("kind", "family", "architecture", "key", "parameters", "multiply_adds", "validation", "test")  # of a model
+
+
+def facts_of(found: Results, command: str, machine: str, earlier: Json | None) -> dict[str, Any]:
+    """What the table needs of an experiment's results. `earlier` are the facts that were taken over before.
+
+    Times that this machine does not know, and the machine itself, are those of `earlier`, if they belong to the same
+    trainings.
+    """
+    metrics = found.metrics
+    assert metrics is not None
+    before: Json = earlier["models"] if earlier else {}
+    models = {
+        name: _model(entry, found.candidates.get(name), before.get(name, {}))
+        for name, entry in metrics["models"].items()
+    }
+    kept = {key: metrics[key] for key in ("experiment", "task", "score", "maximize", "confidence", "challenger")}
+    timed = any(candidate.seconds for candidate in found.candidates.values())
+    known = any(model.get("seconds") for model in models.values())
+    where = machine if timed else earlier["machine"] if known and earlier else None
+    return {**kept, "description": found.description, "command": command, "machine": where, "models": models}
+
+
+def table(facts: Sequence[Json]) -> str:
+    """Markdown: one row a model, the best on test first, those of `make repro` before the recipes."""
+    heads = ["experiment", "model", "test score", "validation", "parameters", "multiply-adds", "search + training"]
+    lines = [_row([*heads, "command"]), _row(["---", "---", *["---:"] * 5, "---"])]
+    for entry in sorted(facts, key=lambda entry: (entry["command"] != "make repro", entry["experiment"])):
+        lines += map(_row, _rows(entry))
+    if not facts:
+        return "Nothing is measured yet.\n"
+    levels = readable.enumerated([readable.percent(level) for level in sorted({e["confidence"] for e in facts})])
+    machines = sorted({entry["machine"] for entry in facts if entry["machine"]})
+    where = f" Times on {readable.enumerated(machines)}." if machines else ""
+    note = f"Test split with {levels} intervals; bold: picked on validation. Multiply-adds of one example.{where}"
+    return "\n".join([*lines, "", note, ""])
+
+
+def with_table(document: str, table: str) -> str:
+    """A document with the table between its two marks. Raises ValueError where they are not there, once each."""
+    if document.count(BEGIN) != 1 or document.count(END) != 1 or document.index(BEGIN) > document.index(END):
+        raise ValueError(f"README.md has no place for the results; put these two lines there: {BEGIN} and {END}")
+    before, rest = document.split(BEGIN)
+    return f"{before}{BEGIN}\n\n{table}\n{END}{rest.split(END)[1]}"
+
+
+def _model(entry: Json, candidate: CandidateResults | None, earlier: Json) -> dict[str, Any]:
+    kept = {key: entry[key] for key in KEPT if key in entry}
+    if entry["kind"] == "baseline":
+        return kept
+    seconds = dict(candidate.seconds) if candidate else {}
+    if not seconds and earlier.get("key") == entry["key"]:
+        seconds = dict(earlier.get("seconds", {}))
+    return {**kept, "seconds": seconds}
+
+
+def _rows(facts: Json) -> Iterator[list[str]]:
+    """The cells of an experiment; what all rows share stands in the first one."""
+    decimals = score_decimals(facts)
+    for place, name in enumerate(ranking(facts)):
+        entry = facts["models"][name]
+        yield [
+            f"{facts['experiment']}, {readable.words(facts['score'])}" if place == 0 else "",
+            f"**{_named(name, entry)}**" if name == facts["challenger"] else _named(name, entry),
+            _score(test_score(facts, name), decimals),
+            readable.plain(entry["validation"].get(facts["score"]), decimals),
+            readable.compact(entry.get("parameters")),
+            readable.compact(entry.get("multiply_adds")),
+            _minutes(entry.get("seconds") or {}),
+            f"`{facts['command']}`" if place == 0 else "",
+        ]
+
+
+def _named(name: str, entry: Json) -> str:
+    if entry["kind"] == "baseline":
+        return f"{readable.words(name)} (baseline)"
+    return f"{readable.words(str(entry['family']))}: {entry['architecture']}"
+
+
+def _score(found: Json, decimals: int) -> str:
+    value = readable.plain(found.get("value"), decimals)
+    if not (readable.is_number(found.get("low")) and readable.is_number(found.get("high"))):
+        return value
+    return f"{value} ({readable.plain(found['low'], decimals)} to {readable.plain(found['high'], decimals)})"
+
+
+def _minutes(seconds: Json) -> str:
+    """Search and training together, where both were measured."""
+    if set(seconds) != set(STAGES):
+        return readable.ABSENT
+    return f"{sum(seconds.values()) / 60:.1f}{readable.THIN_SPACE}min"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(re.sub(r"\|", r"\\|", cell) for cell in cells) + " |"

@@ -1,0 +1,125 @@
+"""The table of the README is made of files that hold what was measured, and of nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import params
+from pipeline.stages import results
+from pipeline.tracking.measured import BEGIN, END, table, with_table
+
+
+@pytest.fixture
+def readme(repository: Path) -> Path:
+    """The README of a repository with the results of two experiments."""
+    (repository / "README.md").write_text(f"# Title\n\n{BEGIN}\n{END}\n\nThe rest.\n", encoding="utf-8")
+    return repository / "README.md"
+
+
+def facts(name: str) -> Any:
+    return json.loads(Path("docs/results", f"{name}.json").read_text(encoding="utf-8"))
+
+
+def changed(file: str, **changes: Any) -> None:
+    path = Path(file)
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+
+
+def rows(readme: Path) -> list[list[str]]:
+    text = readme.read_text(encoding="utf-8").replace("\u202f", " ")
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in text.split("\n") if line[:1] == "|"]
+
+
+def test_figures_times_and_commands_stand_in_the_table(readme: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results.main(None, params.load())
+    assert capsys.readouterr().out == "results: digits, co2 → docs/results, README.md\n"
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith("# Title\n") and text.endswith(f"{END}\n\nThe rest.\n")
+    table = rows(readme)
+    assert table[0][:3] == ["experiment", "model", "test score"]
+    assert [row[1] if row[0].startswith(("co2", "digits")) else row[0] for row in table[2:]] == [
+        "**RNN: lstm**", "CNN: resnet", "ridge (baseline)", "seasonal naive (baseline)",
+        "svc (baseline)", "**CNN: resnet**", "RNN: gru",
+    ]  # fmt: skip
+    assert table[7][:6] == ["**CNN: resnet**", "0.983 (0.964 to 0.992)", "0.986", "77.1 k", "1.84 M", "1.9 min"]
+    assert table[2][0] == "co2, MAE" and table[2][-1] == "`make repro`"
+    assert "processors." in text and "95\u202f% intervals" in text
+
+
+def test_doing_it_twice_changes_nothing(readme: Path) -> None:
+    results.main(None, params.load())
+    before = {path: path.read_bytes() for path in (readme, *Path("docs/results").iterdir())}
+    results.main("digits", params.load())
+    assert {path: path.read_bytes() for path in (readme, *Path("docs/results").iterdir())} == before
+
+
+def test_an_experiment_of_a_recipe_keeps_its_row_when_the_recipe_is_taken_out(readme: Path, root: Path) -> None:
+    Path("recipes").mkdir()
+    Path("recipes/old.yaml").write_text("# Old\n\nexperiments:\n  co2: {}\n", encoding="utf-8")
+    results.main(None, params.load())
+    assert rows(readme)[-4][-1] == "`python -m pipeline add old && make repro`", "recipes come behind `make repro`"
+    shutil.rmtree("metrics")
+    before = readme.read_bytes()
+    results.main(None, params.load())
+    assert readme.read_bytes() == before
+
+
+def test_figures_of_other_models_or_data_are_left_out(readme: Path, caplog: pytest.LogCaptureFixture) -> None:
+    changed("models/digits/digits-cnn/model.json", key="another")
+    changed("data/prepared/co2/card.json", data="other")
+    results.main(None, params.load())
+    assert "digits is left as it was: The figures of `digits-cnn` are those of an earlier model" in caplog.text
+    assert "co2 is left as it was: The figures were measured on other data" in caplog.text
+    assert not Path("docs/results").exists() and "Nothing is measured yet." in readme.read_text(encoding="utf-8")
+
+
+def test_times_stay_with_their_training_and_with_no_other(readme: Path) -> None:
+    results.main("digits", params.load())
+    first = facts("digits")
+    assert first["models"]["digits-cnn"]["seconds"] == {"tune": 94.2, "train": 21.9}
+    shutil.rmtree("timings")  # another machine, or a clone
+    results.main("digits", params.load())
+    assert facts("digits") == first
+    models = json.loads(Path("metrics/digits.json").read_text(encoding="utf-8"))["models"]
+    models["digits-cnn"]["key"] = "new"
+    changed("metrics/digits.json", models=models)
+    changed("models/digits/digits-cnn/model.json", key="new")
+    results.main("digits", params.load())
+    assert facts("digits")["models"]["digits-cnn"]["seconds"] == {}
+    assert facts("digits")["models"]["digits-rnn"]["seconds"] == {"tune": 131.0, "train": 33.4}
+    assert rows(readme)[3][5] == "–"
+
+
+def test_a_time_of_an_earlier_search_is_not_shown(readme: Path) -> None:
+    changed("timings/digits/digits-cnn/tune.json", key="of an earlier search")
+    results.main("digits", params.load())
+    assert facts("digits")["models"]["digits-cnn"]["seconds"] == {"train": 21.9}
+    assert rows(readme)[3][5] == "–", "half of the time is not the time"
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}\n{BEGIN}\n{END}"])
+def test_a_readme_without_a_place_is_left_alone(text: str, readme: Path) -> None:
+    readme.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"README\.md has no place for the results; put these two lines there"):
+        results.main(None, params.load())
+    assert readme.read_text(encoding="utf-8") == text
+    readme.unlink()
+    with pytest.raises(ValueError, match=r"README\.md is missing here"):
+        results.main(None, params.load())
+
+
+def test_the_readme_of_this_repository_says_what_its_files_say(root: Path) -> None:
+    stored = [json.loads(file.read_text(encoding="utf-8")) for file in sorted((root / "docs/results").glob("*.json"))]
+    text = (root / "README.md").read_text(encoding="utf-8")
+    assert with_table(text, table(stored)) == text, "run `python -m pipeline results`"
+    for entry in stored:
+        file = root / "metrics" / f"{entry['experiment']}.json"
+        measured = json.loads(file.read_text(encoding="utf-8"))["models"] if file.is_file() else {}
+        for name, model in entry["models"].items():
+            if model.get("key") and model["key"] == measured.get(name, {}).get("key"):
+                assert model["test"] == measured[name]["test"], "a figure that nobody has measured"
