@@ -144,8 +144,8 @@ class Residual(nn.Module):
 class Widths(nn.Module):
     """Kernels of three widths side by side, as in the network of Kim (2014) for sentences: one level is that network.
 
-    They are `kernel_size` and one and two more wide. No norm follows: the maximum over time, which a task takes of
-    the features, wants to know how well a kernel fits a place, and not how much better than the others there.
+    They are `kernel_size` and one and two more wide, and one norm follows them. On a grid the maximum of each square
+    comes behind them, as the maximum over time does in that network.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, layout: Layout) -> None:
@@ -155,13 +155,12 @@ class Widths(nn.Module):
         self.kernels = nn.ModuleList(
             Convolution(in_channels, size, kernel_size + more, layout) for more, size in enumerate(sizes)
         )
-        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.norm = layout.norm(out_channels)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         if mask is not None:
             x = x * mask
-        y = torch.cat([kernels(x, None) for kernels in self.kernels], dim=1)
-        return F.relu_(y + self.bias[:, None, None])
+        return F.relu_(self.norm(torch.cat([kernels(x, None) for kernels in self.kernels], dim=1)))
 
 
 class CNN(nn.Module):
@@ -236,7 +235,8 @@ class CNN(nn.Module):
         if self.stem is not None:
             x = F.relu_(self.stem(x, mask))
         for level in self.levels:
-            x = self.dropout(level(self.halve(x), mask))
+            x = self.halve(level(x, mask)) if self.stem is None else level(self.halve(x), mask)
+            x = self.dropout(x)
         if mask is not None:
             x = x * mask
         return x.squeeze(2) if self.sequence else x
