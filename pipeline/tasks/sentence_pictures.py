@@ -11,7 +11,7 @@ from pipeline.tasks.pictures import BLUE, GREY, INK, ORANGE, figure, save
 from pipeline.tasks.task import Card
 
 SHOWN = 8  # sentences of a kind
-LONGEST = 105  # signs
+LONGEST = 120  # signs
 
 
 def labelled_sentences(predictions: pd.DataFrame, texts: list[str], card: Card, path: Path, title: str) -> Path:
@@ -29,7 +29,7 @@ def labelled_sentences(predictions: pd.DataFrame, texts: list[str], card: Card, 
     axes = drawn.add_subplot()
     axes.axis("off")
     axes.set(xlim=(0, 1), ylim=(sum(map(len, groups.values())) + 1.6 * len(groups), 0))
-    axes.set_title(title, loc="left")
+    axes.set_title(f"{title}: what it found and how sure it was; in brackets the truth", loc="left")
     height = 0.0
     for name, rows in groups.items():
         axes.text(0, height + 0.9, name, color=GREY, va="center")
