@@ -31,6 +31,8 @@ class SentenceClassifier(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.table = nn.Embedding(card["vocabulary"], embedding, padding_idx=card["special"]["padding"])
+        # Small: a word that occurs a few times is moved a few times, and has to become more than what it was drawn as.
+        nn.init.normal_(self.table.weight, std=embedding**-0.5)
         self.unknown: int = card["special"]["unknown"]
         self.dropout = nn.Dropout(embedding_dropout)
         self.encoder = encoders(embedding)
