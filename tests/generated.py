@@ -24,6 +24,20 @@ def pairs(folder: Path) -> None:
     (folder / "text.ne").write_text(others, encoding="utf-8")
 
 
+def opinions(folder: Path) -> None:
+    """Sentences that praise or blame things, with a tab and a label behind them; a word such as `not` turns some."""
+    good, bad = ("fine", "lovely", "splendid", "warm"), ("dull", "dreadful", "stale", "clumsy")
+    things = ("plot", "film", "cast", "music , the light and the long slow end")
+    draw = random.Random(0)
+    lines = []
+    for number in range(240):
+        praise, turned = number % 2 == 0, draw.random() < 0.25
+        word = draw.choice(good if praise != turned else bad)
+        lines.append(f"the {draw.choice(things)} is {'not ' if turned else ''}{word} {number}\t{int(praise)}\n")
+    for name, rows in {"train": lines[:160], "dev": lines[160:200], "test": lines[200:]}.items():
+        (folder / f"{name}.tsv").write_text("".join(rows), encoding="utf-8")
+
+
 def waves(folder: Path) -> None:
     """Sines of three speeds in two channels, unequally long, with noise, a few gaps and a header as in the archive."""
     draw = np.random.default_rng(0)
@@ -82,7 +96,7 @@ def _draw_shapes(pixels: np.ndarray, generator: np.random.Generator) -> str:
     return described
 
 
-GENERATED: dict[str, Callable[[Path], None]] = {"pairs": pairs, "waves": waves, "shapes": shapes}
+GENERATED: dict[str, Callable[[Path], None]] = {"pairs": pairs, "opinions": opinions, "waves": waves, "shapes": shapes}
 
 
 def write_raw(folder: Path) -> None:

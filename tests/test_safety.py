@@ -113,6 +113,7 @@ def test_no_format_executes_what_lies_in_the_raw_data(kind: str, tmp_path: Path)
         "class_folders": {"directory": ".", "height": 2, "width": 2, "mode": "L"},
         "idx": {"images": "x.gz", "labels": "x.csv"},
         "parallel_text": {"source": "x.csv", "target": "x.gz"},
+        "labelled_text": {"file": "x.gz"},
         "ts": {"file": "x.gz"},
         "pascal_voc": {"directory": ".", "height": 2, "width": 2, "mode": "L"},
         "coco": {"images": "cats", "annotations": "x.csv", "height": 2, "width": 2, "mode": "L"},

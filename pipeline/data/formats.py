@@ -19,8 +19,8 @@ from pipeline.data.coco_files import read_coco
 from pipeline.data.csv_files import csv_rows, moment, number, position, raw_file, row_range
 from pipeline.data.idx_files import IMAGES, LABELS, read_idx
 from pipeline.data.image_files import image_paths, is_hidden, read_image
-from pipeline.data.records import AnnotatedImages, Images, LabelledSeries, Pairs, Series
-from pipeline.data.text_files import sentences
+from pipeline.data.records import AnnotatedImages, Images, LabelledSeries, LabelledText, Pairs, Series
+from pipeline.data.text_files import labelled_sentences, sentences
 from pipeline.data.ts_files import read_ts
 from pipeline.data.voc_files import read_voc
 
@@ -139,6 +139,15 @@ def parallel_text(folder: Path, *, source: str, target: str) -> Pairs:
     return Pairs(*sides)
 
 
+def labelled_text(folder: Path, *, file: str, classes: dict[str, str] | None = None) -> LabelledText:
+    """A text file, plain or gzipped, with a sentence, a tab and its label a line.
+
+    `classes` says what the labels mean, such as {"0": negative, "1": positive}; no other label may occur then.
+    """
+    texts, labels, warnings = labelled_sentences(folder, file, classes)
+    return LabelledText(texts, np.array(labels) if classes else _typed(labels), warnings)
+
+
 def ts(folder: Path, *, file: str) -> LabelledSeries:
     """A .ts file of the UCR and UEA archive, plain or gzipped: labelled series of any length and number of channels."""
     return read_ts(raw_file(folder, file))
@@ -166,12 +175,13 @@ def coco(folder: Path, *, images: str, annotations: str, height: int, width: int
     return annotated_images(folder, found, height=height, width=width, mode=mode, warnings=warnings)
 
 
-FORMATS: dict[str, Callable[..., AnnotatedImages | Images | LabelledSeries | Pairs | Series]] = {
+FORMATS: dict[str, Callable[..., AnnotatedImages | Images | LabelledSeries | LabelledText | Pairs | Series]] = {
     "idx": idx,
     "pixel_table": pixel_table,
     "class_folders": class_folders,
     "csv_series": csv_series,
     "parallel_text": parallel_text,
+    "labelled_text": labelled_text,
     "ts": ts,
     "pascal_voc": pascal_voc,
     "coco": coco,

@@ -60,3 +60,12 @@ class LabelledSeries:
     labels: np.ndarray  # (N,) integers or text
     channels: list[str]  # their names
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelledText:
+    """Sentences, each with a label."""
+
+    texts: list[str]
+    labels: np.ndarray  # (N,) integers or text
+    warnings: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What a user sends to a served model of series: what is read out of it, and the dates of the answer to a history."""
+"""What a user sends to a served model of series or sentences: what is read out of it, and the dates of a forecast."""
 
 from __future__ import annotations
 
@@ -98,3 +98,13 @@ def request_of_series(series: list[np.ndarray], card: Mapping[str, Any]) -> pd.D
     names = [str(number) for number, values in enumerate(series, start=1) for _ in range(values.shape[1])]
     values = np.concatenate([np.zeros((len(card["columns"]), 0)), *series], axis=1)  # (C, rows) float64
     return pd.DataFrame({"series": pd.Series(names, dtype=object), **dict(zip(card["columns"], values, strict=True))})
+
+
+def texts_of(request: pd.DataFrame) -> list[str]:
+    """The sentences of a request, from its column `text`. Raises ValueError that names the row of what is none."""
+    if "text" not in request:
+        raise ValueError(f"found the columns {list(request.columns)}; expected one column `text` with sentences")
+    for row, text in enumerate(request["text"]):
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"row {row}: found {text!r}; expected a sentence")
+    return list(request["text"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.data.csv_files import DAMAGED, opened, raw_file
@@ -32,8 +33,13 @@ def sentences(folder: Path, name: str) -> list[str]:
     return found
 
 
-def labelled_sentences(folder: Path, name: str) -> tuple[list[str], list[str]]:
-    """(sentences, labels) of lines such as `a fine film<TAB>1`. Quotation marks are signs like any other."""
+def labelled_sentences(
+    folder: Path, name: str, classes: Mapping[str, str] | None = None
+) -> tuple[list[str], list[str], tuple[str, ...]]:
+    """(sentences, labels, warnings) of lines such as `a fine film<TAB>1`. Quotation marks are signs like any other.
+
+    `classes` says what the labels mean. A header is recognised by a label that is no number above labels that are.
+    """
     path, texts, labels = raw_file(folder, name), [], []
     for line, row in enumerate(sentences(folder, name), 1):
         text, tab, label = row.rpartition("\t")
@@ -43,4 +49,23 @@ def labelled_sentences(folder: Path, name: str) -> tuple[list[str], list[str]]:
             )
         texts.append(text.strip())
         labels.append(label.strip())
-    return texts, labels
+    header = len(labels) > 1 and not _is_number(labels[0]) and all(map(_is_number, labels[1:]))
+    warnings = (f"{path}: the first line, {texts[0]!r}, is a header and no sentence",) if header else ()
+    texts, labels = texts[header:], labels[header:]
+    return texts, _named(labels, classes, path, 1 + header) if classes else labels, warnings
+
+
+def _named(labels: list[str], classes: Mapping[str, str], path: Path, first_line: int) -> list[str]:
+    for line, label in enumerate(labels, first_line):
+        if label not in classes:
+            allowed = ", ".join(classes)
+            raise ValueError(f"{path}, line {line}: found the label {label!r}; data.options.classes knows {allowed}")
+    return [classes[label] for label in labels]
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True

@@ -141,6 +141,28 @@ class Residual(nn.Module):
         return F.relu_(y + (x if self.shortcut is None else self.shortcut(x, mask)))
 
 
+class Widths(nn.Module):
+    """Kernels of three widths side by side, as in the network of Kim (2014) for sentences: one level is that network.
+
+    They are `kernel_size` and one and two more wide, and one norm follows them. On a grid the maximum of each square
+    comes behind them, as the maximum over time does in that network.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, layout: Layout) -> None:
+        super().__init__()
+        share = out_channels // 3
+        sizes = [out_channels - 2 * share, share, share]
+        self.kernels = nn.ModuleList(
+            Convolution(in_channels, size, kernel_size + more, layout) for more, size in enumerate(sizes)
+        )
+        self.norm = layout.norm(out_channels)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        if mask is not None:
+            x = x * mask
+        return F.relu_(self.norm(torch.cat([kernels(x, None) for kernels in self.kernels], dim=1)))
+
+
 class CNN(nn.Module):
     """An encoder of `depth` levels of blocks (see ``encoder.Encoder``).
 
@@ -163,6 +185,7 @@ class CNN(nn.Module):
         "vgg": Plain,
         "googlenet": Inception,
         "resnet": Residual,
+        "textcnn": Widths,
     }
     RANGES: ClassVar[Ranges] = {"width": (16, 2048), "depth": (1, 12), "kernel_size": (2, 63), "dropout": (0.0, 0.9)}
     EXAMPLE: ClassVar[Mapping[str, Any]] = {"width": 16, "depth": 2, "kernel_size": 3, "dropout": 0.0}
@@ -190,10 +213,12 @@ class CNN(nn.Module):
         self.autocast_pays = True
 
         layouts = [Layout(self.sequence, causal, 2**level if self.sequence else 1) for level in range(depth)]
-        self.stem = Unit(in_channels, width, kernel_size, layouts[0])
+        # Kim's kernels read the words themselves; the blocks of the others continue what one convolution has begun.
+        self.stem = None if block is Widths else Unit(in_channels, width, kernel_size, layouts[0])
+        first = in_channels if self.stem is None else width
         self.levels = nn.ModuleList(
             block(before, after, kernel_size, layout)
-            for before, after, layout in zip([width, *widths], widths, layouts, strict=False)
+            for before, after, layout in zip([first, *widths], widths, layouts, strict=False)
         )
         self.halve = nn.Identity() if self.sequence else nn.MaxPool2d(2, ceil_mode=True)
         self.dropout = nn.Dropout2d(dropout)
@@ -206,9 +231,12 @@ class CNN(nn.Module):
             mask = mask[:, None, None, :]  # (B, 1, 1, T)
         if self.sequence:
             x = x.unsqueeze(2)  # (B, C, 1, T)
-        x = F.relu_(self.stem(channels_last(x), mask))
+        x = channels_last(x)
+        if self.stem is not None:
+            x = F.relu_(self.stem(x, mask))
         for level in self.levels:
-            x = self.dropout(level(self.halve(x), mask))
+            x = self.halve(level(x, mask)) if self.stem is None else level(self.halve(x), mask)
+            x = self.dropout(x)
         if mask is not None:
             x = x * mask
         return x.squeeze(2) if self.sequence else x

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args
 
 import torch
 from torch import Tensor
 
 Entry = TypeVar("Entry")
 Ranges = Mapping[str, tuple[float, float]]
+Pooling = Literal["mean", "maximum", "mean_and_maximum"]
 
 
 class Encoder(Protocol):
@@ -70,3 +71,27 @@ def inside(lengths: Tensor | None, steps: int) -> Tensor | None:
     if lengths is None:
         return None
     return torch.arange(steps, device=lengths.device) < lengths[:, None]
+
+
+def check_pooling(pooling: str) -> None:
+    """Raises a ValueError for a way of pooling that there is not."""
+    if pooling not in get_args(Pooling):
+        raise ValueError(f"pooling: found {pooling!r}; allowed: {', '.join(get_args(Pooling))}")
+
+
+def pooled(features: Tensor, lengths: Tensor | None, stride: int, pooling: Pooling) -> Tensor:
+    """(B, F, T') features of sequences, zero in padding → (B, F) means or maxima over the steps, or (B, 2 F) both.
+
+    `lengths` (B,) are those of the sequences before an encoder of this `stride`.
+    """
+    steps = features.shape[2]
+    if lengths is not None:
+        lengths = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
+    found = []
+    if pooling != "maximum":
+        found.append(features.sum(2) / (steps if lengths is None else lengths[:, None]))
+    if pooling != "mean":
+        mask = inside(lengths, steps)
+        seen = features if mask is None else features.masked_fill(~mask[:, None], -torch.inf)
+        found.append(seen.amax(2))
+    return torch.cat(found, dim=1)

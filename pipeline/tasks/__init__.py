@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 TASKS: dict[str, str] = {
     "image_classification": "pipeline.tasks.image_classification:ImageClassification",
     "translation": "pipeline.tasks.translation:Translation",
+    "sentiment_analysis": "pipeline.tasks.sentiment_analysis:SentimentAnalysis",
     "forecasting": "pipeline.tasks.forecasting:Forecasting",
     "series_classification": "pipeline.tasks.series_classification:SeriesClassification",
     "object_detection": "pipeline.tasks.object_detection:ObjectDetection",

@@ -14,14 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.data.tables import Prepared, Table
-from pipeline.models.encoder import Encoder, check_ranges, inside
+from pipeline.models.encoder import Encoder, Pooling, check_pooling, check_ranges, pooled
 from pipeline.tasks.task import Batch, Card, Encoders, Task
 
 if TYPE_CHECKING:
     from pipeline.tasks.probes import Probe
 
 Normalise = Literal["series", "train", "none"]
-Pooling = Literal["mean", "mean_and_maximum"]
 AT_ONCE = 65_536  # steps that are predicted together: enough to be quick, few enough for any memory
 
 
@@ -46,8 +45,8 @@ class SeriesClassifier(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.maximum = pooling == "mean_and_maximum"
-        self.head = nn.Linear(encoder.out_channels * (2 if self.maximum else 1), classes)
+        self.pooling: Pooling = pooling
+        self.head = nn.Linear(encoder.out_channels * (2 if pooling == "mean_and_maximum" else 1), classes)
         self.crop, self.warp, self.scaling, self.jitter = crop, warp, scaling, jitter
         self.label_smoothing = label_smoothing
 
@@ -55,15 +54,7 @@ class SeriesClassifier(nn.Module):
         """(B, C, T) and, where they differ, lengths (B,) → (B, classes) logits."""
         ones = torch.ones_like(values[:, :1])
         features = self.encoder(torch.cat([values, ones], dim=1), lengths).float()  # (B, F, T'), zero in padding
-        steps = features.shape[2]
-        if lengths is not None:
-            lengths = torch.div(lengths + self.encoder.stride - 1, self.encoder.stride, rounding_mode="floor")
-        mask = inside(lengths, steps)
-        pooled = features.sum(2) / (steps if lengths is None else lengths[:, None])
-        if self.maximum:
-            seen = features if mask is None else features.masked_fill(~mask[:, None], -torch.inf)
-            pooled = torch.cat([pooled, seen.amax(2)], dim=1)
-        logits: Tensor = self.head(pooled)
+        logits: Tensor = self.head(pooled(features, lengths, self.encoder.stride, self.pooling))
         return logits
 
 
@@ -114,8 +105,7 @@ class SeriesClassification(Task):
     ) -> SeriesClassifier:
         """`crop`: largest share of the steps that is cut off; `warp`: how far time is bent; `scaling`: deviation of the
         logarithm of a factor; `jitter`: deviation of noise, in units of the normalised values."""
-        if pooling not in get_args(Pooling):
-            raise ValueError(f"pooling: found {pooling!r}; allowed: {', '.join(get_args(Pooling))}")
+        check_pooling(pooling)
         numbers = {"crop": crop, "warp": warp, "scaling": scaling, "jitter": jitter, "label_smoothing": label_smoothing}
         check_ranges(self.RANGES, **numbers)
         encoder = encoders(len(card["columns"]) + 1)

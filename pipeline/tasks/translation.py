@@ -261,14 +261,10 @@ class Translation(Task):
         return pd.DataFrame({"text": _sources({"source": table["source"][:3]}, card)})
 
     def answer(self, network: nn.Module, request: pd.DataFrame, card: Card) -> pd.DataFrame:
+        from pipeline.data.requests import texts_of
         from pipeline.data.tokens import Tokenizer, normalised, padded
 
-        if "text" not in request:
-            raise ValueError(f"found the columns {list(request.columns)}; expected one column `text` with sentences")
-        for row, text in enumerate(request["text"]):
-            if not isinstance(text, str) or not text.strip():
-                raise ValueError(f"row {row}: found {text!r}; expected a sentence")
-        texts = [normalised(text, card["lowercase"]) for text in request["text"]]
+        texts = [normalised(text, card["lowercase"]) for text in texts_of(request)]
         if not texts:
             return pd.DataFrame({"translation": pd.Series([], dtype=object)})
         source, lengths = padded(Tokenizer(card["source_tokenizer"]).encode(texts))

@@ -33,6 +33,16 @@ def test_reach_of_a_causal_stack_grows_with_two_to_the_depth(architecture: str) 
     assert seen.min().item() == 63 - 30
 
 
+def test_one_level_of_textcnn_is_one_layer_of_three_widths() -> None:
+    network = build("textcnn", causal=False, depth=1, width=30).double().eval()
+    assert sum(parameter.numel() for parameter in network.parameters()) == 2 * 10 * (3 + 4 + 5) + 2 * 30
+    x = torch.randn(1, 2, 21, dtype=torch.float64, requires_grad=True)
+    for channel, seen in ((0, [9, 10, 11]), (15, [9, 10, 11, 12]), (25, [8, 9, 10, 11, 12])):
+        place = network.levels[0].kernels[channel // 10](x.unsqueeze(2), None)[0, channel % 10, 0, 10]
+        (gradient,) = torch.autograd.grad(place, x)
+        assert gradient.abs().sum(dim=(0, 1)).nonzero().flatten().tolist() == seen
+
+
 @pytest.mark.parametrize("architecture", CNN.ARCHITECTURES)
 @pytest.mark.parametrize("kernel_size", [2, 5, 8])
 def test_any_kernel_keeps_the_length_of_a_sequence(architecture: str, kernel_size: int) -> None:

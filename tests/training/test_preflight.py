@@ -35,7 +35,10 @@ def check(subject: Subject, address: str = "https://mlflow.example.org") -> None
     check_before(subject, work=Path(".work/key"), target=Path("models/digits/digits-cnn"), workers=2, address=address)
 
 
-@pytest.mark.parametrize("candidate", ["digits-cnn", "digits-rnn", "co2-cnn", "co2-rnn", "waves-cnn", "waves-rnn"])
+@pytest.mark.parametrize(
+    "candidate",
+    ["digits-cnn", "digits-rnn", "co2-cnn", "co2-rnn", "waves-cnn", "waves-rnn", "opinions-cnn", "opinions-rnn"],
+)
 def test_candidates_in_order_pass_and_leave_nothing_behind(
     prepared: Path, monkeypatch: pytest.MonkeyPatch, candidate: str
 ) -> None:

@@ -1,0 +1,94 @@
+"""Labelled sentences: records of all parts → splits → tokens fitted on train → padded tables and card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.data.classes import class_numbers, duplicates, rare_classes, split_rows
+from pipeline.data.records import LabelledText
+from pipeline.data.splits import Shares, described, in_order, shares_of_pool
+from pipeline.data.tables import SPLITS, Prepared, schema
+from pipeline.data.tokens import PAD, UNKNOWN, Tokenizer, as_bytes, fit_tokenizer, normalised, padded
+
+
+def prepare_labelled_text(
+    parts: Mapping[str, LabelledText], split: Shares, seed: int, *, vocabulary: int, lowercase: bool, longest: int
+) -> Prepared:
+    """Splits the sentences, stratified by class where the parts are not published, and turns them into tokens.
+
+    Tables hold `tokens` (N, T) with padding behind their `lengths` (N,), `labels` (N,), and the normalised `text`
+    (N, L) as bytes. Of a sentence with more than `longest` tokens the first of them count.
+    """
+    shares = shares_of_pool(parts, split)
+    order = in_order(parts)
+    _check_kind(parts)
+    texts = [normalised(text, lowercase) for name in order for text in parts[name].texts]
+    names, labels = class_numbers(parts, order)
+    rows = split_rows(parts, order, labels, names, shares, seed)
+    found = {part: [texts[row] for row in rows[part]] for part in SPLITS}
+    model = fit_tokenizer(found["train"], vocabulary)
+    tokenizer = Tokenizer(model)
+    encoded = {part: tokenizer.encode(found[part]) for part in SPLITS}
+    tables = {
+        part: {**token_table(encoded[part], longest), "labels": labels[rows[part]], "text": as_bytes(found[part])}
+        for part in SPLITS
+    }
+    counts = {part: np.bincount(labels[rows[part]], minlength=len(names)).tolist() for part in SPLITS}
+    card: dict[str, Any] = {
+        "shape": "sequence",
+        "schema": schema(tables),
+        "counts": {part: len(rows[part]) for part in SPLITS},
+        "split": described(shares, order, "stratified", "drawn class by class", seed),
+        "classes": names,
+        "class_counts": {part: dict(zip(names, counts[part], strict=True)) for part in SPLITS},
+        "tokenizer": model,
+        "vocabulary": len(tokenizer),
+        "special": {"padding": PAD, "unknown": UNKNOWN},
+        "lowercase": lowercase,
+        "longest": longest,
+        "mean_tokens": {part: round(float(tables[part]["lengths"].mean()), 2) for part in SPLITS},
+        "missing": {},
+        "warnings": [
+            *(warning for name in order for warning in parts[name].warnings),
+            *duplicates({part: [text.encode() for text in found[part]] for part in SPLITS}, "sentences", "word"),
+            *_contradictions(found["train"], labels[rows["train"]]),
+            *rare_classes(names, counts),
+            *_shortened(encoded, longest),
+        ],
+    }
+    return Prepared(tables, card)
+
+
+def token_table(rows: Sequence[Sequence[int]], longest: int) -> dict[str, np.ndarray]:
+    """The first `longest` tokens of each sentence, at least one, with padding behind them, and how many there are."""
+    tokens, lengths = padded([row[:longest] or [UNKNOWN] for row in rows])
+    return {"tokens": tokens, "lengths": lengths}
+
+
+def _check_kind(parts: Mapping[str, LabelledText]) -> None:
+    for name, part in parts.items():
+        if not isinstance(part, LabelledText):
+            raise ValueError(
+                f"part {name} holds {type(part).__name__}; choose a data.format that reads labelled sentences, such as "
+                "labelled_text"
+            )
+
+
+def _contradictions(texts: list[str], labels: np.ndarray) -> Iterator[str]:
+    """Sentences of train that stand there with more than one label."""
+    said: dict[str, set[int]] = {}
+    for text, label in zip(texts, labels.tolist(), strict=True):
+        said.setdefault(text, set()).add(label)
+    count = sum(len(found) > 1 for found in said.values())
+    if count:
+        yield f"{count} sentences of train stand there with more than one label"
+
+
+def _shortened(encoded: Mapping[str, list[list[int]]], longest: int) -> Iterator[str]:
+    for part in SPLITS:
+        count = sum(len(row) > longest for row in encoded[part])
+        if count:
+            yield f"{count} sentences of {part} have more than {longest} tokens, of which the first {longest} count"

@@ -1,0 +1,187 @@
+"""Sentiment analysis: one label for a sentence, on features pooled over its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.data.tables import Prepared, Table
+from pipeline.models.encoder import Pooling, check_pooling, check_ranges, pooled
+from pipeline.tasks.task import Batch, Card, Encoders, Task
+
+if TYPE_CHECKING:
+    from pipeline.tasks.probes import Probe
+
+AT_ONCE = 16_384  # tokens that are predicted together: enough to be quick, few enough for any memory
+
+
+class SentenceClassifier(nn.Module):
+    """Looks the tokens up, encodes them, pools the features over the steps and weighs the classes."""
+
+    def __init__(
+        self, encoders: Encoders, card: Card, *, embedding: int, embedding_dropout: float, word_dropout: float,
+        pooling: Pooling, label_smoothing: float,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.table = nn.Embedding(card["vocabulary"], embedding, padding_idx=card["special"]["padding"])
+        # Small: a word that occurs a few times is moved a few times, and has to become more than what it was drawn as.
+        nn.init.normal_(self.table.weight, std=embedding**-0.5)
+        self.unknown: int = card["special"]["unknown"]
+        self.dropout = nn.Dropout(embedding_dropout)
+        self.encoder = encoders(embedding)
+        self.pooling: Pooling = pooling
+        width = self.encoder.out_channels * (2 if pooling == "mean_and_maximum" else 1)
+        self.head = nn.Linear(width, len(card["classes"]))
+        self.word_dropout, self.label_smoothing = word_dropout, label_smoothing
+
+    def forward(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
+        """(B, T) and, where they differ, lengths (B,) → (B, classes) logits."""
+        vectors = self.dropout(self.table(tokens)).transpose(1, 2)  # (B, E, T)
+        features = self.encoder(vectors, lengths).float()  # (B, F, T'), zero in padding
+        logits: Tensor = self.head(pooled(features, lengths, self.encoder.stride, self.pooling))
+        return logits
+
+
+class SentimentAnalysis(Task):
+    score = "accuracy"
+    maximize = True
+    dimensions = 1
+    dependent = False
+    length = "lengths"
+    SETTINGS = ("vocabulary", "lowercase", "longest")
+    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "embedding": (4, 4096), "embedding_dropout": (0.0, 0.9), "word_dropout": (0.0, 0.9),
+        "label_smoothing": (0.0, 0.9),
+    }  # fmt: skip
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        super().__init__(settings)
+        _check(settings)
+
+    def prepare(self, parts: Mapping[str, Any], split: Mapping[str, float | None], seed: int) -> Prepared:
+        from pipeline.data.labelled_text import prepare_labelled_text
+
+        return prepare_labelled_text(dict(parts), split, seed, **{name: self.settings[name] for name in self.SETTINGS})
+
+    def examples(self, table: Table, card: Card) -> Batch:
+        """Tokens (N, T), padded behind the lengths (N,), and labels (N,)."""
+        return {"tokens": table["tokens"].long(), "lengths": table["lengths"], "labels": table["labels"]}
+
+    def network(  # type: ignore[override]  # the keywords are this task's parameters in params.yaml
+        self, encoders: Encoders, card: Card, *, embedding: int, embedding_dropout: float, word_dropout: float,
+        pooling: Pooling, label_smoothing: float,
+    ) -> SentenceClassifier:  # fmt: skip
+        """`word_dropout`: share of the tokens that are taken for unknown ones in training (Iyyer et al. 2015)."""
+        check_pooling(pooling)
+        numbers = {"embedding_dropout": embedding_dropout, "word_dropout": word_dropout}
+        check_ranges(self.RANGES, embedding=embedding, label_smoothing=label_smoothing, **numbers)
+        return SentenceClassifier(
+            encoders, card, embedding=embedding, pooling=pooling, label_smoothing=label_smoothing, **numbers
+        )
+
+    def augment(self, network: nn.Module, batch: Batch) -> Batch:
+        assert isinstance(network, SentenceClassifier)
+        if not network.word_dropout:
+            return batch
+        tokens = batch["tokens"]
+        dropped = torch.rand(tokens.shape, device=tokens.device) < network.word_dropout
+        return {**batch, "tokens": tokens.masked_fill(dropped, network.unknown)}  # encoders do not look at padding
+
+    def output(self, network: nn.Module, batch: Batch) -> Tensor:
+        logits: Tensor = network(*trimmed(batch["tokens"], batch["lengths"]))
+        return logits
+
+    def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
+        assert isinstance(network, SentenceClassifier)
+        smoothing = network.label_smoothing if network.training else 0.0
+        return functional.cross_entropy(output, batch["labels"], label_smoothing=smoothing)
+
+    def scores(self, output: Tensor, batch: Batch, card: Card) -> Tensor:
+        return (output.argmax(1) == batch["labels"]).float()
+
+    @torch.inference_mode()
+    def predict(self, network: nn.Module, examples: Batch, card: Card) -> pd.DataFrame:
+        from pipeline.tasks.classification import prediction_table
+
+        tokens, lengths = examples["tokens"], examples["lengths"]
+        order = lengths.argsort(stable=True)  # long sentences do not make short ones long
+        batches = torch.split(order, max(AT_ONCE // tokens.shape[1], 1))
+        logits = torch.cat([network(*trimmed(tokens[rows], lengths[rows])) for rows in batches])[order.argsort()]
+        return prediction_table(logits.softmax(1).double().cpu().numpy(), examples["labels"].cpu().numpy())
+
+    def resampled_metrics(self, predictions: pd.DataFrame, card: Card, weights: np.ndarray) -> dict[str, np.ndarray]:
+        from pipeline.tasks.classification import resampled_metrics
+
+        return resampled_metrics(predictions, card, weights)
+
+    def example_scores(self, predictions: pd.DataFrame) -> np.ndarray:
+        from pipeline.tasks.classification import example_scores
+
+        return example_scores(predictions)
+
+    def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
+        from pipeline.data.tokens import as_texts
+        from pipeline.tasks.bag_of_words import logistic_regression
+        from pipeline.tasks.classification import calibrated
+
+        texts = {split: as_texts(table["text"].numpy()) for split, table in tables.items()}
+        labels = {split: table["labels"].numpy() for split, table in tables.items()}
+        return {"logistic_regression": calibrated(logistic_regression(texts, labels), labels)}
+
+    def pictures(self, predictions: pd.DataFrame, table: Table, card: Card, folder: Path, title: str) -> list[Path]:
+        from pipeline.data.tokens import as_texts
+        from pipeline.tasks.pictures import confusion_matrix
+        from pipeline.tasks.sentence_pictures import labelled_sentences
+
+        texts = as_texts(table["text"].numpy())
+        return [
+            confusion_matrix(predictions, card["classes"], folder / "confusion.png", title),
+            labelled_sentences(predictions, texts, card, folder / "sentences.png", title),
+        ]
+
+    def input_example(self, table: Table, card: Card) -> pd.DataFrame:
+        from pipeline.data.tokens import as_texts
+
+        return pd.DataFrame({"text": as_texts(table["text"][:3].numpy())})
+
+    def answer(self, network: nn.Module, request: pd.DataFrame, card: Card) -> pd.DataFrame:
+        from pipeline.data.labelled_text import token_table
+        from pipeline.data.requests import texts_of
+        from pipeline.data.tokens import Tokenizer, normalised
+        from pipeline.tasks.classification import class_answer, probability_columns
+
+        texts = [normalised(text, card["lowercase"]) for text in texts_of(request)]
+        if not texts:
+            return pd.DataFrame({name: [] for name in ("class", "confidence", *probability_columns(card))})
+        rows = token_table(Tokenizer(card["tokenizer"]).encode(texts), card["longest"])
+        table = {name: torch.from_numpy(array) for name, array in rows.items()}
+        table["labels"] = torch.full((len(texts),), -1)
+        return class_answer(self.predict(network, self.examples(table, card), card), card)
+
+    def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
+        from pipeline.data.tokens import as_texts
+        from pipeline.tasks.probes import BATCHES
+        from pipeline.tasks.sentence_probes import sentence_probes
+
+        return sentence_probes(as_texts(table["text"][: max(BATCHES)].numpy()), predictions, card)
+
+
+def trimmed(tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+    """(B, T) without the steps that are padding in all, and lengths only where some padding is left."""
+    shortest, longest = (int(end) for end in torch.aminmax(lengths))
+    return tokens[:, :longest], None if shortest == longest else lengths
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+    for name, (low, high) in {"vocabulary": (16, 100_000), "longest": (1, 10_000)}.items():
+        if type(settings[name]) is not int or not low <= settings[name] <= high:
+            raise ValueError(f"settings.{name}: found {settings[name]!r}; allowed: a whole number from {low} to {high}")
+    if not isinstance(settings["lowercase"], bool):
+        raise ValueError(f"settings.lowercase: found {settings['lowercase']!r}; allowed: true or false")
