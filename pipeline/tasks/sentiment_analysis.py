@@ -53,6 +53,7 @@ class SentimentAnalysis(Task):
     score = "accuracy"
     maximize = True
     dimensions = 1
+    reads = "text"
     dependent = False
     length = "lengths"
     SETTINGS = ("vocabulary", "lowercase", "longest")
