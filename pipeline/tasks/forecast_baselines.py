@@ -81,7 +81,9 @@ def with_intervals(
 ) -> dict[str, pd.DataFrame]:
     """Intervals around point forecasts from the quantiles of the validation residuals, step by step."""
     residuals = examples["validation"]["future"].double().numpy() - points["validation"]
-    residuals[~examples["validation"]["observed"].numpy()] = np.nan
+    observed = examples["validation"]["observed"].numpy()
+    residuals[~observed & observed.any(0)] = np.nan
+    residuals[:, ~observed.any(0)] = 0.0  # nothing is known of them, so that their interval has no width
     lower, _, upper = np.nanquantile(residuals, quantiles, axis=0)  # (C, H) each
     tables = {}
     for split, point in points.items():
