@@ -21,17 +21,36 @@ def classical_forecasts(
     examples: Mapping[str, Batch], card: Card, quantiles: list[float], units: Units
 ) -> dict[str, dict[str, pd.DataFrame]]:
     """{name: {"validation": table, "test": table}} of the seasonal naive forecast and of ridge regression."""
-    naive = {split: seasonal_naive(examples[split]["past"].double().numpy(), card) for split in ("validation", "test")}
-    points = {"seasonal_naive": naive, "ridge": ridge(examples, unit_of(card, units))}
+    unit = unit_of(card, units)
+    points = {"seasonal_naive": better_naive(examples, card, unit), "ridge": ridge(examples, unit)}
     return {name: with_intervals(point, examples, card, quantiles, units) for name, point in points.items()}
 
 
-def seasonal_naive(past: np.ndarray, card: Card) -> np.ndarray:
-    """(N, C, L) → (N, C, H): the same time a season ago plus the change over the last season."""
+def better_naive(examples: Mapping[str, Batch], card: Card, unit: np.ndarray) -> dict[str, np.ndarray]:
+    """The seasonal naive forecast of validation and test, with drift or without as is better on validation."""
+
+    def found(drift: bool) -> dict[str, np.ndarray]:
+        past = {split: examples[split]["past"].double().numpy() for split in ("validation", "test")}
+        return {split: seasonal_naive(values, card, drift=drift) for split, values in past.items()}
+
+    return min((found(True), found(False)), key=lambda point: _error(point["validation"], examples, unit))
+
+
+def _error(point: np.ndarray, examples: Mapping[str, Batch], unit: np.ndarray) -> float:
+    """Mean absolute error on what was observed of validation."""
+    gap = np.abs(point - examples["validation"]["future"].double().numpy()) / unit[:, None]
+    return float(gap[examples["validation"]["observed"].numpy()].mean())
+
+
+def seasonal_naive(past: np.ndarray, card: Card, *, drift: bool) -> np.ndarray:
+    """(N, C, L) → (N, C, H): the same time a season ago, with `drift` plus the change over the last season."""
     season, horizon = card["season"], card["horizon"]
     steps = np.arange(horizon)
-    drift = past[..., -1:] - past[..., -season - 1 : -season]
-    result: np.ndarray = past[..., -season:][..., steps % season] + drift * (1 + steps // season)
+    if not drift:
+        repeated: np.ndarray = past[..., -season:][..., steps % season]
+        return repeated
+    change = past[..., -1:] - past[..., -season - 1 : -season]
+    result: np.ndarray = past[..., -season:][..., steps % season] + change * (1 + steps // season)
     return result
 
 
@@ -52,8 +71,7 @@ def ridge(examples: Mapping[str, Batch], unit: np.ndarray) -> dict[str, np.ndarr
         for penalty in PENALTIES:
             model = Ridge(alpha=penalty).fit(inputs[usable], targets[usable])
             found = _forecast(model, examples["validation"], unit, alone)
-            gap = np.abs(found - examples["validation"]["future"].double().numpy()) / unit[:, None]
-            error = float(gap[examples["validation"]["observed"].numpy()].mean())
+            error = _error(found, examples, unit)
             if error < lowest:
                 best, lowest = {"validation": found, "test": _forecast(model, examples["test"], unit, alone)}, error
     return best

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline.data.tables import Prepared, Table
-from pipeline.models.encoder import Encoder
+from pipeline.models.encoder import Encoder, check_ranges
 from pipeline.tasks.task import Batch, Card, Encoders, Task
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class Forecaster(nn.Module):
 
     The linear path beside the network keeps the forecast sensitive to the scale of the input (LSTNet, Lai et al.
     2018). Everything is relative to the last value of the window, so that a trend does not leave the known range.
-    Series are read together, or `alone`: each by itself, with the same weights for all (Nie et al. 2023).
+    Series are read together, or `alone`: each by itself, with the same weights for all, and `segment` steps at once
+    (Nie et al. 2023).
     """
 
     quantiles: Tensor
@@ -46,11 +48,12 @@ class Forecaster(nn.Module):
         reference: Reference,
         linear: bool,
         alone: bool,
+        segment: int,
         point: Point,
     ) -> None:
         super().__init__()
         self.lookback, self.horizon, self.season = card["lookback"], card["horizon"], card["season"]
-        self.reference, self.alone, self.point = reference, alone, point
+        self.reference, self.alone, self.segment, self.point = reference, alone, segment, point
         self.encoder = encoder
         channels = 1 if alone else len(card["columns"])
         self.head = nn.Linear(encoder.out_channels, channels * self.horizon * len(quantiles))
@@ -85,9 +88,10 @@ class Forecaster(nn.Module):
     def correction(self, window: Tensor) -> Tensor:
         """(B, C, L) → (B, Q, C, horizon) what the encoder finds, in units of the spread."""
         batch, channels, steps = window.shape
-        seen = window.reshape(-1, 1, steps) if self.alone else window
-        features = self.encoder(seen)[..., -1]  # (B or B · C, F): what is known at the last step
-        found: Tensor = self.head(features)
+        seen = functional.pad(window, (-steps % self.segment, 0))
+        seen = seen.reshape(batch * channels if self.alone else batch, -1, seen.shape[-1] // self.segment, self.segment)
+        seen = seen.transpose(2, 3).flatten(1, 2)  # (B or B · C, series · segment, segments)
+        found: Tensor = self.head(self.encoder(seen)[..., -1])  # of what is known at the last step
         if self.alone:
             return found.view(batch, channels, len(self.quantiles), self.horizon).transpose(1, 2)
         return found.view(batch, len(self.quantiles), channels, self.horizon)
@@ -97,6 +101,7 @@ class Forecasting(Task):
     maximize = False
     dimensions = 1
     dependent = True
+    RANGES: ClassVar = {"segment": (1, 1024)}
     SETTINGS = ("lookback", "horizon", "season", "missing", "interval", "score", "units")
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -132,15 +137,25 @@ class Forecasting(Task):
         return {"past": values[..., :lookback], "future": future, "observed": seen, "times": times}
 
     def network(  # type: ignore[override]  # the keywords are this task's parameters in params.yaml
-        self, encoders: Encoders, card: Card, *, reference: Reference, linear: bool, series: Series, point: Point
+        self,
+        encoders: Encoders,
+        card: Card,
+        *,
+        reference: Reference,
+        linear: bool,
+        series: Series,
+        segment: int,
+        point: Point,
     ) -> Forecaster:
+        check_ranges(self.RANGES, segment=segment)
         words = {"reference": (reference, Reference), "series": (series, Series), "point": (point, Point)}
         for name, (found, allowed) in words.items():
             if found not in get_args(allowed):
                 raise ValueError(f"{name}: found {found!r}; allowed: {', '.join(get_args(allowed))}")
         alone = series == "alone"
-        encoder = encoders(1 if alone else len(card["columns"]), causal=True)
-        return Forecaster(encoder, card, self.quantiles, reference=reference, linear=linear, alone=alone, point=point)
+        encoder = encoders(segment * (1 if alone else len(card["columns"])), causal=True)
+        chosen: dict[str, Any] = {"reference": reference, "linear": linear, "segment": segment, "point": point}
+        return Forecaster(encoder, card, self.quantiles, alone=alone, **chosen)
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:
         return batch

@@ -20,7 +20,7 @@ from pipeline.tasks.network import build_network
 SETTINGS = {"lookback": 12, "horizon": 4, "season": 6, "missing": "last", "interval": 0.8, "score": "mae",
             "units": "own"}  # fmt: skip
 TASK = Forecasting(SETTINGS)
-HEAD = {"reference": "last", "linear": True, "series": "together", "point": "median"}
+HEAD = {"reference": "last", "linear": True, "series": "together", "segment": 1, "point": "median"}
 SPLIT = {"validation": 0.25, "test": 0.25}
 
 
@@ -95,9 +95,9 @@ def test_windows_are_consecutive_and_have_their_targets_behind_the_context() -> 
 def test_the_seasonal_naive_forecast_by_hand() -> None:
     past = np.array([[[1.0, 2.0, 3.0, 4.0, 2.0, 3.0, 4.0]]])  # season 3, so that the last season gained 0
     card = {"season": 3, "horizon": 5}
-    np.testing.assert_allclose(seasonal_naive(past, card), [[[2, 3, 4, 2, 3]]])
+    np.testing.assert_allclose(seasonal_naive(past, card, drift=True), [[[2, 3, 4, 2, 3]]])
     past = np.array([[[0.0, 10.0, 20.0, 1.0, 11.0, 21.0]]])[..., -4:]  # 20, 1, 11, 21: gained 1 over the season
-    np.testing.assert_allclose(seasonal_naive(past, card), [[[2, 12, 22, 3, 13]]])
+    np.testing.assert_allclose(seasonal_naive(past, card, drift=True), [[[2, 12, 22, 3, 13]]])
 
 
 def test_the_network_begins_as_the_naive_forecast_that_it_refers_to() -> None:
@@ -112,14 +112,17 @@ def test_the_network_begins_as_the_naive_forecast_that_it_refers_to() -> None:
         expected = past[..., -1:].expand(-1, -1, 4) if reference == "last" else model.naive(past)
         torch.testing.assert_close(model(past)[:, 1], expected)
         if reference == "seasonal":
-            by_hand = seasonal_naive(past.double().numpy(), card)
+            by_hand = seasonal_naive(past.double().numpy(), card, drift=True)
             np.testing.assert_allclose(expected.numpy(), by_hand, rtol=1e-5)
 
 
 def test_intervals_of_baselines_are_the_quantiles_of_validation_residuals() -> None:
     tables, card = tables_of(series())
     examples = {split: TASK.examples(table, card) for split, table in tables.items()}
-    points = {split: seasonal_naive(examples[split]["past"].double().numpy(), card) for split in ("validation", "test")}
+    points = {
+        split: seasonal_naive(examples[split]["past"].double().numpy(), card, drift=True)
+        for split in ("validation", "test")
+    }
     found = with_intervals(points, examples, card, [0.1, 0.5, 0.9], "own")["test"]
     residuals = examples["validation"]["future"].double().numpy() - points["validation"]
     lower = np.minimum(np.quantile(residuals, 0.1, axis=0), 0)  # (C, H)

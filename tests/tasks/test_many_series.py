@@ -11,7 +11,7 @@ import torch
 
 from pipeline.data.records import Series
 from pipeline.models import FAMILIES, load_family
-from pipeline.tasks.forecast_baselines import classical_forecasts, ridge
+from pipeline.tasks.forecast_baselines import better_naive, classical_forecasts, ridge, seasonal_naive
 from pipeline.tasks.forecast_pictures import MOST_SERIES, draw_forecasts
 from pipeline.tasks.forecasting import Forecaster, Forecasting
 from pipeline.tasks.network import build_network
@@ -44,7 +44,7 @@ def tables_of(records: dict[str, Series]) -> tuple[dict[str, dict[str, torch.Ten
 
 def network(card: dict[str, Any], family: str = "cnn", **changes: Any) -> Forecaster:
     kind = load_family(family)
-    head = {"reference": "last", "linear": True, "series": "alone", "point": "mean"}
+    head = {"reference": "last", "linear": True, "series": "alone", "segment": 1, "point": "mean"}
     torch.manual_seed(0)
     chosen = {**kind.EXAMPLE, "architecture": next(iter(kind.ARCHITECTURES)), **head, **changes}
     model = build_network(TASK, family, card, chosen)
@@ -114,6 +114,33 @@ def test_the_unit_of_a_series_does_not_matter() -> None:
         )
     for one, other in zip(*found, strict=True):
         assert other == pytest.approx(one, rel=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("series", ["together", "alone"])
+def test_segments_show_every_step_of_the_window(family: str, series: str) -> None:
+    """5 steps as one, though 12 are no multiple of 5: nothing is cut off."""
+    _, card = tables_of(parts(sizes=(1.0,)))
+    past = torch.randn(1, 3, 12, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    more = {"depth": 2} if family == "cnn" else {"patch": 1}
+    network(card, family, series=series, segment=5, linear=False, **more)(past).square().sum().backward()
+    assert past.grad is not None and (past.grad.abs() > 0).all()
+
+
+def test_the_naive_baseline_has_a_drift_where_validation_says_so() -> None:
+    past = np.array([[[1.0, 2.0, 4.0, 2.0, 4.0]]])
+    card = {"season": 2, "horizon": 3}
+    np.testing.assert_allclose(seasonal_naive(past, card, drift=False), [[[2, 4, 2]]])
+    past[..., -1] += 1.0
+    np.testing.assert_allclose(seasonal_naive(past, card, drift=True), [[[3, 6, 4]]])
+    for slope, drift in ((0.0, False), (1.0, True)):
+        records = parts(sizes=(1.0,))
+        for part, begin in zip(records.values(), (0, 100, 150), strict=True):
+            part.values[:] += slope * np.arange(begin, begin + len(part.values))[:, None]
+        tables, card = tables_of(records)
+        examples = {split: TASK.examples(table, card) for split, table in tables.items()}
+        expected = seasonal_naive(examples["test"]["past"].double().numpy(), card, drift=drift)
+        assert np.array_equal(better_naive(examples, card, np.ones(3))["test"], expected)
 
 
 def test_a_mean_is_trained_by_its_squared_error() -> None:
