@@ -11,7 +11,7 @@ from pipeline.tasks.task import Card
 
 
 def forecast_probes(table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
-    """Histories of several test examples: as long as the model looks back, longer, shorter and empty."""
+    """Histories of several test examples: as long as the model looks back, longer, shorter, with gaps and empty."""
     lookback, count = card["lookback"], int(predictions["example"].max()) + 1
     spread = float(predictions["scale"].min())
     found = []
@@ -21,6 +21,11 @@ def forecast_probes(table: Table, predictions: pd.DataFrame, card: Card) -> list
             name = f"the history of test example {example}" + (f" and {longer} steps more" if longer else "")
             answer = _forecast(predictions, example)
             found.append(Probe(name, request, answer, absolute=CLOSE * spread, relative=CLOSE))
+    gap = _history(table, card, 0, lookback)
+    gap.loc[lookback // 2, card["columns"][-1]] = np.nan
+    found.append(Probe("a history with a value missing", gap))
+    empty = gap.assign(**{card["columns"][-1]: np.nan})
+    found.append(Probe("a series without a value", empty, error="has no value at all"))
     short = _history(table, card, 0, lookback - 1)
     found.append(Probe(f"a history of {lookback - 1} steps", short, error=f"looks back {lookback} steps"))
     found.append(Probe("an empty history", short.iloc[:0], error=f"looks back {lookback} steps"))

@@ -33,7 +33,8 @@ class Forecaster(nn.Module):
     The linear path beside the network keeps the forecast sensitive to the scale of the input (LSTNet, Lai et al.
     2018). Everything is relative to the last value of the window, so that a trend does not leave the known range.
     Series are read together, or `alone`: each by itself, with the same weights for all, and `segment` steps at once
-    (Nie et al. 2023).
+    (Nie et al. 2023). Encoders may normalise each step by itself: alone, a series has a channel of ones beside it, or
+    it would lose its size.
     """
 
     quantiles: Tensor
@@ -91,6 +92,8 @@ class Forecaster(nn.Module):
         seen = functional.pad(window, (-steps % self.segment, 0))
         seen = seen.reshape(batch * channels if self.alone else batch, -1, seen.shape[-1] // self.segment, self.segment)
         seen = seen.transpose(2, 3).flatten(1, 2)  # (B or B · C, series · segment, segments)
+        if self.alone:
+            seen = torch.cat([seen, torch.ones_like(seen[:, :1])], dim=1)
         found: Tensor = self.head(self.encoder(seen)[..., -1])  # of what is known at the last step
         if self.alone:
             return found.view(batch, channels, len(self.quantiles), self.horizon).transpose(1, 2)
@@ -153,7 +156,7 @@ class Forecasting(Task):
             if found not in get_args(allowed):
                 raise ValueError(f"{name}: found {found!r}; allowed: {', '.join(get_args(allowed))}")
         alone = series == "alone"
-        encoder = encoders(segment * (1 if alone else len(card["columns"])), causal=True)
+        encoder = encoders(segment + 1 if alone else segment * len(card["columns"]), causal=True)
         chosen: dict[str, Any] = {"reference": reference, "linear": linear, "segment": segment, "point": point}
         return Forecaster(encoder, card, self.quantiles, alone=alone, **chosen)
 
