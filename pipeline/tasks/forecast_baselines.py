@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pipeline.tasks.forecast_tables import Units, prediction_table, unit_of
+from pipeline.tasks.forecast_tables import prediction_table
 from pipeline.tasks.task import Batch, Card
 
 if TYPE_CHECKING:
@@ -18,12 +18,14 @@ PENALTIES = np.geomspace(0.01, 1000, 11)
 
 
 def classical_forecasts(
-    examples: Mapping[str, Batch], card: Card, quantiles: list[float], units: Units
+    examples: Mapping[str, Batch], card: Card, quantiles: list[float], unit: np.ndarray
 ) -> dict[str, dict[str, pd.DataFrame]]:
-    """{name: {"validation": table, "test": table}} of the seasonal naive forecast and of ridge regression."""
-    unit = unit_of(card, units)
+    """{name: {"validation": table, "test": table}} of the seasonal naive forecast and of ridge regression.
+
+    unit: (C,) by what the errors of each series are divided.
+    """
     points = {"seasonal_naive": better_naive(examples, card, unit), "ridge": ridge(examples, unit)}
-    return {name: with_intervals(point, examples, card, quantiles, units) for name, point in points.items()}
+    return {name: with_intervals(point, examples, card, quantiles, unit) for name, point in points.items()}
 
 
 def better_naive(examples: Mapping[str, Batch], card: Card, unit: np.ndarray) -> dict[str, np.ndarray]:
@@ -95,7 +97,11 @@ def _forecast(model: Ridge, examples: Batch, unit: np.ndarray, alone: bool) -> n
 
 
 def with_intervals(
-    points: Mapping[str, np.ndarray], examples: Mapping[str, Batch], card: Card, quantiles: list[float], units: Units
+    points: Mapping[str, np.ndarray],
+    examples: Mapping[str, Batch],
+    card: Card,
+    quantiles: list[float],
+    unit: np.ndarray,
 ) -> dict[str, pd.DataFrame]:
     """Intervals around point forecasts from the quantiles of the validation residuals, step by step."""
     residuals = examples["validation"]["future"].double().numpy() - points["validation"]
@@ -106,5 +112,5 @@ def with_intervals(
     tables = {}
     for split, point in points.items():
         stacked = np.stack([point + np.minimum(lower, 0), point, point + np.maximum(upper, 0)], axis=1)
-        tables[split] = prediction_table(stacked, examples[split], card, units)
+        tables[split] = prediction_table(stacked, examples[split], card, unit)
     return tables

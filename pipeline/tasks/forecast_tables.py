@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import pandas as pd
 
 from pipeline.tasks.task import Batch, Card
 
-Units = Literal["own", "deviations"]
 
+def prediction_table(quantiles: np.ndarray, examples: Batch, card: Card, unit: np.ndarray) -> pd.DataFrame:
+    """(N, 3, C, H) quantiles → one row per example, series and step, in the units of the series.
 
-def unit_of(card: Card, units: Units) -> np.ndarray:
-    """(C,) by what the errors of each series are divided: nothing, or its standard deviation in train."""
-    return np.ones(len(card["columns"])) if units == "own" else np.array(card["deviation"])
-
-
-def prediction_table(quantiles: np.ndarray, examples: Batch, card: Card, units: Units) -> pd.DataFrame:
-    """(N, 3, C, H) quantiles → one row per example, series and step, in the units of the series."""
+    unit: (C,) by what the errors of each series are divided.
+    """
     count, _, channels, horizon = quantiles.shape
     shape = (count, channels, horizon)
     columns = {
@@ -32,7 +26,7 @@ def prediction_table(quantiles: np.ndarray, examples: Batch, card: Card, units: 
         "forecast": quantiles[:, 1],
         "upper": quantiles[:, 2],
         "scale": np.array(card["naive_error"])[None, :, None],
-        "unit": unit_of(card, units)[None, :, None],
+        "unit": unit[None, :, None],
     }
     table = pd.DataFrame({name: np.broadcast_to(values, shape).ravel() for name, values in columns.items()})
     table["column"] = np.array(card["columns"])[table["column"]]

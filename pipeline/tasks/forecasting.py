@@ -17,7 +17,6 @@ from pipeline.models.encoder import Encoder, check_ranges
 from pipeline.tasks.task import Batch, Card, Encoders, Task
 
 if TYPE_CHECKING:
-    from pipeline.tasks.forecast_tables import Units
     from pipeline.tasks.probes import Probe
 
 Reference = Literal["last", "seasonal"]
@@ -111,7 +110,6 @@ class Forecasting(Task):
         super().__init__(settings)
         _check(settings)
         self.score = settings["score"]
-        self.units: Units = settings["units"]
         tail = (1 - settings["interval"]) / 2
         self.quantiles = [tail, 0.5, 1 - tail]
 
@@ -123,12 +121,16 @@ class Forecasting(Task):
         values = prepared.tables["train"]["values"].astype(np.float64)
         horizon = self.settings["horizon"]
         changes = (values[horizon:] - values[:-horizon]).std(axis=0)
-        spread = changes if self.units == "own" else np.array(prepared.card["deviation"])
+        spread = changes if self.settings["units"] == "own" else self.unit(prepared.card)
         season = min(self.settings["season"], len(values) - 1)
         naive_error = np.abs(values[season:] - values[:-season]).mean(axis=0)
         for name, sizes in (("spread", spread), ("naive_error", naive_error)):
             prepared.card[name] = [float(size) if size > 0 else 1.0 for size in sizes]  # 1 where a series is constant
         return prepared
+
+    def unit(self, card: Card) -> np.ndarray:
+        """(C,) by what the errors of each series are divided: nothing, or its standard deviation in train."""
+        return np.ones(len(card["columns"])) if self.settings["units"] == "own" else np.array(card["deviation"])
 
     def examples(self, table: Table, card: Card) -> Batch:
         """Every window of the table as a view: past (N, C, L), future and observed (N, C, H), origin times (N,)."""
@@ -182,9 +184,7 @@ class Forecasting(Task):
         return (losses.sum(1) * observed).sum() / observed.sum().clamp_min(1)
 
     def scores(self, output: Tensor, batch: Batch, card: Card) -> Tensor:
-        from pipeline.tasks.forecast_tables import unit_of
-
-        unit = torch.from_numpy(unit_of(card, self.units)).float().to(output.device).view(1, -1, 1)
+        unit = torch.from_numpy(self.unit(card)).float().to(output.device).view(1, -1, 1)
         error = (batch["future"] - output.sort(dim=1).values[:, 1]) / unit  # sorted as in `predict`
         found = (error.square() if self.score == "mse" else error.abs()) * batch["observed"]
         return found.sum(dim=(1, 2)) / batch["observed"].sum(dim=(1, 2)).clamp_min(1)
@@ -195,7 +195,7 @@ class Forecasting(Task):
 
         quantiles = torch.cat([network(past) for past in torch.split(examples["past"], 512)])
         ordered = quantiles.sort(dim=1).values.double().cpu().numpy()  # crossing quantiles are put in order
-        return prediction_table(ordered, examples, card, self.units)
+        return prediction_table(ordered, examples, card, self.unit(card))
 
     def resampled_metrics(self, predictions: pd.DataFrame, card: Card, weights: np.ndarray) -> dict[str, np.ndarray]:
         from pipeline.tasks.forecast_tables import figures
@@ -215,7 +215,7 @@ class Forecasting(Task):
         from pipeline.tasks.forecast_baselines import classical_forecasts
 
         examples = {name: self.examples(table, card) for name, table in tables.items()}
-        return classical_forecasts(examples, card, self.quantiles, self.units)
+        return classical_forecasts(examples, card, self.quantiles, self.unit(card))
 
     def pictures(self, predictions: pd.DataFrame, table: Table, card: Card, folder: Path, title: str) -> list[Path]:
         from pipeline.tasks.forecast_pictures import draw_forecasts

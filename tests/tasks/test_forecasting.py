@@ -123,7 +123,7 @@ def test_intervals_of_baselines_are_the_quantiles_of_validation_residuals() -> N
         split: seasonal_naive(examples[split]["past"].double().numpy(), card, drift=True)
         for split in ("validation", "test")
     }
-    found = with_intervals(points, examples, card, [0.1, 0.5, 0.9], "own")["test"]
+    found = with_intervals(points, examples, card, [0.1, 0.5, 0.9], np.ones(2))["test"]
     residuals = examples["validation"]["future"].double().numpy() - points["validation"]
     lower = np.minimum(np.quantile(residuals, 0.1, axis=0), 0)  # (C, H)
     row = found[(found["example"] == 5) & (found["column"] == "flat") & (found["step"] == 2)].iloc[0]
@@ -216,7 +216,7 @@ def test_the_prediction_table_counts_examples_series_and_steps() -> None:
         "observed": torch.ones(2, 2, 4, dtype=torch.bool),
         "future": torch.zeros(2, 2, 4),
     }
-    table = prediction_table(quantiles, examples, {"columns": ["up", "flat"], "naive_error": [0.5, 2.0]}, "own")
+    table = prediction_table(quantiles, examples, {"columns": ["up", "flat"], "naive_error": [0.5, 2.0]}, np.ones(2))
     row = table.iloc[2 * 4 * 1 + 4 + 2]  # example 1, second series, third step
     assert row[["example", "column", "step", "time", "scale"]].tolist() == [1, "flat", 3, 6, 2.0]
     assert (row["lower"], row["forecast"], row["upper"]) == (quantiles[1, 0, 1, 2], quantiles[1, 1, 1, 2], 46.0)

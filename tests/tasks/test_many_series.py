@@ -190,7 +190,7 @@ def test_a_series_that_validation_never_saw_has_no_interval_of_a_baseline() -> N
     tables, card = tables_of(records)
     assert card["warnings"] == ["column series 1 has no observation in validation and is not scored there"]
     examples = {split: TASK.examples(table, card) for split, table in tables.items()}
-    for found in classical_forecasts(examples, card, [0.1, 0.5, 0.9], "deviations").values():
+    for found in classical_forecasts(examples, card, [0.1, 0.5, 0.9], TASK.unit(card)).values():
         table = found["test"]
         unknown = table["column"] == "series 1"
         assert (table["lower"] == table["upper"])[unknown].all()
