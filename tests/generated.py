@@ -96,7 +96,29 @@ def _draw_shapes(pixels: np.ndarray, generator: np.random.Generator) -> str:
     return described
 
 
-GENERATED: dict[str, Callable[[Path], None]] = {"pairs": pairs, "opinions": opinions, "waves": waves, "shapes": shapes}
+def tides(folder: Path) -> None:
+    """Three series of very different sizes by the hour, some values missing, and an hour that is not there at all."""
+    draw, steps = np.random.default_rng(0), np.arange(260)
+    day = 2 * np.pi * steps / 12
+    level, flow = np.sin(day), 100 * np.cos(day) + steps
+    values = np.stack([level, flow, 0.01 * level + 0.02], axis=1) + draw.normal(size=(260, 3)) * [0.1, 10, 0.001]
+    times = np.datetime64("2021-03-01T00") + steps.astype("timedelta64[h]")
+    lines = ["date,level,flow,salt"]
+    for step in (step for step in steps.tolist() if step != 57):
+        fields = [f"{value:.5f}" for value in values[step]]
+        if step % 40 == 7:
+            fields[step % 3] = "NA"
+        lines.append(",".join([str(times[step]) + ":00:00", *fields]))
+    (folder / "tides.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+GENERATED: dict[str, Callable[[Path], None]] = {
+    "pairs": pairs,
+    "opinions": opinions,
+    "waves": waves,
+    "shapes": shapes,
+    "tides": tides,
+}
 
 
 def write_raw(folder: Path) -> None:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline.data.tables import Prepared, Table
-from pipeline.models.encoder import Encoder
+from pipeline.models.encoder import Encoder, check_ranges
 from pipeline.tasks.task import Batch, Card, Encoders, Task
 
 if TYPE_CHECKING:
     from pipeline.tasks.probes import Probe
 
 Reference = Literal["last", "seasonal"]
+Series = Literal["together", "alone"]
+Point = Literal["median", "mean"]
+SCORES, UNITS = ("mae", "mse"), ("own", "deviations")
 MISSING_RULES = ("last", "seasonal")
 
 
@@ -27,19 +31,32 @@ class Forecaster(nn.Module):
 
     The linear path beside the network keeps the forecast sensitive to the scale of the input (LSTNet, Lai et al.
     2018). Everything is relative to the last value of the window, so that a trend does not leave the known range.
+    Series are read together, or `alone`: each by itself, with the same weights for all, and `segment` steps at once
+    (Nie et al. 2023). Encoders may normalise each step by itself: alone, a series has a channel of ones beside it, or
+    it would lose its size.
     """
 
     quantiles: Tensor
     spread: Tensor
 
     def __init__(
-        self, encoder: Encoder, card: Card, quantiles: list[float], *, reference: Reference, linear: bool
+        self,
+        encoder: Encoder,
+        card: Card,
+        quantiles: list[float],
+        *,
+        reference: Reference,
+        linear: bool,
+        alone: bool,
+        segment: int,
+        point: Point,
     ) -> None:
         super().__init__()
         self.lookback, self.horizon, self.season = card["lookback"], card["horizon"], card["season"]
-        self.channels, self.reference = len(card["columns"]), reference
+        self.reference, self.alone, self.segment, self.point = reference, alone, segment, point
         self.encoder = encoder
-        self.head = nn.Linear(encoder.out_channels, self.channels * self.horizon * len(quantiles))
+        channels = 1 if alone else len(card["columns"])
+        self.head = nn.Linear(encoder.out_channels, channels * self.horizon * len(quantiles))
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.linear = nn.Linear(self.lookback, self.horizon) if linear else None
@@ -62,25 +79,38 @@ class Forecaster(nn.Module):
     def forward(self, past: Tensor) -> Tensor:
         """(B, C, L) → (B, Q, C, horizon) quantiles in the units of the series."""
         window = (past - past[..., -1:]) / self.spread  # (B, C, L)
-        features = self.encoder(window)[..., -1]  # (B, F): what is known at the last step
-        correction = self.head(features).view(len(past), len(self.quantiles), self.channels, self.horizon)
+        correction = self.correction(window)
         if self.linear is not None:
             correction = correction + self.linear(window)[:, None]
         quantiles: Tensor = self.naive(past)[:, None] + correction.float() * self.spread
         return quantiles
 
+    def correction(self, window: Tensor) -> Tensor:
+        """(B, C, L) → (B, Q, C, horizon) what the encoder finds, in units of the spread."""
+        batch, channels, steps = window.shape
+        seen = functional.pad(window, (-steps % self.segment, 0))
+        seen = seen.reshape(batch * channels if self.alone else batch, -1, seen.shape[-1] // self.segment, self.segment)
+        seen = seen.transpose(2, 3).flatten(1, 2)  # (B or B · C, series · segment, segments)
+        if self.alone:
+            seen = torch.cat([seen, torch.ones_like(seen[:, :1])], dim=1)
+        found: Tensor = self.head(self.encoder(seen)[..., -1])  # of what is known at the last step
+        if self.alone:
+            return found.view(batch, channels, len(self.quantiles), self.horizon).transpose(1, 2)
+        return found.view(batch, len(self.quantiles), channels, self.horizon)
+
 
 class Forecasting(Task):
-    score = "mae"
     maximize = False
     dimensions = 1
     dependent = True
     reads = "history"
-    SETTINGS = ("lookback", "horizon", "season", "missing", "interval")
+    RANGES: ClassVar = {"segment": (1, 1024)}
+    SETTINGS = ("lookback", "horizon", "season", "missing", "interval", "score", "units")
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
         _check(settings)
+        self.score = settings["score"]
         tail = (1 - settings["interval"]) / 2
         self.quantiles = [tail, 0.5, 1 - tail]
 
@@ -92,10 +122,16 @@ class Forecasting(Task):
         values = prepared.tables["train"]["values"].astype(np.float64)
         horizon = self.settings["horizon"]
         changes = (values[horizon:] - values[:-horizon]).std(axis=0)
-        prepared.card["spread"] = [float(spread) if spread > 0 else 1.0 for spread in changes]
+        spread = changes if self.settings["units"] == "own" else self.unit(prepared.card)
         season = min(self.settings["season"], len(values) - 1)
-        prepared.card["naive_error"] = [float(e) for e in np.abs(values[season:] - values[:-season]).mean(axis=0)]
+        naive_error = np.abs(values[season:] - values[:-season]).mean(axis=0)
+        for name, sizes in (("spread", spread), ("naive_error", naive_error)):
+            prepared.card[name] = [float(size) if size > 0 else 1.0 for size in sizes]  # 1 where a series is constant
         return prepared
+
+    def unit(self, card: Card) -> np.ndarray:
+        """(C,) by what the errors of each series are divided: nothing, or its standard deviation in train."""
+        return np.ones(len(card["columns"])) if self.settings["units"] == "own" else np.array(card["deviation"])
 
     def examples(self, table: Table, card: Card) -> Batch:
         """Every window of the table as a view: past (N, C, L), future and observed (N, C, H), origin times (N,)."""
@@ -107,12 +143,25 @@ class Forecasting(Task):
         return {"past": values[..., :lookback], "future": future, "observed": seen, "times": times}
 
     def network(  # type: ignore[override]  # the keywords are this task's parameters in params.yaml
-        self, encoders: Encoders, card: Card, *, reference: Reference, linear: bool
+        self,
+        encoders: Encoders,
+        card: Card,
+        *,
+        reference: Reference,
+        linear: bool,
+        series: Series,
+        segment: int,
+        point: Point,
     ) -> Forecaster:
-        if reference not in get_args(Reference):
-            raise ValueError(f"reference: found {reference!r}; allowed: {', '.join(get_args(Reference))}")
-        encoder = encoders(len(card["columns"]), causal=True)
-        return Forecaster(encoder, card, self.quantiles, reference=reference, linear=linear)
+        check_ranges(self.RANGES, segment=segment)
+        words = {"reference": (reference, Reference), "series": (series, Series), "point": (point, Point)}
+        for name, (found, allowed) in words.items():
+            if found not in get_args(allowed):
+                raise ValueError(f"{name}: found {found!r}; allowed: {', '.join(get_args(allowed))}")
+        alone = series == "alone"
+        encoder = encoders(segment + 1 if alone else segment * len(card["columns"]), causal=True)
+        chosen: dict[str, Any] = {"reference": reference, "linear": linear, "segment": segment, "point": point}
+        return Forecaster(encoder, card, self.quantiles, alone=alone, **chosen)
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:
         return batch
@@ -122,64 +171,57 @@ class Forecasting(Task):
         return quantiles
 
     def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
-        """Pinball loss (Koenker and Bassett 1978) over the observed targets, in units of the spread."""
+        """Pinball loss (Koenker and Bassett 1978) over the observed targets, in units of the spread.
+
+        Where the point forecast shall be the mean, half its squared error takes the place of the median's loss.
+        """
         assert isinstance(network, Forecaster)
         error = (batch["future"][:, None] - output) / network.spread  # (B, Q, C, H)
         levels = network.quantiles.view(1, -1, 1, 1)
-        pinball = torch.maximum(levels * error, (levels - 1) * error).sum(1)
+        losses = torch.maximum(levels * error, (levels - 1) * error)
+        if network.point == "mean":
+            losses = torch.stack([losses[:, 0], error[:, 1].square() / 2, losses[:, 2]], dim=1)
         observed = batch["observed"]
-        return (pinball * observed).sum() / observed.sum().clamp_min(1)
+        return (losses.sum(1) * observed).sum() / observed.sum().clamp_min(1)
 
     def scores(self, output: Tensor, batch: Batch, card: Card) -> Tensor:
-        error = (batch["future"] - output.sort(dim=1).values[:, 1]).abs() * batch["observed"]  # sorted as in `predict`
-        return error.sum(dim=(1, 2)) / batch["observed"].sum(dim=(1, 2)).clamp_min(1)
+        unit = torch.from_numpy(self.unit(card)).float().to(output.device).view(1, -1, 1)
+        error = (batch["future"] - output.sort(dim=1).values[:, 1]) / unit  # sorted as in `predict`
+        found = (error.square() if self.score == "mse" else error.abs()) * batch["observed"]
+        return found.sum(dim=(1, 2)) / batch["observed"].sum(dim=(1, 2)).clamp_min(1)
 
     @torch.inference_mode()
     def predict(self, network: nn.Module, examples: Batch, card: Card) -> pd.DataFrame:
+        from pipeline.tasks.forecast_tables import prediction_table
+
         quantiles = torch.cat([network(past) for past in torch.split(examples["past"], 512)])
         ordered = quantiles.sort(dim=1).values.double().cpu().numpy()  # crossing quantiles are put in order
-        return prediction_table(ordered, examples, card)
+        return prediction_table(ordered, examples, card, self.unit(card))
 
     def resampled_metrics(self, predictions: pd.DataFrame, card: Card, weights: np.ndarray) -> dict[str, np.ndarray]:
-        error = predictions["truth"] - predictions["forecast"]
-        inside = predictions["truth"].between(predictions["lower"], predictions["upper"])
-        figures = pd.DataFrame(
-            {
-                "mae": error.abs(),
-                "rmse": error**2,
-                "mase": error.abs() / predictions["scale"],
-                "coverage": inside.astype(np.float64),
-                "interval_width": predictions["upper"] - predictions["lower"],
-            }
-        ).where(predictions["observed"])
-        per_example = figures.groupby(predictions["example"]).mean().dropna()  # means over the observed steps
-        used = weights[:, per_example.index.to_numpy()]
-        means = used @ per_example.to_numpy() / used.sum(1, keepdims=True)  # (R, figures)
-        found = dict(zip(per_example.columns, means.T, strict=True))
-        return {**found, "rmse": np.sqrt(found["rmse"])}
+        from pipeline.tasks.forecast_tables import figures
+
+        return figures(predictions, weights, squared=self.score == "mse")
 
     def example_scores(self, predictions: pd.DataFrame) -> np.ndarray:
-        error = (predictions["truth"] - predictions["forecast"]).abs().where(predictions["observed"])
-        return error.groupby(predictions["example"]).mean().to_numpy(np.float64)
+        from pipeline.tasks.forecast_tables import example_scores
+
+        return example_scores(predictions, squared=self.score == "mse")
 
     def block(self, card: Card) -> int:
         return 2 * int(card["horizon"])  # forecasts that overlap share their errors
 
     def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
+        from pipeline.tasks.forecast_baselines import classical_forecasts
+
         examples = {name: self.examples(table, card) for name, table in tables.items()}
-        points = {"seasonal_naive": {}, "ridge": _ridge(examples)}
-        for split in ("validation", "test"):
-            points["seasonal_naive"][split] = _seasonal_naive(examples[split]["past"].double().numpy(), card)
-        return {name: _with_intervals(point, examples, card, self.quantiles) for name, point in points.items()}
+        return classical_forecasts(examples, card, self.quantiles, self.unit(card))
 
     def pictures(self, predictions: pd.DataFrame, table: Table, card: Card, folder: Path, title: str) -> list[Path]:
-        from pipeline.tasks.pictures import error_by_step, forecast_fans
+        from pipeline.tasks.forecast_pictures import draw_forecasts
 
         past = self.examples(table, card)["past"].numpy()
-        return [
-            forecast_fans(predictions, past, card, folder / "forecasts.png", title, self.settings["interval"]),
-            error_by_step(predictions, folder / "error_by_step.png", title),
-        ]
+        return draw_forecasts(predictions, past, card, folder, title, self.settings["interval"])
 
     def input_example(self, table: Table, card: Card) -> pd.DataFrame:
         rows = card["lookback"]
@@ -209,30 +251,9 @@ class Forecasting(Task):
         return pd.concat(tables, ignore_index=True)
 
     def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
-        from pipeline.tasks.probes import forecast_probes
+        from pipeline.tasks.forecast_probes import forecast_probes
 
         return forecast_probes(table, predictions, card)
-
-
-def prediction_table(quantiles: np.ndarray, examples: Batch, card: Card) -> pd.DataFrame:
-    """(N, 3, C, H) quantiles → one row per example, series and step."""
-    count, _, channels, horizon = quantiles.shape
-    shape = (count, channels, horizon)
-    columns = {
-        "example": np.arange(count)[:, None, None],
-        "column": np.arange(channels)[None, :, None],
-        "step": np.arange(1, horizon + 1)[None, None],
-        "time": examples["times"].numpy()[:, None],
-        "observed": examples["observed"].numpy(),
-        "truth": examples["future"].double().numpy(),
-        "lower": quantiles[:, 0],
-        "forecast": quantiles[:, 1],
-        "upper": quantiles[:, 2],
-        "scale": np.array(card["naive_error"])[None, :, None],
-    }
-    table = pd.DataFrame({name: np.broadcast_to(values, shape).ravel() for name, values in columns.items()})
-    table["column"] = np.array(card["columns"])[table["column"]]
-    return table
 
 
 def _check(settings: Mapping[str, Any]) -> None:
@@ -244,57 +265,8 @@ def _check(settings: Mapping[str, Any]) -> None:
             f"settings.lookback: found {settings['lookback']}; allowed: more than settings.season "
             f"({settings['season']}), so that the window shows the same time of the season before"
         )
-    if settings["missing"] not in MISSING_RULES:
-        raise ValueError(f"settings.missing: found {settings['missing']!r}; allowed: {', '.join(MISSING_RULES)}")
+    for name, allowed in (("missing", MISSING_RULES), ("score", SCORES), ("units", UNITS)):
+        if settings[name] not in allowed:
+            raise ValueError(f"settings.{name}: found {settings[name]!r}; allowed: {', '.join(allowed)}")
     if not isinstance(settings["interval"], float) or not 0 < settings["interval"] < 1:
         raise ValueError(f"settings.interval: found {settings['interval']!r}; allowed: between 0 and 1, such as 0.8")
-
-
-def _seasonal_naive(past: np.ndarray, card: Card) -> np.ndarray:
-    """(N, C, L) → (N, C, H): the same time a season ago plus the change over the last season."""
-    season, horizon = card["season"], card["horizon"]
-    steps = np.arange(horizon)
-    drift = past[..., -1:] - past[..., -season - 1 : -season]
-    result: np.ndarray = past[..., -season:][..., steps % season] + drift * (1 + steps // season)
-    return result
-
-
-def _ridge(examples: Mapping[str, Batch]) -> dict[str, np.ndarray]:
-    """Ridge autoregression on the window relative to its last value; the penalty is picked on validation."""
-    from sklearn.linear_model import Ridge
-
-    def design(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        past, future = (examples[split][name].double().numpy() for name in ("past", "future"))
-        last = past[..., -1:]
-        return (past - last).reshape(len(past), -1), (future - last).reshape(len(past), -1), last
-
-    inputs, targets, _ = design("train")
-    complete = examples["train"]["observed"].numpy().reshape(len(inputs), -1).all(1)
-    usable = complete if complete.sum() > 1 else np.ones_like(complete)
-    models = [Ridge(alpha=alpha).fit(inputs[usable], targets[usable]) for alpha in np.geomspace(0.01, 1000, 11)]
-
-    def forecast(model: Ridge, split: str) -> np.ndarray:
-        inputs, _, last = design(split)
-        result: np.ndarray = model.predict(inputs).reshape(examples[split]["future"].shape) + last
-        return result
-
-    def error(model: Ridge) -> float:
-        gap = np.abs(forecast(model, "validation") - examples["validation"]["future"].double().numpy())
-        return float(gap[examples["validation"]["observed"].numpy()].mean())
-
-    best = min(models, key=error)
-    return {split: forecast(best, split) for split in ("validation", "test")}
-
-
-def _with_intervals(
-    points: Mapping[str, np.ndarray], examples: Mapping[str, Batch], card: Card, quantiles: list[float]
-) -> dict[str, pd.DataFrame]:
-    """Intervals around point forecasts from the quantiles of the validation residuals, step by step."""
-    residuals = examples["validation"]["future"].double().numpy() - points["validation"]
-    residuals[~examples["validation"]["observed"].numpy()] = np.nan
-    lower, _, upper = np.nanquantile(residuals, quantiles, axis=0)  # (C, H) each
-    tables = {}
-    for split, point in points.items():
-        stacked = np.stack([point + np.minimum(lower, 0), point, point + np.maximum(upper, 0)], axis=1)
-        tables[split] = prediction_table(stacked, examples[split], card)
-    return tables

@@ -92,53 +92,6 @@ def worst_mistakes(predictions: pd.DataFrame, images: np.ndarray, card: Card, pa
     return save(drawn, path)
 
 
-def forecast_fans(
-    predictions: pd.DataFrame, past: np.ndarray, card: Card, path: Path, title: str, interval: float
-) -> Path:
-    """Six forecasts with what came before and after: evenly spread origins, the last of them the worst one."""
-    first_column = card["columns"][0]
-    table = predictions[predictions["column"] == first_column]
-    errors = (table["truth"] - table["forecast"]).abs().where(table["observed"]).groupby(table["example"]).mean()
-    origins = [*np.linspace(0, len(past) - 1, 5).astype(int).tolist(), int(errors.idxmax())]
-    drawn = figure(10, 5.2)
-    drawn.suptitle(f"{title}: {first_column}", fontsize=10)
-    for place, origin in enumerate(origins):
-        axes = drawn.add_subplot(2, 3, place + 1)
-        rows = table[table["example"] == origin]
-        before = past[origin, 0, -2 * len(rows) :]
-        axes.plot(np.arange(-len(before) + 1, 1), before, color=GREY, linewidth=1)
-        axes.fill_between(
-            rows["step"],
-            rows["lower"],
-            rows["upper"],
-            color=BLUE,
-            alpha=0.18,
-            linewidth=0,
-            label=f"{interval:.0%} interval",
-        )
-        axes.plot(rows["step"], rows["forecast"], color=BLUE, label="forecast")
-        axes.plot(rows["step"], rows["truth"].where(rows["observed"]), color=ORANGE, linewidth=1, label="truth")
-        date = np.datetime64(int(rows["time"].iloc[0]), "s").astype("datetime64[D]")
-        worst = "worst, " if place == len(origins) - 1 else ""
-        axes.set_title(f"{worst}from {date}: error {errors[origin]:.3g}", fontsize=8)
-    drawn.axes[0].legend(fontsize=7, frameon=False)
-    return save(drawn, path)
-
-
-def error_by_step(predictions: pd.DataFrame, path: Path, title: str) -> Path:
-    """How the error and the coverage of the interval change along the horizon."""
-    seen = predictions[predictions["observed"]]
-    error = (seen["truth"] - seen["forecast"]).abs().groupby(seen["step"]).mean()
-    inside = seen["truth"].between(seen["lower"], seen["upper"]).groupby(seen["step"]).mean()
-    drawn = figure(8, 2.8)
-    left, right = drawn.subplots(1, 2)
-    left.plot(error.index, error, color=BLUE)
-    left.set(xlabel="step", ylabel="mean absolute error", ylim=(0, None), title=title)
-    right.plot(inside.index, inside, color=BLUE)
-    right.set(xlabel="step", ylabel="coverage of the interval", ylim=(0, 1.02))
-    return save(drawn, path)
-
-
 def translated_sentences(predictions: pd.DataFrame, scores: np.ndarray, path: Path, title: str) -> Path:
     """Sentences from the worst to the best translation: source, what was found and what was right."""
     order = np.argsort(scores, kind="stable")

@@ -35,7 +35,7 @@ class Task(ABC):
     the table), so that two models can be compared example by example.
     """
 
-    score: ClassVar[str]  # the metric that picks on validation and decides at the gate
+    score: str  # the metric that picks on validation and decides at the gate; a setting may name it
     maximize: ClassVar[bool]  # whether a higher score is better
     dimensions: ClassVar[int]  # of the encoder's input: 2 for a grid (B, C, H, W), 1 for a sequence (B, C, T)
     SETTINGS: ClassVar[tuple[str, ...]]  # the keys of `settings` in params.yaml

@@ -6,7 +6,23 @@ import math
 from typing import Any, TypeGuard
 
 MINUS, THIN_SPACE, ABSENT = "−", "\u202f", "–"
-ABBREVIATIONS = {"auc", "bleu", "cer", "cnn", "crps", "f1", "iou", "mae", "map", "mase", "rmse", "rnn", "smape", "wer"}
+ABBREVIATIONS = {
+    "auc",
+    "bleu",
+    "cer",
+    "cnn",
+    "crps",
+    "f1",
+    "iou",
+    "mae",
+    "map",
+    "mase",
+    "mse",
+    "rmse",
+    "rnn",
+    "smape",
+    "wer",
+}
 
 
 def decimals_for(half_width: float | None) -> int:

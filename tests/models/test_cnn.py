@@ -22,7 +22,7 @@ def test_padding_keeps_the_size_and_lies_on_the_left_of_a_causal_sequence() -> N
     assert Layout(sequence=False, causal=False, dilation=1).padding(2) == (0, 1, 0, 1)
 
 
-@pytest.mark.parametrize("architecture", ["vgg", "resnet"])
+@pytest.mark.parametrize("architecture", CNN.ARCHITECTURES)
 def test_reach_of_a_causal_stack_grows_with_two_to_the_depth(architecture: str) -> None:
     # the stem sees 2 steps back, the two convolutions of level i see 2 * 2 * 2^i: 2 + 4 + 8 + 16
     network = build(architecture).double().eval()

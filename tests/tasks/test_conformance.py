@@ -16,7 +16,6 @@ from torch import nn
 
 from pipeline.data.tables import read_card, read_table
 from pipeline.models import FAMILIES, load_family
-from pipeline.params import Params
 from pipeline.params import load as load_params
 from pipeline.tasks import TASKS, load_task
 from pipeline.tasks.network import build_network, keyword_names
@@ -27,26 +26,24 @@ TINY = load_params(Path(__file__).parents[1] / "tiny.yaml")
 
 @dataclass(frozen=True)
 class Case:
-    task: str
+    experiment: str
     family: str
     architecture: str
 
 
 CASES = [
-    Case(task, family, architecture)
-    for task in TASKS
+    Case(experiment, family, architecture)
+    for experiment in TINY.experiments
     for family in FAMILIES
     for architecture in load_family(family).ARCHITECTURES
 ]
-every = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.task}-{case.architecture}")
-every_task = pytest.mark.parametrize("task", TASKS)
+every = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.experiment}-{case.architecture}")
+every_experiment = pytest.mark.parametrize("experiment", TINY.experiments)
 
 
-def experiment_of(task: str, params: Params = TINY) -> str:
-    """The experiment of tests/tiny.yaml with this task."""
-    found = [name for name, experiment in params.experiments.items() if experiment.task == task]
-    assert found, f"tests/tiny.yaml needs an experiment with the task {task}"
-    return found[0]
+def test_every_task_has_an_experiment() -> None:
+    missing = set(TASKS) - {experiment.task for experiment in TINY.experiments.values()}
+    assert not missing, f"tests/tiny.yaml needs an experiment with the task {missing}"
 
 
 @dataclass(frozen=True)
@@ -64,8 +61,9 @@ class Bench:
     def network(self, case: Case, **changes: Any) -> nn.Module:
         """Its parameters: what tests/tiny.yaml says for task and family, of a range the largest."""
         (candidate,) = (
-            entry for entry in TINY.candidates.values() if (entry.task, entry.family) == (case.task, case.family)
-        )
+            entry for entry in TINY.candidates.values()
+            if (entry.experiment, entry.family) == (case.experiment, case.family)
+        )  # fmt: skip
         chosen = {name: values_of(entry)[-1] for name, entry in candidate.parameters.items()} | {"dropout": 0.0}
         torch.manual_seed(0)
         return build_network(self.task, case.family, self.card, chosen | {"architecture": case.architecture, **changes})
@@ -88,15 +86,14 @@ def values_of(entry: Any) -> list[Any]:
     return list(getattr(entry, "choices", [getattr(entry, "low", entry), getattr(entry, "high", entry)]))
 
 
-def bench_of(task: str, prepared: Path) -> Bench:
-    name = experiment_of(task)
-    folder = prepared / "data/prepared" / name
-    return Bench(load_task(task, TINY.experiments[name].settings), read_card(folder), folder)
+def bench_of(name: str, prepared: Path) -> Bench:
+    experiment, folder = TINY.experiments[name], prepared / "data/prepared" / name
+    return Bench(load_task(experiment.task, experiment.settings), read_card(folder), folder)
 
 
 @every
 def test_loss_is_finite_falls_on_a_tiny_batch_and_reaches_every_parameter(case: Case, prepared: Path) -> None:
-    bench = bench_of(case.task, prepared)
+    bench = bench_of(case.experiment, prepared)
     batch = bench.examples("train", 16)
     network, losses = bench.trained(case, batch, 40)
     assert np.isfinite(losses).all()
@@ -109,7 +106,7 @@ def test_loss_is_finite_falls_on_a_tiny_batch_and_reaches_every_parameter(case: 
 
 @every
 def test_predictions_tell_of_every_example_and_do_not_change_by_a_round_trip(case: Case, prepared: Path) -> None:
-    bench = bench_of(case.task, prepared)
+    bench = bench_of(case.experiment, prepared)
     network, _ = bench.trained(case, bench.examples("train", 16), 3)
     examples = bench.examples("test")
     predictions = bench.task.predict(network.eval(), examples, bench.card)
@@ -122,7 +119,7 @@ def test_predictions_tell_of_every_example_and_do_not_change_by_a_round_trip(cas
 
 @every
 def test_metrics_are_finite_and_agree_with_the_scores_of_the_examples(case: Case, prepared: Path) -> None:
-    bench = bench_of(case.task, prepared)
+    bench = bench_of(case.experiment, prepared)
     network, _ = bench.trained(case, bench.examples("train", 16), 3)
     examples = bench.examples("validation")
     predictions = bench.task.predict(network.eval(), examples, bench.card)
@@ -140,7 +137,7 @@ def test_metrics_are_finite_and_agree_with_the_scores_of_the_examples(case: Case
 
 @every
 def test_the_answer_to_a_request_is_what_evaluation_predicts(case: Case, prepared: Path) -> None:
-    bench = bench_of(case.task, prepared)
+    bench = bench_of(case.experiment, prepared)
     network, _ = bench.trained(case, bench.examples("train", 16), 10)
     network.eval()
     predictions = bench.task.predict(network, bench.examples("test"), bench.card)
@@ -162,7 +159,7 @@ def test_the_answer_to_a_request_is_what_evaluation_predicts(case: Case, prepare
 
 @every
 def test_a_batch_is_answered_example_by_example(case: Case, prepared: Path) -> None:
-    bench = bench_of(case.task, prepared)
+    bench = bench_of(case.experiment, prepared)
     network = bench.network(case).eval()
     examples = bench.examples("test", 5)
     with torch.inference_mode():
@@ -174,10 +171,10 @@ def test_a_batch_is_answered_example_by_example(case: Case, prepared: Path) -> N
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-4)
 
 
-@every_task
-def test_counting_an_example_twice_is_having_it_twice(task: str, prepared: Path) -> None:
-    bench = bench_of(task, prepared)
-    case = Case(task, "cnn", "vgg")
+@every_experiment
+def test_counting_an_example_twice_is_having_it_twice(experiment: str, prepared: Path) -> None:
+    bench = bench_of(experiment, prepared)
+    case = Case(experiment, "cnn", "vgg")
     predictions = bench.task.predict(bench.network(case).eval(), bench.examples("test", 6), bench.card)
     weights = np.array([[2.0, 0.0, 1.0, 0.0, 0.0, 1.0]])
     copies = [predictions[predictions["example"] == example] for example in (0, 0, 2, 5)]
@@ -188,11 +185,13 @@ def test_counting_an_example_twice_is_having_it_twice(task: str, prepared: Path)
         assert float(weighted[name][0]) == pytest.approx(value, rel=1e-9, abs=1e-12), name
 
 
-@every_task
-def test_baselines_predict_like_a_candidate_and_depend_on_nothing_but_their_input(task: str, prepared: Path) -> None:
-    bench = bench_of(task, prepared)
+@every_experiment
+def test_baselines_predict_like_a_candidate_and_depend_on_nothing_but_their_input(
+    experiment: str, prepared: Path
+) -> None:
+    bench = bench_of(experiment, prepared)
     tables = {split: read_table(bench.folder, split) for split in ("train", "validation", "test")}
-    network = bench.network(Case(task, "cnn", "vgg")).eval()
+    network = bench.network(Case(experiment, "cnn", "vgg")).eval()
     first, second = (bench.task.baselines(tables, bench.card, 0) for _ in range(2))
     assert first and set(first) == set(second)
     for name, found in first.items():
@@ -205,10 +204,12 @@ def test_baselines_predict_like_a_candidate_and_depend_on_nothing_but_their_inpu
             assert all(np.isfinite(value) for value in metrics.values())
 
 
-@every_task
-def test_pictures_of_the_same_predictions_are_the_same_files(task: str, prepared: Path, tmp_path: Path) -> None:
-    bench = bench_of(task, prepared)
-    predictions = bench.task.predict(bench.network(Case(task, "cnn", "vgg")).eval(), bench.examples("test"), bench.card)
+@every_experiment
+def test_pictures_of_the_same_predictions_are_the_same_files(experiment: str, prepared: Path, tmp_path: Path) -> None:
+    bench = bench_of(experiment, prepared)
+    predictions = bench.task.predict(
+        bench.network(Case(experiment, "cnn", "vgg")).eval(), bench.examples("test"), bench.card
+    )
     table = read_table(bench.folder, "test")
     written = [bench.task.pictures(predictions, table, bench.card, tmp_path / name, "cnn") for name in "ab"]
     assert [path.name for path in written[0]] == [path.name for path in written[1]]
@@ -218,13 +219,13 @@ def test_pictures_of_the_same_predictions_are_the_same_files(task: str, prepared
         assert one.read_bytes().startswith(b"\x89PNG")
 
 
-@every_task
-def test_parameters_out_of_range_are_refused_by_name(task: str, prepared: Path) -> None:
-    bench = bench_of(task, prepared)
+@every_experiment
+def test_parameters_out_of_range_are_refused_by_name(experiment: str, prepared: Path) -> None:
+    bench = bench_of(experiment, prepared)
     hints = get_type_hints(bench.task.network)
     wrong: dict[str, Any] = {name: high + 1 for name, (_, high) in bench.task.RANGES.items()}
     wrong |= {name: "no-such-name" for name in keyword_names(bench.task.network) if get_origin(hints[name]) is Literal}
     assert wrong, "every task has a parameter with limits"
     for name, value in wrong.items():
         with pytest.raises(ValueError, match=rf"^{name}.* '?{value}'?[;,] allowed"):
-            bench.network(Case(task, "cnn", "vgg"), **{name: value})
+            bench.network(Case(experiment, "cnn", "vgg"), **{name: value})

@@ -12,11 +12,15 @@ import torch
 from pipeline.data.records import Series
 from pipeline.models import FAMILIES, load_family
 from pipeline.tasks import load_task
-from pipeline.tasks.forecasting import Forecaster, Forecasting, _seasonal_naive, _with_intervals, prediction_table
+from pipeline.tasks.forecast_baselines import seasonal_naive, with_intervals
+from pipeline.tasks.forecast_tables import prediction_table
+from pipeline.tasks.forecasting import Forecaster, Forecasting
 from pipeline.tasks.network import build_network
 
-SETTINGS = {"lookback": 12, "horizon": 4, "season": 6, "missing": "last", "interval": 0.8}
+SETTINGS = {"lookback": 12, "horizon": 4, "season": 6, "missing": "last", "interval": 0.8, "score": "mae",
+            "units": "own"}  # fmt: skip
 TASK = Forecasting(SETTINGS)
+HEAD = {"reference": "last", "linear": True, "series": "together", "segment": 1, "point": "median"}
 SPLIT = {"validation": 0.25, "test": 0.25}
 
 
@@ -42,7 +46,7 @@ def network(card: dict[str, Any], family: str = "cnn", **changes: Any) -> torch.
     kind = load_family(family)
     architecture = next(iter(kind.ARCHITECTURES))
     torch.manual_seed(0)
-    parameters = {**kind.EXAMPLE, "architecture": architecture, "reference": "last", "linear": True, **changes}
+    parameters = {**kind.EXAMPLE, "architecture": architecture, **HEAD, **changes}
     model = build_network(TASK, family, card, parameters)
     with torch.no_grad():
         for weight in model.parameters():
@@ -91,9 +95,9 @@ def test_windows_are_consecutive_and_have_their_targets_behind_the_context() -> 
 def test_the_seasonal_naive_forecast_by_hand() -> None:
     past = np.array([[[1.0, 2.0, 3.0, 4.0, 2.0, 3.0, 4.0]]])  # season 3, so that the last season gained 0
     card = {"season": 3, "horizon": 5}
-    np.testing.assert_allclose(_seasonal_naive(past, card), [[[2, 3, 4, 2, 3]]])
+    np.testing.assert_allclose(seasonal_naive(past, card, drift=True), [[[2, 3, 4, 2, 3]]])
     past = np.array([[[0.0, 10.0, 20.0, 1.0, 11.0, 21.0]]])[..., -4:]  # 20, 1, 11, 21: gained 1 over the season
-    np.testing.assert_allclose(_seasonal_naive(past, card), [[[2, 12, 22, 3, 13]]])
+    np.testing.assert_allclose(seasonal_naive(past, card, drift=True), [[[2, 12, 22, 3, 13]]])
 
 
 def test_the_network_begins_as_the_naive_forecast_that_it_refers_to() -> None:
@@ -102,13 +106,13 @@ def test_the_network_begins_as_the_naive_forecast_that_it_refers_to() -> None:
     kind = load_family("cnn")
     for reference in ("last", "seasonal"):
         torch.manual_seed(0)
-        parameters = {**kind.EXAMPLE, "architecture": "vgg", "reference": reference, "linear": True}
+        parameters = {**kind.EXAMPLE, "architecture": "vgg", **HEAD, "reference": reference}
         model = build_network(TASK, "cnn", card, parameters).eval()
         assert isinstance(model, Forecaster)
         expected = past[..., -1:].expand(-1, -1, 4) if reference == "last" else model.naive(past)
         torch.testing.assert_close(model(past)[:, 1], expected)
         if reference == "seasonal":
-            by_hand = _seasonal_naive(past.double().numpy(), card)
+            by_hand = seasonal_naive(past.double().numpy(), card, drift=True)
             np.testing.assert_allclose(expected.numpy(), by_hand, rtol=1e-5)
 
 
@@ -116,9 +120,10 @@ def test_intervals_of_baselines_are_the_quantiles_of_validation_residuals() -> N
     tables, card = tables_of(series())
     examples = {split: TASK.examples(table, card) for split, table in tables.items()}
     points = {
-        split: _seasonal_naive(examples[split]["past"].double().numpy(), card) for split in ("validation", "test")
+        split: seasonal_naive(examples[split]["past"].double().numpy(), card, drift=True)
+        for split in ("validation", "test")
     }
-    found = _with_intervals(points, examples, card, [0.1, 0.5, 0.9])["test"]
+    found = with_intervals(points, examples, card, [0.1, 0.5, 0.9], np.ones(2))["test"]
     residuals = examples["validation"]["future"].double().numpy() - points["validation"]
     lower = np.minimum(np.quantile(residuals, 0.1, axis=0), 0)  # (C, H)
     row = found[(found["example"] == 5) & (found["column"] == "flat") & (found["step"] == 2)].iloc[0]
@@ -211,7 +216,7 @@ def test_the_prediction_table_counts_examples_series_and_steps() -> None:
         "observed": torch.ones(2, 2, 4, dtype=torch.bool),
         "future": torch.zeros(2, 2, 4),
     }
-    table = prediction_table(quantiles, examples, {"columns": ["up", "flat"], "naive_error": [0.5, 2.0]})
+    table = prediction_table(quantiles, examples, {"columns": ["up", "flat"], "naive_error": [0.5, 2.0]}, np.ones(2))
     row = table.iloc[2 * 4 * 1 + 4 + 2]  # example 1, second series, third step
     assert row[["example", "column", "step", "time", "scale"]].tolist() == [1, "flat", 3, 6, 2.0]
     assert (row["lower"], row["forecast"], row["upper"]) == (quantiles[1, 0, 1, 2], quantiles[1, 1, 1, 2], 46.0)
@@ -272,7 +277,16 @@ def test_a_request_that_cannot_be_answered_is_refused_in_one_sentence(change: An
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("lookback", 6), ("horizon", 0), ("season", 1.5), ("interval", 1), ("missing", "linear")]
+    ("name", "value"),
+    [
+        ("lookback", 6),
+        ("horizon", 0),
+        ("season", 1.5),
+        ("interval", 1),
+        ("missing", "linear"),
+        ("score", "rmse"),
+        ("units", "ppm"),
+    ],
 )
 def test_settings_out_of_range_are_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf"settings\.{name}: found '?{value}'?; allowed: "):
