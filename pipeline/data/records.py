@@ -60,3 +60,15 @@ class LabelledSeries:
     labels: np.ndarray  # (N,) integers or text
     channels: list[str]  # their names
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Recordings of their own lengths, one channel each, and what is said in them."""
+
+    samples: list[np.ndarray]  # (T,) int16 each, T of its own
+    texts: list[str]
+    speakers: list[str] | None  # None where they are not known
+    names: list[str]  # of the files
+    sample_rate: int  # samples a second
+    warnings: tuple[str, ...] = ()
