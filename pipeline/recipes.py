@@ -45,18 +45,29 @@ def merge(name: str, target: Path = Path("params.yaml")) -> list[str]:
 
 
 def take_out(name: str, target: Path = Path("params.yaml")) -> list[str]:
-    """Removes a recipe's entries from the file, edited or not, and returns their paths."""
+    """Removes a recipe's entries from the file, edited or not, and returns their paths.
+
+    A download stays that an experiment of the file still reads: recipes may share one.
+    """
     recipe, raw = read_raw(_source(name)), read_raw(target)
     lines, removed = _lines(target), []
     left = {section: dict(raw.get(section) or {}) for section in SECTIONS}
     for section in SECTIONS:
         for key in recipe.get(section, {}):
-            if key in left[section]:
+            if key in left[section] and not (section == "downloads" and _is_read(key, raw, recipe)):
                 del left[section][key]
                 lines = _without_entry(lines, section, key, target)
                 removed.append(f"{section}.{key}")
     _replace(target, lines, {**raw, **left})
     return removed
+
+
+def _is_read(download: str, raw: Mapping[str, Any], recipe: Mapping[str, Any]) -> bool:
+    """Whether an experiment that is no part of the recipe reads a download."""
+    own, experiments = recipe.get("experiments", {}), raw.get("experiments") or {}
+    return any(
+        entry["data"]["path"] == f"data/raw/{download}" for name, entry in experiments.items() if name not in own
+    )
 
 
 def _source(name: str) -> Path:
