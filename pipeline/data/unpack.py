@@ -31,9 +31,9 @@ def unpack(
     """Unpacks an archive into `folder` and returns the number of files. Its kind follows from the file name `name`.
 
     With `only`, the folder of this name and what is below it are taken, wherever it stands in the archive, without
-    hidden files; of them those whose names fit one of the `patterns`. Raises ValueError for another kind of file, damage, a name that leads out of the folder, occurs twice
-    or is none, a link, more than RATIO times the size of the archive (or SMALLEST_LIMIT, if that is more), and over
-    MOST_FILES.
+    hidden files; of them those whose names fit one of the `patterns`. Raises ValueError for another kind of file,
+    damage, a name that leads out of the folder, occurs twice or is none, a link, more than RATIO times the size of the
+    archive (or SMALLEST_LIMIT, if that is more), and over MOST_FILES.
     """
     if not name.lower().endswith(SUFFIXES):
         raise ValueError(f"{name}: not an archive that can be unpacked; allowed: {', '.join(SUFFIXES)}")
