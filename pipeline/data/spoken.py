@@ -19,7 +19,7 @@ from pipeline.data.tokens import as_bytes, normalised, padded
 MOST_LETTERS = 5_000
 STILL = 1e-2  # the least deviation of a band: one that is silent throughout is shifted, not scaled
 
-Ear = Callable[[Any], Any]  # tensors of (1, T) samples from -1 to 1 → (1, bands, frames)
+Ear = Any  # tensors of (1, T) samples from -1 to 1 → (1, bands, frames); `frames` of a number of samples
 
 
 def prepare_recordings(
@@ -58,6 +58,7 @@ def prepare_recordings(
         "sample_rate": rate,
         "seconds": {part: _seconds(table["lengths"], rate) for part, table in tables.items()},
         **_bands(tables["train"], ears(rate)),
+        "frames_for_a_sign": _frames_for_a_sign(tables["train"], ears(rate)),
         "words": {part: sum(len(texts[row].split()) for row in rows[part]) for part in SPLITS},
         "speakers": speakers,
         "missing": {},
@@ -128,6 +129,17 @@ def _bands(train: Mapping[str, np.ndarray], ear: Ear) -> dict[str, list[float]]:
     deviation = frames.std(1, correction=0).clamp_min(STILL)
     return {name: [round(value, 4) for value in found.tolist()]
             for name, found in (("mean", frames.mean(1)), ("deviation", deviation))}  # fmt: skip
+
+
+def _frames_for_a_sign(train: Mapping[str, np.ndarray], ear: Any) -> int:
+    """So many frames may stand for one sign, and all but a hundredth of the recordings of train have enough of them.
+
+    A letter needs a sign, and between two of the same kind stands a blank one.
+    """
+    targets = train["targets"]
+    twins = (targets[:, 1:] == targets[:, :-1]) & (targets[:, 1:] > 0)
+    needed = train["target_lengths"] + twins.sum(1)
+    return max(int(np.quantile(ear.frames(train["lengths"]) / np.maximum(needed, 1), 0.01)), 1)
 
 
 def _seconds(lengths: np.ndarray, rate: int) -> dict[str, float]:

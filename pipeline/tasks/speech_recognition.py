@@ -152,7 +152,10 @@ class SpeechRecognition(Task):
         noise beside it, `time_mask` and `band_mask` the largest shares of frames and bands that a mask hides."""
         augmentation = {"speed": speed, "gain": gain, "noise": noise, "time_mask": time_mask, "band_mask": band_mask}
         check_ranges(self.RANGES, stack=stack, **augmentation)
-        encoder = encoders(self.settings["bands"] * stack)
+        encoder, most = encoders(self.settings["bands"] * stack), card["frames_for_a_sign"]
+        if stack * encoder.stride > most:
+            said = f"{stack}, which with a patch of {encoder.stride} is {stack * encoder.stride} frames for a step"
+            raise ValueError(f"stack: found {said}; allowed: up to {most}, or recordings of train have too few steps")
         return Listener(encoder, self, card, stack=stack, augmentation=augmentation)
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:
@@ -182,13 +185,9 @@ class SpeechRecognition(Task):
         assert isinstance(network, Listener)
         if "features" in batch:
             return network(batch["features"], batch["lengths"])  # type: ignore[no-any-return]
-        logits, whole = self._logits(network, batch), torch.tensor(batch["samples"].shape[1])
+        lengths, whole = batch["lengths"], torch.tensor(batch["samples"].shape[1])
+        logits = network(network.hear(batch["samples"][:, : int(lengths.max())], lengths), lengths)
         return functional.pad(logits, (0, 0, 0, int(network.steps(whole)) - logits.shape[1]))
-
-    def _logits(self, network: Listener, batch: Batch) -> Tensor:
-        """As `output`, without the steps that are padding in all."""
-        lengths = batch["lengths"]
-        return network(network.hear(batch["samples"][:, : int(lengths.max())], lengths), lengths)  # type: ignore[no-any-return]
 
     def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
         """Mean over the recordings of the loss of a letter. A recording too short for its letters counts nothing."""
@@ -208,7 +207,7 @@ class SpeechRecognition(Task):
     def infer(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """(B, T') signs that are written, with blanks behind them, and (B,) how sure the network is of a step."""
         assert isinstance(network, Listener)
-        logits, steps = self._logits(network, batch), network.steps(batch["lengths"])
+        logits, steps = self.output(network, batch), network.steps(batch["lengths"])
         sure = (logits.log_softmax(2).amax(2) * known_steps(steps, logits.shape[1])).sum(1) / steps
         return written(logits), sure.exp()
 
@@ -268,10 +267,7 @@ def written(logits: Tensor) -> Tensor:
 
 
 def at_speed(samples: Tensor, lengths: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, S) and lengths (B,), each played `factors` (B,) times as fast, and so higher or lower (Ko et al. 2015).
-
-    Between samples it goes along straight lines.
-    """
+    """(B, S) and lengths (B,), played `factors` (B,) times as fast, also higher or lower by that (Ko et al. 2015)."""
     ends = (lengths / factors).long().clamp_min(1)
     places = torch.arange(int(ends.max()), device=samples.device) * factors[:, None]
     before = torch.minimum(places.long(), (lengths - 1)[:, None])
