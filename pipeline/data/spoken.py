@@ -1,4 +1,4 @@
-"""Recordings with transcripts: records of all parts → splits → letters of train → tables and card."""
+"""Recordings with transcripts: records of all parts → splits → letters or words of train → tables and card."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from pipeline.data.splits import Shares, described, in_order, pool_name, shares_
 from pipeline.data.tables import SPLITS, Prepared, schema
 from pipeline.data.tokens import as_bytes, normalised, padded
 
-MOST_LETTERS = 5_000
+MOST_SIGNS = 5_000
 STILL = 1e-2  # the least deviation of a band: one that is silent throughout is shifted, not scaled
 
 Ear = Any  # tensors of (1, T) samples from -1 to 1 → (1, bands, frames); `frames` of a number of samples
 
 
 def prepare_recordings(
-    parts: Mapping[str, Recordings], split: Shares, seed: int, ears: Callable[[int], Ear], *, lowercase: bool,
-    longest: float,
+    parts: Mapping[str, Recordings], split: Shares, seed: int, ears: Callable[[int], Ear], *, units: str,
+    lowercase: bool, longest: float,
 ) -> Prepared:  # fmt: skip
     """Splits the recordings, by chance where the parts are not published, and describes them.
 
-    Tables: samples (N, S) int16 with zeros behind the lengths (N,); targets (N, L), the places of the letters in the
-    card's alphabet from 1 on, with zeros behind the target_lengths (N,); reference (N, R) uint8, the transcripts in
-    UTF-8; rows (N,). Recordings of train of more than `longest` seconds are left out and counted; validation and test
-    stay whole. `ears` makes for a sample rate what hears the bands; their means and deviations over all frames of train
-    go into the card. Raises ValueError if the parts do not fit together or a transcript has no letters.
+    Tables: samples (N, S) int16 with zeros behind the lengths (N,); targets (N, L), the places of the `units` (letters
+    or words) in the card's alphabet from 1 on, with zeros behind the target_lengths (N,); reference (N, R) uint8, the
+    transcripts in UTF-8; rows (N,). Recordings of train of more than `longest` seconds are left out and counted;
+    validation and test stay whole. `ears` makes for a sample rate what hears the bands; their means and deviations over
+    all frames of train go into the card. Raises ValueError if the parts do not fit together or a transcript is empty.
     """
     shares, order = shares_of_pool(parts, split), in_order(parts)
     _check_parts({name: parts[name] for name in order})
@@ -45,14 +45,16 @@ def prepare_recordings(
     left_out, rows["train"] = len(rows["train"]) - len(short), np.array(short, dtype=np.int64)
     if not short:
         raise ValueError(f"settings.longest: found {longest}; every recording of train lasts longer, in seconds")
-    alphabet = _alphabet([texts[row] for row in short])
-    tables = {part: _table(samples, texts, rows[part], alphabet) for part in SPLITS}
+    spelt = [text.split() if units == "words" else list(text) for text in texts]
+    alphabet = _alphabet([spelt[row] for row in short], units)
+    tables = {part: _table(samples, texts, spelt, rows[part], alphabet) for part in SPLITS}
     speakers = _speakers(records, rows)
     card: dict[str, Any] = {
         "shape": "sequence",
         "schema": schema(tables),
         "counts": {part: len(rows[part]) for part in SPLITS},
         "split": described(shares, order, "random", "drawn by chance", seed),
+        "units": units,
         "alphabet": alphabet,
         "lowercase": lowercase,
         "sample_rate": rate,
@@ -67,7 +69,7 @@ def prepare_recordings(
             *([f"{left_out} recordings of train of more than {longest:g} s are left out"] if left_out else []),
             *duplicates(_hashes(samples, rows), "recordings", "sample"),
             *_shared_speakers(speakers),
-            *_strange_letters(texts, rows, alphabet),
+            *_strangers(spelt, rows, alphabet, units),
         ],
     }
     return Prepared(tables, card)
@@ -100,18 +102,20 @@ def _rows(
     return rows | (stratified(one_class, ["all recordings"], shares, seed) if shares else {"train": pool})
 
 
-def _alphabet(texts: list[str]) -> list[str]:
-    letters = sorted(set(chain.from_iterable(texts)))
-    if len(letters) > MOST_LETTERS:
-        raise ValueError(f"the transcripts of train have {len(letters)} different signs; allowed: up to {MOST_LETTERS}")
-    return letters
+def _alphabet(spelt: list[list[str]], units: str) -> list[str]:
+    signs = sorted(set(chain.from_iterable(spelt)))
+    if len(signs) > MOST_SIGNS:
+        hint = "; take letters" if units == "words" else ""
+        found = f"the transcripts of train have {len(signs)} different {units}"
+        raise ValueError(f"settings.units: {found}; allowed: up to {MOST_SIGNS}{hint}")
+    return signs
 
 
-def _table(samples: list[np.ndarray], texts: list[str], rows: np.ndarray, alphabet: list[str]) -> dict[str, np.ndarray]:
-    place = {letter: number for number, letter in enumerate(alphabet, start=1)}
-    targets, target_lengths = padded(
-        [[place[letter] for letter in texts[row] if letter in place] for row in rows], np.int64
-    )
+def _table(
+    samples: list[np.ndarray], texts: list[str], spelt: list[list[str]], rows: np.ndarray, alphabet: list[str]
+) -> dict[str, np.ndarray]:
+    place = {sign: number for number, sign in enumerate(alphabet, start=1)}
+    targets, target_lengths = padded([[place[sign] for sign in spelt[row] if sign in place] for row in rows], np.int64)
     sounds, lengths = padded_samples([samples[row] for row in rows])
     return {
         "samples": sounds, "lengths": lengths, "targets": targets, "target_lengths": target_lengths,
@@ -170,8 +174,10 @@ def _shared_speakers(speakers: Mapping[str, Mapping[str, int]]) -> Iterator[str]
         yield f"{all_of} speakers of test speak in train, too: the figures say nothing about other speakers"
 
 
-def _strange_letters(texts: list[str], rows: Mapping[str, np.ndarray], alphabet: list[str]) -> Iterator[str]:
+def _strangers(
+    spelt: list[list[str]], rows: Mapping[str, np.ndarray], alphabet: list[str], units: str
+) -> Iterator[str]:
     for part in SPLITS[1:]:
-        strange = sorted(set(chain.from_iterable(texts[row] for row in rows[part])) - set(alphabet))
+        strange = sorted(set(chain.from_iterable(spelt[row] for row in rows[part])) - set(alphabet))
         if strange:
-            yield f"{part} has {len(strange)} signs that train lacks ({' '.join(strange[:10])}); each is an error"
+            yield f"{part} has {len(strange)} {units} that train lacks ({' '.join(strange[:10])}); each is an error"

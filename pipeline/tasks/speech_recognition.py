@@ -1,14 +1,14 @@
-"""Speech recognition: letters out of recordings, by connectionist temporal classification (Graves et al. 2006).
+"""Speech recognition: letters or words of recordings, by connectionist temporal classification (Graves et al. 2006).
 
-The network hears log-mel features, which are computed on the batch, on the device. Each step of them names a letter or
-nothing; steps in a row that name the same letter are one letter. Decoding is greedy: the likeliest sign of each step.
+The network hears log-mel features, which are computed on the batch, on the device. Each step of them names a sign (a
+letter, or a word) or none; steps in a row that name the same are one. Decoding is greedy: the likeliest of each step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,6 @@ from pipeline.tasks.task import Batch, Card, Encoders, Task
 if TYPE_CHECKING:
     from pipeline.tasks.probes import Probe
 
-Normalise = Literal["recording", "train"]
 FULL = 32_768  # the sample that stands for 1.0
 FLOOR = 1e-6  # of the energy of a band: what 16 bits leave of silence
 BLANK = 0
@@ -121,7 +120,7 @@ class SpeechRecognition(Task):
     corpus = True
     length = "lengths"
     progress = "right_transcripts"
-    SETTINGS = ("window", "hop", "bands", "normalise", "lowercase", "longest")
+    SETTINGS = ("window", "hop", "bands", "normalise", "units", "lowercase", "longest")
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         "stack": (1, 16), "speed": (0.0, 1.0), "gain": (0.0, 40.0), "noise": (0.0, 1.0), "time_mask": (0.0, 0.9),
         "band_mask": (0.0, 0.9),
@@ -134,8 +133,8 @@ class SpeechRecognition(Task):
     def prepare(self, parts: Mapping[str, Any], split: Mapping[str, float | None], seed: int) -> Prepared:
         from pipeline.data.spoken import prepare_recordings
 
-        lowercase, longest = self.settings["lowercase"], self.settings["longest"]
-        return prepare_recordings(dict(parts), split, seed, self.ear, lowercase=lowercase, longest=longest)
+        chosen = {name: self.settings[name] for name in ("units", "lowercase", "longest")}
+        return prepare_recordings(dict(parts), split, seed, self.ear, **chosen)
 
     def ear(self, sample_rate: int) -> LogMel:
         return LogMel(sample_rate, *(self.settings[name] for name in ("window", "hop", "bands")))
@@ -190,7 +189,7 @@ class SpeechRecognition(Task):
         return functional.pad(logits, (0, 0, 0, int(network.steps(whole)) - logits.shape[1]))
 
     def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
-        """Mean over the recordings of the loss of a letter. A recording too short for its letters counts nothing."""
+        """Mean over the recordings of the loss of a sign. A recording too short for its signs counts nothing."""
         assert isinstance(network, Listener)
         steps, wanted = network.steps(batch["lengths"]), batch["target_lengths"]
         spoken = output.log_softmax(2).transpose(0, 1)  # (T', B, signs)
@@ -294,6 +293,6 @@ def _check(settings: Mapping[str, Any]) -> None:
             or not low <= settings[name] <= high
         ):
             raise ValueError(f"settings.{name}: found {settings[name]!r}; allowed: {low} to {high}")
-    if settings["normalise"] not in get_args(Normalise):
-        allowed = ", ".join(get_args(Normalise))
-        raise ValueError(f"settings.normalise: found {settings['normalise']!r}; allowed: {allowed}")
+    for name, choices in (("normalise", ("recording", "train")), ("units", ("letters", "words"))):
+        if settings[name] not in choices:
+            raise ValueError(f"settings.{name}: found {settings[name]!r}; allowed: {', '.join(choices)}")

@@ -40,7 +40,8 @@ def edits(found: Sequence[Sequence[str]], truth: Sequence[Sequence[str]]) -> np.
 
 def prediction_table(found: Sequence[tuple[Tensor, Tensor]], examples: Batch, card: Card) -> pd.DataFrame:
     """One row per recording of what `infer` found of each: signs (1, T) and how sure the network was (1,)."""
-    texts = ["".join(card["alphabet"][sign - 1] for sign in signs[0].tolist() if sign) for signs, _ in found]
+    between = " " if card["units"] == "words" else ""
+    texts = [between.join(card["alphabet"][sign - 1] for sign in signs[0].tolist() if sign) for signs, _ in found]
     return compared(texts, [float(sure) for _, sure in found], examples, card)
 
 
