@@ -64,6 +64,8 @@ def prepare_recordings(
         "words": {part: sum(len(texts[row].split()) for row in rows[part]) for part in SPLITS},
         "speakers": speakers,
         "missing": {},
+        "unit": "recordings",
+        "facts": _facts(tables, speakers, rate, alphabet, units),
         "warnings": [
             *(warning for name in order for warning in parts[name].warnings),
             *([f"{left_out} recordings of train of more than {longest:g} s are left out"] if left_out else []),
@@ -156,6 +158,20 @@ def _hashes(samples: list[np.ndarray], rows: Mapping[str, np.ndarray]) -> dict[s
         part: [hashlib.blake2b(samples[row].tobytes(), digest_size=16).digest() for row in found]
         for part, found in rows.items()
     }
+
+
+def _facts(
+    tables: Mapping[str, Mapping[str, np.ndarray]], speakers: Mapping[str, Mapping[str, int]], rate: int,
+    alphabet: list[str], units: str,
+) -> dict[str, str]:  # fmt: skip
+    """What the report says of the data."""
+    lengths = {part: table["lengths"] / rate for part, table in tables.items()}
+    told = {
+        f"Recordings of {part}": f"{found.sum() / 60:.1f} minutes, {found.min():.2f} to {found.max():.2f} s each"
+        for part, found in lengths.items()
+    }
+    voices = {f"Speakers of {part}": ", ".join(list(names)[:8]) for part, names in speakers.items()}
+    return {"Samples a second": str(rate), **told, **voices, f"Different {units}": str(len(alphabet))}
 
 
 def _speakers(records: list[Recordings], rows: Mapping[str, np.ndarray]) -> dict[str, dict[str, int]]:
