@@ -72,7 +72,7 @@ def known_steps(lengths: Tensor, steps: int) -> Tensor:
 
 
 class Listener(nn.Module):
-    """Normalised log-mel features, some frames read together, an encoder, and the logits of the signs at each step."""
+    """Log-mel features and ones (beside them a step keeps its size where it is normalised), encoded → logits."""
 
     mean: Tensor
     deviation: Tensor
@@ -104,9 +104,10 @@ class Listener(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """(B, bands, T) and the lengths (B,) of the recordings in samples → (B, T', signs), zero behind them."""
-        features = functional.pad(features, (0, -features.shape[2] % self.stack))
+        ones = known_steps(self.ear.frames(lengths), features.shape[2])[:, None].to(features.dtype)
+        features = functional.pad(torch.cat([features, ones], dim=1), (0, -features.shape[2] % self.stack))
         stacked = features.reshape(*features.shape[:2], -1, self.stack).transpose(2, 3)
-        stacked = stacked.flatten(1, 2)  # (B, bands · stack, T / stack)
+        stacked = stacked.flatten(1, 2)  # (B, (bands + 1) · stack, T / stack)
         features = self.encoder(stacked, (self.ear.frames(lengths) + self.stack - 1) // self.stack)
         logits: Tensor = self.head(features.transpose(1, 2)).float()
         return logits * known_steps(self.steps(lengths), logits.shape[1])[..., None]
@@ -151,7 +152,7 @@ class SpeechRecognition(Task):
         noise beside it, `time_mask` and `band_mask` the largest shares of frames and bands that a mask hides."""
         augmentation = {"speed": speed, "gain": gain, "noise": noise, "time_mask": time_mask, "band_mask": band_mask}
         check_ranges(self.RANGES, stack=stack, **augmentation)
-        encoder, most = encoders(self.settings["bands"] * stack), card["frames_for_a_sign"]
+        encoder, most = encoders((self.settings["bands"] + 1) * stack), card["frames_for_a_sign"]
         if stack * encoder.stride > most:
             said = f"{stack}, which with a patch of {encoder.stride} is {stack * encoder.stride} frames for a step"
             raise ValueError(f"stack: found {said}; allowed: up to {most}, or recordings of train have too few steps")
