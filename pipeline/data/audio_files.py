@@ -72,10 +72,10 @@ def padded_samples(sounds: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 def _at_rate(values: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     """(T,) at another rate, by a filter that lets nothing through that the lower rate cannot hold."""
+    from scipy.signal import resample_poly  # in any case: what is loaded for an answer is pinned with a served model
+
     if rate == wanted:
         return values
-    from scipy.signal import resample_poly
-
     shared = math.gcd(rate, wanted)
     resampled: np.ndarray = resample_poly(values, wanted // shared, rate // shared)
     return resampled
