@@ -72,6 +72,11 @@ def named(
     """
     root, form = _directory(folder, directory), _form(pattern)
     _check_numbers(numbers)
+    for field, picked_by in (("speaker", speakers), ("number", numbers)):
+        if picked_by is not None and field not in form.groupindex:
+            raise ValueError(
+                f"data.parts: found {field}s {picked_by!r}, but the pattern {pattern!r} has no {{{field}}}"
+            )
     entries, known = [], set()
     for path in _recordings(root):
         found = form.fullmatch(path.stem)

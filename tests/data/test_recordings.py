@@ -161,6 +161,10 @@ def test_names_of_files_tell_what_is_said_and_pick_the_part(tmp_path: Path) -> N
         ({"numbers": [3, 9]}, "found no recordings for this part; check data.parts"),
         ({"numbers": [2, 1]}, r"found numbers \[2, 1\]; allowed: \[first, end\]"),
         ({"pattern": "{text}-{number}"}, r"0_ann_0\.wav: the name is not of the form '\{text\}-\{number\}'"),
+        (
+            {"pattern": "{text}_{speaker}", "numbers": [0, 1]},
+            r"found numbers \[0, 1\], but the pattern .* has no \{number\}",
+        ),
         ({"pattern": "{word}"}, r"data\.options\.pattern: found '\{word\}'; allowed: \{text\}"),
         ({"directory": "0_ann_0.wav"}, "this is a file; allowed: a folder with recordings"),
     ):
