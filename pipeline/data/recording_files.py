@@ -87,7 +87,7 @@ def named(
         if words is not None and text not in words:
             raise ValueError(f"{path}: data.options.words does not say what {text!r} stands for; add it")
         known.add(speaker)
-        picked = numbers is None or numbers[0] <= int(fields.get("number") or 0) < numbers[1]
+        picked = numbers is None or numbers[0] <= int(fields.get("number", 0)) < numbers[1]
         if picked and (speakers is None or speaker in speakers):
             entries.append(Entry(path, text if words is None else words[text], speaker))
     absent = sorted(set(speakers or ()) - known)
