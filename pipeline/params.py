@@ -104,6 +104,7 @@ class Download(Section):
     sha256: Digest | None = None  # of the file
     unpack: bool | None = None  # whether an archive is unpacked beside it; absent means no
     folder: FileName | None = None  # of the archive, wherever it stands in it, to take alone; absent means all
+    only: list[str] | None = None  # patterns such as "*.wav" of the names of that folder's files; absent means all
     contents: Digest | None = None  # of that folder's files, for an archive that is packed anew for every request
 
     @model_validator(mode="after")
@@ -114,6 +115,8 @@ class Download(Section):
             raise ValueError("contents: found beside sha256; keep one of the two checksums")
         if self.folder and not self.unpack:
             raise ValueError(f"folder: found {self.folder!r}; allowed: with `unpack: true` only")
+        if self.only is not None and not (self.only and self.folder):
+            raise ValueError(f"only: found {self.only!r}; allowed: patterns such as '*.wav', with `folder` only")
         if self.contents and not self.folder:
             raise ValueError("contents: is the checksum of a folder of an archive; name it, such as `folder: images`")
         return self

@@ -6,6 +6,7 @@ One function a folder of data/raw, and one line in GENERATED.
 from __future__ import annotations
 
 import random
+import wave
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,12 +113,37 @@ def tides(folder: Path) -> None:
     (folder / "tides.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def tones(folder: Path) -> None:
+    """Words that are tones, one or two in a recording, by two speakers; the last ones in stereo at another rate."""
+    draw = np.random.default_rng(0)
+    words = {"la": 300.0, "mi": 700.0, "so": 1300.0}  # Hz
+    for part, count in (("train", 48), ("validation", 16), ("test", 16)):
+        lines = []
+        for number in range(count):
+            rate = 8000 if number >= count - 2 else 4000
+            said = draw.choice(list(words), size=int(draw.integers(1, 3))).tolist()
+            pieces = []
+            for word in said:
+                steps = np.arange(int(rate * draw.uniform(0.12, 0.2)))
+                pitch = words[word] * (1.0, 1.1)[number % 2]
+                pieces += [np.sin(2 * np.pi * pitch * steps / rate) * np.hanning(len(steps)), np.zeros(rate // 50)]
+            sound = 0.4 * np.concatenate(pieces) + draw.normal(0, 0.01, sum(map(len, pieces)))
+            samples = np.repeat((sound * 32767).astype("<i2")[:, None], 1 + (rate == 8000), axis=1)
+            name = f"{part}{number:02d}.wav"
+            with wave.open(str(folder / name), "wb") as file:
+                file.setparams((samples.shape[1], 2, rate, 0, "NONE", ""))
+                file.writeframes(samples.tobytes())
+            lines.append(f"{name}\t{' '.join(said)}\tspeaker {number % 2}\n")
+        (folder / f"{part}.tsv").write_text("".join(lines), encoding="utf-8")
+
+
 GENERATED: dict[str, Callable[[Path], None]] = {
     "pairs": pairs,
     "opinions": opinions,
     "waves": waves,
     "shapes": shapes,
     "tides": tides,
+    "tones": tones,
 }
 
 

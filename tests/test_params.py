@@ -96,6 +96,7 @@ BAD = [
     ("downloads/digits/digits.csv.gz/sha256", MISSING, "downloads.digits.digits.csv.gz.sha256: missing; add it, or .*"),
     ("downloads/digits/digits.csv.gz/contents", "0" * 64, ".*.csv.gz.contents: found beside sha256; keep one .*"),
     ("downloads/digits/digits.csv.gz/folder", "a", ".*.csv.gz.folder: found 'a'; allowed: with `unpack: true` only"),
+    ("downloads/digits/digits.csv.gz/only", ["*.gz"], r".*.csv.gz.only: found .*; allowed: .* with `folder` only"),
     ("downloads/digits/digits.csv.gz/folder", "a/b", ".*.csv.gz.folder: found 'a/b'; allowed: .*"),
     # parts and splits
     (f"{DIGITS}/data/parts/trian", {}, "experiments.digits.data.parts.trian: found 'trian'; .*; did you mean `train`?"),

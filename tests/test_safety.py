@@ -102,9 +102,16 @@ def test_no_format_executes_what_lies_in_the_raw_data(kind: str, tmp_path: Path)
     from pipeline.data.formats import FORMATS
 
     marker, raw = tmp_path / "marker", tmp_path / "raw"
-    (raw / "cats").mkdir(parents=True)
+    for name in ("cats", "sounds"):
+        (raw / name).mkdir(parents=True)
     content = evil(kind, marker)
-    files = {"x.csv": content, "x.gz": gzip.compress(content), f"cats/x.{kind}": content, "cats/x.png": content}
+    files = {
+        "x.csv": content,
+        "x.gz": gzip.compress(content),
+        f"cats/x.{kind}": content,
+        "cats/x.png": content,
+        "sounds/x.wav": content,
+    }
     for name, data in files.items():
         (raw / name).write_bytes(data)
     asked: dict[str, dict[str, Any]] = {
@@ -117,6 +124,16 @@ def test_no_format_executes_what_lies_in_the_raw_data(kind: str, tmp_path: Path)
         "ts": {"file": "x.gz"},
         "pascal_voc": {"directory": ".", "height": 2, "width": 2, "mode": "L"},
         "coco": {"images": "cats", "annotations": "x.csv", "height": 2, "width": 2, "mode": "L"},
+        "recordings": {"directory": "cats", "transcripts": "x.csv", "sample_rate": 8000},
+        "named_recordings": {"directory": "sounds", "pattern": "{text}", "sample_rate": 8000},
+        "joined_recordings": {
+            "directory": "sounds",
+            "pattern": "{text}",
+            "sample_rate": 8000,
+            "words_joined": [1, 2],
+            "gap": [0.0, 0.1],
+            "passes": 1,
+        },
     }
     assert set(asked) == set(FORMATS), "a new format is attacked, too"
     for name, options in asked.items():

@@ -19,7 +19,18 @@ from pipeline.data.coco_files import read_coco
 from pipeline.data.csv_files import csv_rows, moment, number, position, raw_file, row_range
 from pipeline.data.idx_files import IMAGES, LABELS, read_idx
 from pipeline.data.image_files import image_paths, is_hidden, read_image
-from pipeline.data.records import AnnotatedImages, Images, LabelledSeries, LabelledText, Pairs, Series
+from pipeline.data.joined_recordings import joined
+from pipeline.data.recording_files import listed, named, read_entries
+from pipeline.data.records import (
+    AnnotatedImages,
+    Images,
+    LabelledSeries,
+    LabelledText,
+    Pairs,
+    Recordings,
+    Records,
+    Series,
+)
 from pipeline.data.text_files import labelled_sentences, sentences
 from pipeline.data.ts_files import read_ts
 from pipeline.data.voc_files import read_voc
@@ -175,7 +186,37 @@ def coco(folder: Path, *, images: str, annotations: str, height: int, width: int
     return annotated_images(folder, found, height=height, width=width, mode=mode, warnings=warnings)
 
 
-FORMATS: dict[str, Callable[..., AnnotatedImages | Images | LabelledSeries | LabelledText | Pairs | Series]] = {
+def recordings(folder: Path, *, transcripts: str, sample_rate: int, directory: str = ".") -> Recordings:
+    """WAV, FLAC or OGG files in `directory`, and a list of a file, a tab and what is said in it (a tab, the speaker).
+
+    Recordings are brought to one channel and to `sample_rate` samples a second.
+    """
+    entries, warnings = listed(folder, directory, transcripts)
+    return read_entries(folder, entries, sample_rate, warnings)
+
+
+def named_recordings(
+    folder: Path, *, directory: str, pattern: str, sample_rate: int, words: dict[str, str] | None = None,
+    speakers: list[str] | None = None, numbers: list[int] | None = None,
+) -> Recordings:  # fmt: skip
+    """WAV, FLAC or OGG files whose names tell what is said, by a `pattern` such as {text}_{speaker}_{number}.
+
+    `words` says what the text of a name stands for. `speakers`, and `numbers` [first, end), pick some of the files.
+    """
+    return read_entries(folder, named(folder, directory, pattern, words, speakers, numbers), sample_rate)
+
+
+def joined_recordings(
+    folder: Path, *, directory: str, pattern: str, sample_rate: int, words_joined: list[int], gap: list[float],
+    passes: int, words: dict[str, str] | None = None, speakers: list[str] | None = None,
+    numbers: list[int] | None = None,
+) -> Recordings:  # fmt: skip
+    """Connected speech out of `named_recordings` of one speaker each: see `joined` for what is drawn."""
+    entries = named(folder, directory, pattern, words, speakers, numbers)
+    return joined(read_entries(folder, entries, sample_rate), words_joined, gap, passes)
+
+
+FORMATS: dict[str, Callable[..., Records]] = {
     "idx": idx,
     "pixel_table": pixel_table,
     "class_folders": class_folders,
@@ -185,6 +226,9 @@ FORMATS: dict[str, Callable[..., AnnotatedImages | Images | LabelledSeries | Lab
     "ts": ts,
     "pascal_voc": pascal_voc,
     "coco": coco,
+    "recordings": recordings,
+    "named_recordings": named_recordings,
+    "joined_recordings": joined_recordings,
 }
 
 

@@ -69,3 +69,18 @@ class LabelledText:
     texts: list[str]
     labels: np.ndarray  # (N,) integers or text
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Recordings of their own lengths, one channel each, and what is said in them."""
+
+    samples: list[np.ndarray]  # (T,) int16 each, T of its own
+    texts: list[str]
+    speakers: list[str] | None  # None where they are not known
+    names: list[str]  # of the files
+    sample_rate: int  # samples a second
+    warnings: tuple[str, ...] = ()
+
+
+Records = AnnotatedImages | Images | LabelledSeries | LabelledText | Pairs | Recordings | Series

@@ -28,6 +28,14 @@ def picture(file: Path, card: Mapping[str, Any], options: Options) -> pd.DataFra
     return pd.DataFrame({"image": pd.Series([file.read_bytes()], dtype=object)})
 
 
+def recording(file: Path, card: Mapping[str, Any], options: Options) -> pd.DataFrame:
+    """One recording in WAV, FLAC or OGG, at any rate and of any number of channels."""
+    from pipeline.data.audio_files import read_sound
+
+    read_sound(file, card["sample_rate"])  # raises where it is none
+    return pd.DataFrame({"audio": pd.Series([file.read_bytes()], dtype=object)})
+
+
 def text(file: Path, card: Mapping[str, Any], options: Options) -> pd.DataFrame:
     """Text in UTF-8, plain or gzipped, a sentence a line."""
     return request_of_texts(sentences(file.parent, file.name))
@@ -78,6 +86,7 @@ def table(file: Path, card: Mapping[str, Any], options: Options) -> pd.DataFrame
 
 READERS: dict[str, Callable[[Path, Mapping[str, Any], Options], pd.DataFrame]] = {
     "picture": picture,
+    "recording": recording,
     "text": text,
     "history": history,
     "series": series,

@@ -8,7 +8,8 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -24,13 +25,15 @@ DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOF
 Entry = tuple[str, Callable[[], IO[bytes]] | None]  # name and how to open it; None: a folder
 
 
-def unpack(archive: Path, name: str, folder: Path, only: str | None = None) -> int:
+def unpack(
+    archive: Path, name: str, folder: Path, only: str | None = None, patterns: Sequence[str] | None = None
+) -> int:
     """Unpacks an archive into `folder` and returns the number of files. Its kind follows from the file name `name`.
 
     With `only`, the folder of this name and what is below it are taken, wherever it stands in the archive, without
-    hidden files. Raises ValueError for another kind of file, damage, a name that leads out of the folder, occurs twice
-    or is none, a link, more than RATIO times the size of the archive (or SMALLEST_LIMIT, if that is more), and over
-    MOST_FILES.
+    hidden files; of them those whose names fit one of the `patterns`. Raises ValueError for another kind of file,
+    damage, a name that leads out of the folder, occurs twice or is none, a link, more than RATIO times the size of the
+    archive (or SMALLEST_LIMIT, if that is more), and over MOST_FILES.
     """
     if not name.lower().endswith(SUFFIXES):
         raise ValueError(f"{name}: not an archive that can be unpacked; allowed: {', '.join(SUFFIXES)}")
@@ -45,7 +48,7 @@ def unpack(archive: Path, name: str, folder: Path, only: str | None = None) -> i
                 continue
             path = _inside(entry, name)
             place = path if only is None else _below(path, only)
-            if place is None:
+            if place is None or not any(fnmatchcase(place.name, pattern) for pattern in patterns or ["*"]):
                 continue
             with opened() as source, _created(folder / place, entry, name).open("xb") as sink:
                 for chunk in chunks_of(source):
@@ -59,7 +62,8 @@ def unpack(archive: Path, name: str, folder: Path, only: str | None = None) -> i
     except DAMAGED as error:
         raise ValueError(f"{name}: the archive is damaged or protected ({error}); it cannot be unpacked") from None
     if only is not None and not count:
-        raise ValueError(f"{name}: has no files in a folder {only}; look into the archive, then change `folder`")
+        fitting = f" with names like {', '.join(patterns)}" if patterns else ""
+        raise ValueError(f"{name}: has no files{fitting} in a folder {only}; look into it, then change `folder`")
     return count
 
 

@@ -30,7 +30,7 @@ def main(name: str | None, params: Params) -> None:
         for file, part in parts.items():
             source = files[file]
             if source.unpack:
-                count += unpack(part, file, fresh, source.folder)
+                count += unpack(part, file, fresh, source.folder, source.only)
                 if source.contents and source.folder:
                     check_contents(fresh / source.folder, source.contents, file)
             else:

@@ -17,6 +17,7 @@ TASKS: dict[str, str] = {
     "forecasting": "pipeline.tasks.forecasting:Forecasting",
     "series_classification": "pipeline.tasks.series_classification:SeriesClassification",
     "object_detection": "pipeline.tasks.object_detection:ObjectDetection",
+    "speech_recognition": "pipeline.tasks.speech_recognition:SpeechRecognition",
 }
 
 

@@ -169,10 +169,10 @@ def data(card: Json) -> dict[str, Any]:
     counts = {part: card["counts"][part] for part in SPLITS if part in card["counts"]}
     total = sum(counts.values()) or 1
     unit = "images" if card.get("shape") == "grid" else "series" if "classes" in card else "rows"
-    facts = {"images": _grid_facts, "series": _labelled_facts, "rows": _sequence_facts}[unit](card)
+    facts = card.get("facts") or {"images": _grid_facts, "series": _labelled_facts, "rows": _sequence_facts}[unit](card)
     return {
         "counts": [{"name": name, "count": n, "share": round(100 * n / total, 2)} for name, n in counts.items()],
-        "unit": unit,
+        "unit": card.get("unit", unit),
         "split": card.get("split", {}),
         "facts": {name: value for name, value in facts.items() if value},
         "warnings": card.get("warnings", []),

@@ -25,6 +25,13 @@ def pictures(request: pd.DataFrame, folder: Path) -> list[Path]:
     return files
 
 
+def recordings(request: pd.DataFrame, folder: Path) -> list[Path]:
+    files = [folder / f"{row}.wav" for row in range(len(request))]
+    for file, data in zip(files, request["audio"], strict=True):
+        file.write_bytes(data)
+    return files
+
+
 def lines(request: pd.DataFrame, folder: Path) -> list[Path]:
     (folder / "text.gz").write_bytes(gzip.compress("".join(f"{text}\r\n" for text in request["text"]).encode()))
     return [folder / "text.gz"]
@@ -43,6 +50,7 @@ def dated_csv(request: pd.DataFrame, folder: Path) -> list[Path]:
 # How a request is written into files of each kind. A task with a kind of its own brings a writer, too.
 WRITERS: dict[str, Callable[[pd.DataFrame, Path], list[Path]]] = {
     "picture": pictures,
+    "recording": recordings,
     "text": lines,
     "history": dated_csv,
     "series": csv,

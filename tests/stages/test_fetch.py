@@ -1,5 +1,6 @@
 import hashlib
 import io
+import re
 import zipfile
 from types import SimpleNamespace
 
@@ -142,8 +143,23 @@ def test_a_repacked_copy_in_a_mirror_is_checked_as_well(here, monkeypatch):
 
 
 def test_a_folder_that_is_not_in_the_archive_is_named(here):
-    with pytest.raises(ValueError, match=r"set\.zip: has no files in a folder images; look into the archive"):
+    with pytest.raises(ValueError, match=r"set\.zip: has no files in a folder images; look into it"):
         main("set", by_contents(here, UPSTREAM, folder="images"))
+
+
+def test_some_files_of_a_folder_are_taken_by_their_names(here):
+    params = by_contents(here, UPSTREAM)
+    entry = params.downloads["set"]["set.zip"]
+    params.downloads["set"]["set.zip"] = entry.model_copy(update={"only": ["a.*", "c.*"]})
+    with pytest.raises(ValueError, match="have the digest") as caught:
+        main("set", params)
+    (digest,) = re.findall("digest ([0-9a-f]{64})", str(caught.value))
+    params.downloads["set"]["set.zip"] = entry.model_copy(update={"only": ["a.*", "c.*"], "contents": digest})
+    main("set", params)
+    assert [path.name for path in (here / "data/raw/set").rglob("*.*")] == ["a.txt"]
+    params.downloads["set"]["set.zip"] = entry.model_copy(update={"only": ["*.wav"]})
+    with pytest.raises(ValueError, match=r"set\.zip: has no files with names like \*\.wav in a folder data"):
+        main("set", params)
 
 
 def test_what_an_earlier_run_left_of_another_packing_is_not_used(here):

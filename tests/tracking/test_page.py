@@ -39,6 +39,11 @@ def test_a_forecast_is_told_by_how_far_it_looks() -> None:
     assert found["Forecast"] == "26 rows ahead from 104 rows; season 52" and found["Missing values"] == "none"
 
 
+def test_a_card_can_tell_of_its_data_in_its_own_words() -> None:
+    unit, found = facts(shape="sequence", unit="recordings", facts={"Words in train": "7"})
+    assert (unit, found) == ("recordings", {"Words in train": "7"})
+
+
 def test_images_are_told_by_their_size() -> None:
     unit, found = facts(shape="grid", channels=1, height=8, width=8, maximum=16, classes=["0", "1"])
     assert unit == "images"

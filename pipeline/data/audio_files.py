@@ -1,0 +1,124 @@
+"""Recordings in files: any rate and number of channels, brought to one channel at one rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+SUFFIXES = {".flac", ".ogg", ".wav"}
+RATES = (1_000, 400_000)  # samples a second; what lies outside is a damaged header
+LONGEST = 3_600  # seconds of one file: more is cut before it comes here, or meant to fill the memory
+FULL = 32_768  # the size of a sample that stands for 1.0
+UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # in the header of a WAV file that was written into a pipe
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What a file holds, and the form that it had there."""
+
+    samples: np.ndarray  # (T,) int16, one channel, T at least 1
+    rate: int  # samples a second in the file
+    channels: int  # in the file
+
+
+def read_sound(source: Path | IO[bytes], sample_rate: int) -> Sound:
+    """One recording at `sample_rate` samples a second; channels are mixed, other rates are resampled.
+
+    16 bits at the same rate come through unchanged. Raises ValueError for a file that is damaged, cut short, empty or
+    no recording.
+    """
+    soundfile = _library()
+    name = source if isinstance(source, Path) else "the recording"
+    try:
+        _check_whole(source)
+        with soundfile.SoundFile(source) as file:
+            _check_header(file)
+            values, rate = file.read(dtype="float64", always_2d=True), int(file.samplerate)  # (T, C)
+    except (soundfile.SoundFileError, OSError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"{name}: not readable as a recording ({_reason(error)}); replace the file or remove it"
+        ) from None
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name}: holds samples that are no finite numbers; replace the file or remove it")
+    return Sound(_whole_numbers(_at_rate(values.mean(axis=1), rate, sample_rate)), rate, values.shape[1])
+
+
+def written(samples: np.ndarray, sample_rate: int) -> bytes:
+    """(T,) or (T, channels) int16 as a WAV file."""
+    import io
+    import wave
+
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as file:
+        file.setnchannels(samples.shape[1] if samples.ndim > 1 else 1)
+        file.setsampwidth(2)
+        file.setframerate(sample_rate)
+        file.writeframes(np.ascontiguousarray(samples, dtype="<i2").tobytes())
+    return stream.getvalue()
+
+
+def padded_samples(sounds: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """(N, S) int16 with zeros behind the shorter ones, and (N,) their lengths."""
+    lengths = np.array([len(sound) for sound in sounds], dtype=np.int64)
+    table = np.zeros((len(sounds), int(lengths.max(initial=1))), dtype=np.int16)
+    for row, sound in zip(table, sounds, strict=True):
+        row[: len(sound)] = sound
+    return table, lengths
+
+
+def _at_rate(values: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """(T,) at another rate, by a filter that lets nothing through that the lower rate cannot hold."""
+    from scipy.signal import resample_poly  # in any case: what is loaded for an answer is pinned with a served model
+
+    if rate == wanted:
+        return values
+    shared = math.gcd(rate, wanted)
+    resampled: np.ndarray = resample_poly(values, wanted // shared, rate // shared)
+    return resampled
+
+
+def _whole_numbers(values: np.ndarray) -> np.ndarray:
+    return np.clip(np.round(values * FULL), -FULL, FULL - 1).astype(np.int16)
+
+
+def _check_header(file: Any) -> None:
+    if not RATES[0] <= file.samplerate <= RATES[1]:
+        raise ValueError(f"found {file.samplerate} samples a second; allowed: {RATES[0]} to {RATES[1]}")
+    if not file.frames:
+        raise ValueError("it has no samples")
+    if file.frames > LONGEST * file.samplerate:
+        raise ValueError(f"it lasts {file.frames / file.samplerate:,.0f} s; allowed: up to {LONGEST} s")
+
+
+def _check_whole(source: Path | IO[bytes]) -> None:
+    """Raises ValueError for a WAV file that ends before its header says so; the library would read what is left."""
+    if isinstance(source, Path):
+        with source.open("rb") as stream:
+            _check_whole(stream)
+        return
+    head = source.read(8)
+    length = source.seek(0, 2)
+    source.seek(0)
+    size = int.from_bytes(head[4:], "little")
+    if not length:
+        raise ValueError("the file is empty")
+    if head[:4] == b"RIFF" and size not in UNKNOWN_SIZES and size + 8 > length + 1:
+        raise ValueError(f"the file is cut short: its header says {size + 8} bytes, {length} are there")
+
+
+def _reason(error: Exception) -> str:
+    """What the library says, without the object that it read from."""
+    text = getattr(error, "error_string", None) or str(error)
+    return text.strip().rstrip(".") or type(error).__name__
+
+
+def _library() -> Any:
+    try:
+        import soundfile
+    except (ImportError, OSError):  # the second where the library that it calls is missing
+        raise ValueError("recordings are read by the extra `speech`: pip install 'model-pipeline[speech]'") from None
+    return soundfile
