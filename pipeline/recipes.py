@@ -45,18 +45,33 @@ def merge(name: str, target: Path = Path("params.yaml")) -> list[str]:
 
 
 def take_out(name: str, target: Path = Path("params.yaml")) -> list[str]:
-    """Removes a recipe's entries from the file, edited or not, and returns their paths."""
+    """Removes a recipe's entries from the file, edited or not, and returns their paths.
+
+    A download stays where an experiment that is not of this recipe reads it.
+    """
     recipe, raw = read_raw(_source(name)), read_raw(target)
     lines, removed = _lines(target), []
     left = {section: dict(raw.get(section) or {}) for section in SECTIONS}
+    others = {name: entry for name, entry in left["experiments"].items() if name not in recipe.get("experiments", {})}
     for section in SECTIONS:
         for key in recipe.get(section, {}):
-            if key in left[section]:
+            if key in left[section] and not (section == "downloads" and _reads(others, key)):
                 del left[section][key]
                 lines = _without_entry(lines, section, key, target)
                 removed.append(f"{section}.{key}")
     _replace(target, lines, {**raw, **left})
     return removed
+
+
+def _reads(experiments: Mapping[str, Any], download: str) -> bool:
+    """Whether one of the experiments reads the folder of a download."""
+    folder = Path("data/raw", download)
+    paths = [Path(str(_mapping(_mapping(entry).get("data")).get("path", ""))) for entry in experiments.values()]
+    return any(folder in (path, *path.parents) for path in paths)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _source(name: str) -> Path:

@@ -118,6 +118,22 @@ def test_recipes_can_be_removed_in_any_order(file: Path) -> None:
     assert file.read_bytes() == before
 
 
+def test_a_download_stays_while_another_experiment_reads_it(file: Path) -> None:
+    before = file.read_bytes()
+    text = RECIPE.replace("\n  more:\n    candidates: [more-cnn]", "\n  again:\n    candidates: [again-cnn]")
+    text = text.replace("more-cnn:\n    experiment: more", "again-cnn:\n    experiment: again")
+    (file.parent / "recipes" / "again.yaml").write_text(text, encoding="utf-8")
+    merge("more")
+    once = file.read_bytes()
+    assert merge("again") == ["experiments.again", "candidates.again-cnn"]
+    assert take_out("again") == ["experiments.again", "candidates.again-cnn"]
+    assert file.read_bytes() == once
+    merge("again")
+    assert take_out("more") == ["experiments.more", "candidates.more-cnn"]
+    assert take_out("again") == ["downloads.more", "experiments.again", "candidates.again-cnn"]
+    assert file.read_bytes() == before
+
+
 @pytest.mark.parametrize("end", ["", "\n", "\n\n\n", "\n# the end\n"])
 def test_the_end_of_the_file_stays_as_it_is(end: str, file: Path) -> None:
     file.write_text(file.read_text(encoding="utf-8").rstrip("\n") + end, encoding="utf-8")

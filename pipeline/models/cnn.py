@@ -2,7 +2,8 @@
 
 Level i of the stack sees twice as far as level i - 1: on a grid because its input is halved by max pooling (and its
 width doubled), over a sequence because its kernels are dilated by 2^i, so that a sequence keeps its length. Over a
-causal sequence the residual stack is the temporal convolution network of Bai et al. (2018).
+causal sequence the residual stack is the temporal convolution network of Bai et al. (2018). Over a causal grid the
+levels are those of a gated PixelCNN, and the grid keeps its size.
 
 Everything runs as a 2-d convolution with the channels last in memory, a sequence as a grid of height 1: on a CPU
 that is the layout in which oneDNN is quick and a normalisation over channels costs no copy.
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.models.encoder import Ranges, check_ranges, check_shape, choose, inside
+from pipeline.models.raster import Raster, State, continued
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -141,22 +143,65 @@ class Residual(nn.Module):
         return F.relu_(y + (x if self.shortcut is None else self.shortcut(x, mask)))
 
 
+class Gated(nn.Module):
+    """A level of a causal grid: gated convolutions that look up and left (van den Oord et al., 2016).
+
+    The architectures differ as their blocks do: `googlenet` joins kernels of two sizes, `resnet` adds shortcuts.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, architecture: str) -> None:
+        super().__init__()
+        joined = architecture == "googlenet"
+        self.sizes = [kernel_size, 2 * kernel_size - 1] if joined else [kernel_size]
+        shares = [out_channels - out_channels // 2, out_channels // 2] if joined else [out_channels]
+        self.up = nn.ModuleList(
+            nn.Conv2d(in_channels, 2 * share, (size // 2 + 1, size), bias=False)
+            for share, size in zip(shares, self.sizes, strict=True)
+        )
+        self.reach = max(self.sizes) // 2  # upwards and to the left
+        self.left = nn.Conv2d(in_channels, 2 * out_channels, (1, self.reach + 1), bias=False)
+        self.context = nn.Conv2d(out_channels, 2 * out_channels, 1)
+        self.mixed = nn.Conv2d(out_channels, out_channels, 1)
+        self.shortcut = architecture == "resnet" and in_channels == out_channels
+
+    def above(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        rows, state = continued(x, state, self.reach, dimension=2)
+        found = []
+        for up, size in zip(self.up, self.sizes, strict=True):
+            half = size // 2
+            found.append(gated(up(F.pad(rows[:, :, self.reach - half :], (half, size - 1 - half, 0, 0)))))
+        y = torch.cat(found, dim=1)
+        return (x + y if self.shortcut else y), state
+
+    def beside(self, x: Tensor, context: Tensor, state: State) -> tuple[Tensor, State]:
+        columns, state = continued(x, state, self.reach, dimension=3)
+        y = self.mixed(gated(self.left(columns) + self.context(context)))
+        return (x + y if self.shortcut else y), state
+
+
+def gated(x: Tensor) -> Tensor:
+    """(B, 2 F, H, W) → (B, F, H, W): one half says what, the other how much of it."""
+    what, how_much = x.chunk(2, dim=1)
+    return what.tanh() * how_much.sigmoid()
+
+
 class CNN(nn.Module):
     """An encoder of `depth` levels of blocks (see ``encoder.Encoder``).
 
     Args:
         in_channels: channels C of the input.
         dimensions: 2 for a grid (B, C, H, W), 1 for a sequence (B, C, T).
-        causal: whether a feature may see its own and earlier steps only; sequences only.
+        causal: whether a feature may see its own and earlier positions only, on a grid in raster order.
         architecture: the block, one of ``CNN.ARCHITECTURES``.
-        width: channels of the first level; on a grid every further level has twice the channels.
-        depth: number of levels. On a grid each halves height and width, ``stride = 2 ** depth``; over a sequence
-            each doubles the dilation, so that a feature sees ``1 + (kernel_size - 1) * (2 ** (depth + 1) - 1)`` steps.
+        width: channels of the first level; on a grid that is not causal every further level has twice the channels.
+        depth: number of levels. On a grid each halves height and width, ``stride = 2 ** depth``, unless it is causal;
+            over a sequence each doubles the dilation, so that a feature sees
+            ``1 + (kernel_size - 1) * (2 ** (depth + 1) - 1)`` steps.
         kernel_size: side of all kernels but the point-wise ones.
         dropout: share of the channels that are dropped after each level in training.
 
     Raises:
-        ValueError: for an unknown architecture, a value outside ``CNN.RANGES`` or a causal grid.
+        ValueError: for an unknown architecture or a value outside ``CNN.RANGES``.
     """
 
     ARCHITECTURES: ClassVar[Mapping[str, type[nn.Module]]] = {
@@ -180,14 +225,21 @@ class CNN(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        check_shape(dimensions, causal)
+        check_shape(dimensions)
         check_ranges(self.RANGES, width=width, depth=depth, kernel_size=kernel_size, dropout=dropout)
         block = choose(architecture, self.ARCHITECTURES, "architecture of the family cnn")
         self.sequence = dimensions == 1
+        self.raster: Raster | None = None
+        self.autocast_pays = True
+        if causal and not self.sequence:
+            self.out_channels, self.stride = width, 1
+            sizes = [in_channels] + [width] * (depth - 1)
+            self.raster = Raster((Gated(size, width, kernel_size, architecture) for size in sizes), width, dropout)
+            self.apply(initialise)
+            return
         widths = [width if self.sequence else width * 2**level for level in range(depth)]
         self.out_channels = widths[-1]
         self.stride = 1 if self.sequence else 2**depth
-        self.autocast_pays = True
 
         layouts = [Layout(self.sequence, causal, 2**level if self.sequence else 1) for level in range(depth)]
         self.stem = Unit(in_channels, width, kernel_size, layouts[0])
@@ -201,6 +253,9 @@ class CNN(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, C, H, W) or (B, C, T) to features, see ``encoder.Encoder``."""
+        if self.raster is not None:
+            features: Tensor = self.raster(channels_last(x))
+            return features
         mask = inside(lengths, x.shape[-1])
         if mask is not None:
             mask = mask[:, None, None, :]  # (B, 1, 1, T)

@@ -15,6 +15,7 @@ TASKS: dict[str, str] = {
     "translation": "pipeline.tasks.translation:Translation",
     "forecasting": "pipeline.tasks.forecasting:Forecasting",
     "series_classification": "pipeline.tasks.series_classification:SeriesClassification",
+    "image_generation": "pipeline.tasks.image_generation:ImageGeneration",
     "object_detection": "pipeline.tasks.object_detection:ObjectDetection",
 }
 

@@ -1,0 +1,102 @@
+"""Causal grids: features of a position that see the rows above it and its own row up to itself, and nothing else.
+
+Positions are in raster order, row by row and from left to right, as in PixelRNN and PixelCNN (van den Oord et al.,
+2016, "Pixel recurrent neural networks"). Two stacks share the work, which leaves no blind spot ("Conditional image
+generation with PixelCNN decoders", 2016): the one above knows whole rows down to its own; the one beside knows its own
+row to the left, and hears from the other one about the rows above. What a level of a stack does is up to the family:
+convolutions that look up and left, or scans that run down and to the right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+State = Any  # what a level remembers of the rows above, or of what stands to the left; None at the border
+
+
+class Level(Protocol):
+    """An ``nn.Module`` with a layer of either stack; both go on from a state, so that a grid can come in pieces."""
+
+    def above(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """(B, C, H, W) whole rows → (B, F, H, W); row i sees rows up to i, all columns of them."""
+
+    def beside(self, x: Tensor, context: Tensor, state: State) -> tuple[Tensor, State]:
+        """(B, C, H, W) and what is known from above (B, F, H, W) → (B, F, H, W); (i, j) sees row i up to column j."""
+
+
+class Raster(nn.Module):
+    """Levels of both stacks, one on top of the other.
+
+    Args:
+        levels: modules like ``Level``; the first takes the grid twice, each other what the one before it made.
+        channels: F, the same for all levels.
+        dropout: share of the channels, the same for all positions, that the stack beside drops after each level.
+    """
+
+    def __init__(self, levels: Iterable[nn.Module], channels: int, dropout: float) -> None:
+        super().__init__()
+        self.levels: Any = nn.ModuleList(levels)
+        self.channels = channels
+        self.dropout = nn.Dropout2d(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, F, H, W)."""
+        above = beside = x
+        for level in self.levels:
+            above, _ = level.above(above, None)
+            context = F.pad(above, (0, 0, 1, 0))[:, :, :-1]  # one row down: a row hears of those above it alone
+            beside, _ = level.beside(beside, context, None)
+            beside = self.dropout(beside)
+        return beside
+
+
+class Walk:
+    """The features of grids that come into being position by position, in evaluation mode.
+
+    What was computed for earlier positions is remembered, so that a whole grid costs about as much as one call of
+    ``Raster``, in many small steps.
+    """
+
+    def __init__(self, raster: Raster) -> None:
+        self.raster = raster
+        self.rows: list[State] = [None] * len(raster.levels)
+        self.left: list[State] = []
+        self.contexts: list[Tensor] = []
+        self.column = 0
+
+    def next_row(self, above: Tensor) -> None:
+        """Begins a row. `above` (B, C, W) is what stood in the row before it; zeros for the first."""
+        first = not self.contexts
+        x = above[:, :, None]  # (B, C, 1, W)
+        contexts = []
+        for place, level in enumerate(self.raster.levels):
+            if first:
+                contexts.append(x.new_zeros(len(x), self.raster.channels, *x.shape[2:]))
+            else:
+                x, self.rows[place] = level.above(x, self.rows[place])
+                contexts.append(x)
+        self.contexts, self.left, self.column = contexts, [None] * len(contexts), 0
+
+    def next(self, x: Tensor) -> Tensor:
+        """(B, C) what stands at the next position of the row → (B, F) its features."""
+        beside = x[:, :, None, None]
+        for place, level in enumerate(self.raster.levels):
+            context = self.contexts[place][..., self.column : self.column + 1]
+            beside, self.left[place] = level.beside(beside, context, self.left[place])
+        self.column += 1
+        return beside[:, :, 0, 0]
+
+
+def continued(x: Tensor, state: Tensor | None, reach: int, dimension: int) -> tuple[Tensor, Tensor]:
+    """The grid with `reach` positions before it along a dimension, zeros at the border, and the state that follows."""
+    if state is None:
+        shape = list(x.shape)
+        shape[dimension] = reach
+        state = x.new_zeros(shape)
+    x = torch.cat([state, x], dim=dimension)
+    return x, x.narrow(dimension, x.shape[dimension] - reach, reach)
