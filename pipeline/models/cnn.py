@@ -180,9 +180,12 @@ class Gated(nn.Module):
 
 
 def gated(x: Tensor) -> Tensor:
-    """(B, 2 F, H, W) → (B, F, H, W): one half says what, the other how much of it."""
-    what, how_much = x.chunk(2, dim=1)
-    return what.tanh() * how_much.sigmoid()
+    """(B, 2 F, H, W) → (B, F, H, W): one half says what, by tanh(x / 2), the other how much of it, by sigmoid(x).
+
+    tanh(x / 2) = 2 sigmoid(x) - 1: one function of all channels takes half the time of two on halves of them.
+    """
+    what, how_much = x.sigmoid().chunk(2, dim=1)
+    return (2 * what - 1) * how_much
 
 
 class CNN(nn.Module):

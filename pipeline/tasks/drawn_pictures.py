@@ -93,15 +93,14 @@ def _pixel(network: PixelModel, features: Tensor, uniforms: Tensor) -> tuple[Ten
     values, levels = features.new_zeros(len(features), 0), []
     for channel in range(uniforms.shape[1]):
         outputs = network.outputs(features[:, :, None, None], values[:, :, None, None])[:, 0, 0]
-        levels.append(level_at(network.chances(outputs), uniforms[:, channel]))
+        levels.append(level_at(network.bounds(outputs), uniforms[:, channel]))
         values = torch.cat([values, network.scaled(levels[-1])[:, None]], dim=1)
     return values, torch.stack(levels, dim=1).to(torch.uint8)
 
 
-def level_at(chances: Tensor, uniforms: Tensor) -> Tensor:
-    """(…, levels) chances and (…) numbers from 0 to 1 → (…) the levels that these numbers fall on."""
-    bounds = chances.cumsum(-1)
-    return (bounds <= uniforms[..., None] * bounds[..., -1:]).sum(-1).clamp_max(chances.shape[-1] - 1)
+def level_at(bounds: Tensor, uniforms: Tensor) -> Tensor:
+    """(…, levels) chances of a level or one below it, (…) numbers from 0 to 1 → (…) the levels that these fall on."""
+    return (bounds <= uniforms[..., None] * bounds[..., -1:]).sum(-1).clamp_max(bounds.shape[-1] - 1)
 
 
 def prediction_table(
@@ -130,7 +129,7 @@ def _classified(samples: np.ndarray, labels: np.ndarray, images: np.ndarray, car
     from sklearn.linear_model import LogisticRegression
 
     def flat(pictures: np.ndarray) -> np.ndarray:
-        return pictures.reshape(len(pictures), -1) / card["maximum"]
+        return pictures.reshape(len(pictures), -1) / float(card["maximum"])
 
     classifier = LogisticRegression(C=0.1, max_iter=1000).fit(flat(samples), labels)
     return np.array(classifier.predict(flat(images)), dtype=np.int64)
@@ -176,8 +175,9 @@ def _given(request: pd.DataFrame, name: str, row: int, otherwise: Any) -> Any:
 
 
 def _whole(value: Any, place: str, low: int, high: int) -> int:
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not number or value != value or not low <= value <= high or int(value) != value:
+    value = value.item() if isinstance(value, np.generic) else value
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not low <= value <= high or int(value) != value:  # NaN lies between no limits
         raise ValueError(f"{place}: found {value!r}; allowed: a whole number from {low} to {high}")
     return int(value)
 

@@ -106,12 +106,11 @@ class PixelModel(nn.Module):
         flat = functional.cross_entropy(outputs.reshape(-1, self.levels), levels.reshape(-1), reduction="none")
         return -flat.view_as(levels)
 
-    def chances(self, outputs: Tensor) -> Tensor:
-        """(…, O) of a head → (…, levels) chances of all levels."""
+    def bounds(self, outputs: Tensor) -> Tensor:
+        """(…, O) of a head → (…, levels) the chance of a level or one below it."""
         if self.likelihood == "softmax":
-            return outputs.softmax(-1)
-        levels = torch.arange(self.levels, device=outputs.device).expand(*outputs.shape[:-1], -1)
-        return mixture_log_chances(outputs.unsqueeze(-2), levels, self.levels).exp()
+            return outputs.softmax(-1).cumsum(-1)
+        return mixture_bounds(outputs, self.levels)
 
 
 class ImageGeneration(Task):
@@ -235,3 +234,11 @@ def mixture_log_chances(outputs: Tensor, levels: Tensor, count: int) -> Tensor:
     above = functional.logsigmoid((half - away) * inverse).masked_fill(lowest, 0.0)
     between = (-torch.expm1(-2 * half * inverse)).log().masked_fill(lowest | highest, 0.0)
     return (weights.log_softmax(-1) + below + above + between).logsumexp(-1)
+
+
+def mixture_bounds(outputs: Tensor, count: int) -> Tensor:
+    """(…, 3 K) as above → (…, count) the chances of a level or one below it."""
+    weights, means, scales = (part.unsqueeze(-2) for part in outputs.chunk(3, dim=-1))  # (…, 1, K)
+    edges = (2 * torch.arange(count - 1, device=outputs.device, dtype=outputs.dtype) + 1) / (count - 1) - 1
+    below = ((edges[:, None] - means) * (-scales.clamp(NARROWEST, -NARROWEST)).exp()).sigmoid()  # (…, count - 1, K)
+    return functional.pad((weights.softmax(-1) * below).sum(-1), (0, 1), value=1.0)

@@ -32,8 +32,8 @@ class Histograms:
     def drawn(self, draws: Draws, groups: np.ndarray) -> np.ndarray:
         """(N, C, H, W) uint8 levels."""
         flat = torch.from_numpy(draws.uniforms.reshape(len(groups), -1))
-        chances = torch.from_numpy(self.chances)
-        rows = [level_at(chances[group], uniforms) for group, uniforms in zip(groups.tolist(), flat, strict=True)]
+        bounds = torch.from_numpy(self.chances.cumsum(2))
+        rows = [level_at(bounds[group], uniforms) for group, uniforms in zip(groups.tolist(), flat, strict=True)]
         return torch.stack(rows).reshape(draws.uniforms.shape).to(torch.uint8).numpy()
 
 
