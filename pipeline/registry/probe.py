@@ -192,6 +192,8 @@ def _frame(model: Any, request: dict[str, Any]) -> Any:
 
     frame = pd.DataFrame(request["data"], columns=request["columns"])
     for column in model.metadata.get_input_schema().inputs:
+        if column.name not in frame:  # an optional one
+            continue
         if column.type.name == "binary":
             frame[column.name] = pd.Series([base64.b64decode(value) for value in frame[column.name]], dtype=object)
         elif not len(frame):
