@@ -137,6 +137,20 @@ def tones(folder: Path) -> None:
         (folder / f"{part}.tsv").write_text("".join(lines), encoding="utf-8")
 
 
+def stripes(folder: Path) -> None:
+    """Coloured pictures of 5 × 6 pixels in class folders: stripes that lie or stand, some of them lighter."""
+    from PIL import Image
+
+    generator = np.random.default_rng(0)
+    for number in range(90):
+        name, light = ("lying", "standing")[number % 2], int(generator.integers(2))
+        pixels = np.zeros((5, 6, 3), np.uint8)
+        pixels[(slice(0, 5, 2), slice(None)) if name == "lying" else (slice(None), slice(0, 6, 2))] = (255, 160, 60)
+        pixels[:, :, 2] += np.uint8(120 * light)
+        (folder / name).mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(folder / name / f"{number:02d}.png")
+
+
 GENERATED: dict[str, Callable[[Path], None]] = {
     "pairs": pairs,
     "opinions": opinions,
@@ -144,6 +158,7 @@ GENERATED: dict[str, Callable[[Path], None]] = {
     "shapes": shapes,
     "tides": tides,
     "tones": tones,
+    "stripes": stripes,
 }
 
 

@@ -2,7 +2,8 @@
 
 Level i of the stack sees twice as far as level i - 1: on a grid because its input is halved by max pooling (and its
 width doubled), over a sequence because its kernels are dilated by 2^i, so that a sequence keeps its length. Over a
-causal sequence the residual stack is the temporal convolution network of Bai et al. (2018).
+causal sequence the residual stack is the temporal convolution network of Bai et al. (2018). Over a causal grid the
+levels are those of a gated PixelCNN, and the grid keeps its size.
 
 Everything runs as a 2-d convolution with the channels last in memory, a sequence as a grid of height 1: on a CPU
 that is the layout in which oneDNN is quick and a normalisation over channels costs no copy.
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.models.encoder import Ranges, check_ranges, check_shape, choose, inside
+from pipeline.models.raster import GatedLevel, Raster
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -188,16 +190,17 @@ class CNN(nn.Module):
     Args:
         in_channels: channels C of the input.
         dimensions: 2 for a grid (B, C, H, W), 1 for a sequence (B, C, T).
-        causal: whether a feature may see its own and earlier steps only; sequences only.
+        causal: whether a feature may see its own and earlier positions only, on a grid in raster order.
         architecture: the block, one of ``CNN.ARCHITECTURES``.
-        width: channels of the first level; on a grid every further level has twice the channels.
-        depth: number of levels. On a grid each halves height and width, ``stride = 2 ** depth``; over a sequence
-            each doubles the dilation, so that a feature sees ``1 + (kernel_size - 1) * (2 ** (depth + 1) - 1)`` steps.
+        width: channels of the first level; on a grid that is not causal every further level has twice the channels.
+        depth: number of levels. On a grid each halves height and width, ``stride = 2 ** depth``, unless it is causal;
+            over a sequence each doubles the dilation, so that a feature sees
+            ``1 + (kernel_size - 1) * (2 ** (depth + 1) - 1)`` steps.
         kernel_size: side of all kernels but the point-wise ones.
         dropout: share of the channels that are dropped after each level in training.
 
     Raises:
-        ValueError: for an unknown architecture, a value outside ``CNN.RANGES`` or a causal grid.
+        ValueError: for an unknown architecture or a value outside ``CNN.RANGES``.
     """
 
     ARCHITECTURES: ClassVar[Mapping[str, type[nn.Module]]] = {
@@ -223,14 +226,22 @@ class CNN(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        check_shape(dimensions, causal)
+        check_shape(dimensions)
         check_ranges(self.RANGES, width=width, depth=depth, kernel_size=kernel_size, dropout=dropout)
         block = choose(architecture, self.ARCHITECTURES, "architecture of the family cnn")
         self.sequence = dimensions == 1
+        self.raster: Raster | None = None
+        self.autocast_pays = True
+        if causal and not self.sequence:
+            self.out_channels, self.stride = width, 1
+            sizes = [in_channels] + [width] * (depth - 1)
+            levels = (GatedLevel(size, width, kernel_size, architecture) for size in sizes)
+            self.raster = Raster(levels, width, dropout)
+            self.apply(initialise)
+            return
         widths = [width if self.sequence else width * 2**level for level in range(depth)]
         self.out_channels = widths[-1]
         self.stride = 1 if self.sequence else 2**depth
-        self.autocast_pays = True
 
         layouts = [Layout(self.sequence, causal, 2**level if self.sequence else 1) for level in range(depth)]
         # Kim's kernels read the words themselves; the blocks of the others continue what one convolution has begun.
@@ -246,6 +257,9 @@ class CNN(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(B, C, H, W) or (B, C, T) to features, see ``encoder.Encoder``."""
+        if self.raster is not None:
+            features: Tensor = self.raster(channels_last(x))
+            return features
         mask = inside(lengths, x.shape[-1])
         if mask is not None:
             mask = mask[:, None, None, :]  # (B, 1, 1, T)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, get_args
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from pipeline.models.raster import Raster
 
 Entry = TypeVar("Entry")
 Ranges = Mapping[str, tuple[float, float]]
@@ -18,8 +21,9 @@ class Encoder(Protocol):
     """An ``nn.Module`` that turns a grid or a sequence into features of the same layout.
 
     It is built as ``family(in_channels, dimensions, causal, *, architecture, <hyperparameters>)``: `dimensions` is 2
-    for a grid (B, C, H, W) and 1 for a sequence (B, C, T); with `causal` no feature sees a later position. All
-    hyperparameters are required and can be searched.
+    for a grid (B, C, H, W) and 1 for a sequence (B, C, T); with `causal` no feature sees a later position, on a grid
+    in raster order: none below, and none to the right in its own row. All hyperparameters are required and can be
+    searched.
     """
 
     ARCHITECTURES: ClassVar[Mapping[str, Any]]  # what `architecture` may name
@@ -29,6 +33,7 @@ class Encoder(Protocol):
     out_channels: int
     stride: int  # a grid (H, W) becomes (ceil(H / stride), ceil(W / stride)), lengths become ceil(lengths / stride)
     autocast_pays: bool  # whether bfloat16 makes training on a CPU quicker without a loss
+    raster: Raster | None  # of a causal grid: what `raster.Walk` asks position by position; else None
 
     def __call__(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Features (B, out_channels, H', W') of a grid or (B, out_channels, T') of a sequence.
@@ -58,12 +63,10 @@ def check_ranges(ranges: Ranges, **values: float) -> None:
         raise ValueError("; ".join(wrong))
 
 
-def check_shape(dimensions: int, causal: bool) -> None:
-    """Raises a ValueError for anything but a grid or a sequence, and for a causal grid."""
+def check_shape(dimensions: int) -> None:
+    """Raises a ValueError for anything but a grid or a sequence."""
     if dimensions not in (1, 2):
         raise ValueError(f"dimensions is {dimensions}, allowed is 1 (sequence) or 2 (grid)")
-    if causal and dimensions == 2:
-        raise ValueError("a grid has no future: causal is for sequences (dimensions 1)")
 
 
 def inside(lengths: Tensor | None, steps: int) -> Tensor | None:

@@ -24,6 +24,7 @@ class Trunk(nn.Module):
 
     stride = 32
     autocast_pays = True
+    raster = None
     out_channels: int
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -2,7 +2,8 @@
 
 Over a sequence the cell runs forward, and where causality is not needed backward as well. On a grid it sweeps the
 rows and then the columns of patches in both directions, as in ReNet (Visin et al., 2015): after one layer every
-patch has seen the whole picture. Several steps can be read as one segment (SegRNN, Lin et al., 2023).
+patch has seen the whole picture. A causal grid is swept as in PixelRNN (van den Oord et al., 2016). Several steps can
+be read as one segment (SegRNN, Lin et al., 2023).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.models.encoder import Ranges, check_ranges, check_shape, choose, inside
+from pipeline.models.raster import Raster, State
 
 
 class Scan(nn.Module):
@@ -44,6 +46,35 @@ class Scan(nn.Module):
         normalised: Tensor = self.norm(y)
         return normalised
 
+    def carried(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Forward from the state that an earlier call has left; None at the start."""
+        y, state = self.ahead(x, state)
+        return self.norm(y), state
+
+
+class Sweeps(nn.Module):
+    """A level of a causal grid, see ``raster.Level``: scans across whole rows and down, and along the own row.
+
+    The recurrence of PixelRNN (van den Oord et al., 2016) with its two directions taken apart, so that all rows, or all
+    columns, are scanned side by side.
+    """
+
+    def __init__(self, cell: Callable[..., nn.RNNBase], in_channels: int, hidden: int, forget_bias: float) -> None:
+        super().__init__()
+        self.across = Scan(cell, in_channels, hidden, True, forget_bias)
+        self.down = Scan(cell, 2 * hidden, hidden, False, forget_bias)
+        self.along = Scan(cell, in_channels + hidden, hidden, False, forget_bias)
+
+    def above(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        x = sweep(self.across, x.permute(0, 2, 3, 1)).transpose(1, 2)  # (B, W, H, 2 * hidden)
+        y, state = self.down.carried(x.flatten(0, 1), state)
+        return y.view(*x.shape[:3], -1).permute(0, 3, 2, 1), state
+
+    def beside(self, x: Tensor, context: Tensor, state: State) -> tuple[Tensor, State]:
+        x = torch.cat([x, context], dim=1).permute(0, 2, 3, 1)  # (B, H, W, C)
+        y, state = self.along.carried(x.flatten(0, 1), state)
+        return y.view(*x.shape[:3], -1).permute(0, 3, 1, 2), state
+
 
 class RNN(nn.Module):
     """An encoder of `layers` layers of scans (see ``encoder.Encoder``).
@@ -51,7 +82,7 @@ class RNN(nn.Module):
     Args:
         in_channels: channels C of the input.
         dimensions: 2 for a grid (B, C, H, W), 1 for a sequence (B, C, T).
-        causal: whether a feature may see its own and earlier steps only (then forward only); sequences only.
+        causal: whether a feature may see its own and earlier positions only, on a grid in raster order.
         architecture: the cell, one of ``RNN.ARCHITECTURES``.
         hidden: size of the state of one direction; features have twice as many channels where both are scanned.
         layers: number of layers; on a grid a layer is a sweep over the rows and one over the columns.
@@ -63,7 +94,7 @@ class RNN(nn.Module):
             start (Gers et al., 2000); the other cells have no such gate and ignore it.
 
     Raises:
-        ValueError: for an unknown architecture, a value outside ``RNN.RANGES`` or a causal grid.
+        ValueError: for an unknown architecture or a value outside ``RNN.RANGES``.
     """
 
     ARCHITECTURES: ClassVar[Mapping[str, Callable[..., nn.RNNBase]]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
@@ -90,7 +121,7 @@ class RNN(nn.Module):
         forget_bias: float,
     ) -> None:
         super().__init__()
-        check_shape(dimensions, causal)
+        check_shape(dimensions)
         check_ranges(self.RANGES, hidden=hidden, layers=layers, patch=patch, dropout=dropout, forget_bias=forget_bias)
         cell = choose(architecture, self.ARCHITECTURES, "architecture of the family rnn")
         self.sequence = dimensions == 1
@@ -98,6 +129,12 @@ class RNN(nn.Module):
         self.out_channels = hidden if causal else 2 * hidden
         self.autocast_pays = not self.sequence  # measured: gru and rnn over long sequences lose time by it
         first = in_channels * patch**dimensions
+        self.raster: Raster | None = None
+        if causal and not self.sequence:
+            sizes = [first] + [hidden] * (layers - 1)
+            levels = (Sweeps(cell, size, hidden, forget_bias) for size in sizes)
+            self.raster = Raster(levels, hidden, dropout)
+            return
         widths = [first] + [self.out_channels] * (layers - 1)
         self.scans = nn.ModuleList(Scan(cell, width, hidden, not causal, forget_bias) for width in widths)
         self.columns = nn.ModuleList(
@@ -122,6 +159,9 @@ class RNN(nn.Module):
 
     def over_grid(self, x: Tensor) -> Tensor:
         x = patches(x, self.stride)  # (B, H', W', C * patch * patch)
+        if self.raster is not None:
+            features: Tensor = self.raster(x.permute(0, 3, 1, 2))
+            return features
         for rows, columns in zip(self.scans, self.columns, strict=True):
             x = sweep(rows, x)
             x = self.drop(sweep(columns, x.transpose(1, 2)).transpose(1, 2))

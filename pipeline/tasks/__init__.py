@@ -16,6 +16,7 @@ TASKS: dict[str, str] = {
     "sentiment_analysis": "pipeline.tasks.sentiment_analysis:SentimentAnalysis",
     "forecasting": "pipeline.tasks.forecasting:Forecasting",
     "series_classification": "pipeline.tasks.series_classification:SeriesClassification",
+    "image_generation": "pipeline.tasks.image_generation:ImageGeneration",
     "object_detection": "pipeline.tasks.object_detection:ObjectDetection",
     "speech_recognition": "pipeline.tasks.speech_recognition:SpeechRecognition",
 }

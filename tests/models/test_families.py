@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.models import FAMILIES, load_family
+from pipeline.models.raster import Walk
 
 
 @dataclass(frozen=True)
@@ -36,19 +37,21 @@ CASES = [
     Case(family, architecture, dimensions, causal)
     for family in FAMILIES
     for architecture in load_family(family).ARCHITECTURES
-    for dimensions, causal in ((2, False), (1, True), (1, False))
+    for dimensions, causal in ((2, False), (2, True), (1, True), (1, False))
 ]
 GRIDS = [case for case in CASES if case.dimensions == 2]
 SEQUENCES = [case for case in CASES if case.dimensions == 1]
+RASTERS = [case for case in GRIDS if case.causal]
 
 
 def name(case: Case) -> str:
-    shape = "grid" if case.dimensions == 2 else "causal" if case.causal else "sequence"
-    return f"{case.family}-{case.architecture}-{shape}"
+    shape = "grid" if case.dimensions == 2 else "sequence"
+    return f"{case.family}-{case.architecture}-{'causal-' * case.causal}{shape}"
 
 
 every = pytest.mark.parametrize("case", CASES, ids=name)
 every_grid = pytest.mark.parametrize("case", GRIDS, ids=name)
+every_raster = pytest.mark.parametrize("case", RASTERS, ids=name)
 every_sequence = pytest.mark.parametrize("case", SEQUENCES, ids=name)
 
 
@@ -167,6 +170,51 @@ def test_last_feature_sees_the_first_and_the_last_step(case: Case) -> None:
     assert reach[0] and reach[-1]
 
 
+def raster(case: Case, **parameters: Any) -> nn.Module:
+    """A causal grid that keeps its size."""
+    return case.build(**{"patch": 1, **parameters} if case.family == "rnn" else parameters)
+
+
+@every_raster
+@pytest.mark.parametrize("row, column", [(0, 0), (0, 4), (2, 0), (2, 3), (4, 4)])
+def test_features_of_a_causal_grid_see_what_comes_before_in_raster_order_and_nothing_else(
+    case: Case, row: int, column: int
+) -> None:
+    """Also in training; and everything before: there is no blind spot."""
+    network = raster(case, **({"depth": 5} if case.family == "cnn" else {"layers": 1}))
+    assert network.training
+    x = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    network(x)[:, :, row, column].square().sum().backward()
+    assert x.grad is not None
+    seen = (x.grad.abs().sum(1) > 0).flatten(1)  # (B, H * W)
+    before = torch.arange(25) <= row * 5 + column
+    assert torch.equal(seen, before.expand_as(seen))
+
+
+@every_raster
+def test_a_changed_position_changes_no_earlier_feature(case: Case) -> None:
+    network, x = case.build(), case.draw()  # with patches of two for the recurrent family
+    changed = x.clone()
+    changed[:, :, 4, 4] += 5.0
+    before, after = network(x).flatten(2), network(changed).flatten(2)
+    place = (4 // network.stride) * -(-9 // network.stride) + 4 // network.stride
+    assert torch.equal(before[:, :, :place], after[:, :, :place])
+    assert not torch.equal(before[:, :, place], after[:, :, place])
+
+
+@every_raster
+@pytest.mark.parametrize("size", [(1, 1), (4, 5)])
+def test_a_walk_over_a_causal_grid_finds_the_features_of_the_whole(case: Case, size: tuple[int, int]) -> None:
+    network = raster(case).double().eval()
+    x = torch.randn(2, 3, *size, dtype=torch.float64)
+    walk, rows = Walk(network.raster), []
+    with torch.inference_mode():
+        for row in range(size[0]):
+            walk.next_row(x[:, :, row - 1] if row else torch.zeros_like(x[:, :, 0]))
+            rows.append(torch.stack([walk.next(x[:, :, row, column]) for column in range(size[1])], dim=2))
+        torch.testing.assert_close(torch.stack(rows, dim=2), network(x), rtol=1e-10, atol=1e-12)
+
+
 @every_grid
 @pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format], ids=["last", "first"])
 def test_memory_layout_changes_no_feature(case: Case, memory_format: torch.memory_format) -> None:
@@ -213,11 +261,9 @@ def test_example_and_ranges_name_every_hyperparameter(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_causal_grids_and_cubes_are_refused(family: str) -> None:
+def test_cubes_are_refused(family: str) -> None:
     encoder = load_family(family)
     architecture = next(iter(encoder.ARCHITECTURES))
-    with pytest.raises(ValueError, match="a grid has no future"):
-        encoder(3, 2, True, architecture=architecture, **encoder.EXAMPLE)
     with pytest.raises(ValueError, match="dimensions is 3"):
         encoder(3, 3, False, architecture=architecture, **encoder.EXAMPLE)
 

@@ -24,9 +24,10 @@ Make = Callable[[str], Path]
 
 @pytest.fixture(scope="module")
 def servables(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Servable folders of an untrained candidate of either task, with the predictions that it really makes."""
+    """Servable folders of untrained candidates of several tasks, with the predictions that they really make."""
     folder = tmp_path_factory.mktemp("servables")
-    return {candidate: packaged(prepared, candidate, folder / candidate) for candidate in ("digits-cnn", "co2-rnn")}
+    candidates = ("digits-cnn", "co2-rnn", "stripes-rnn")
+    return {candidate: packaged(prepared, candidate, folder / candidate) for candidate in candidates}
 
 
 @pytest.fixture
@@ -88,6 +89,21 @@ def test_every_dimension_that_the_signature_leaves_open_is_probed(servables: dic
 
 def test_forecaster_passes(servables: dict[str, Path], inspected_here: Callable[[Path], list[str]]) -> None:
     assert inspected_here(servables["co2-rnn"]) == []
+
+
+def test_files_in_an_answer_are_those_of_evaluate_and_others_are_found(
+    copy: Make, inspected_here: Callable[[Path], list[str]]
+) -> None:
+    """They come back as bytes directly, and over HTTP in lines of base64; columns that are optional are left out."""
+    folder = copy("stripes-rnn")
+    assert inspected_here(folder) == []
+    file = folder / "artifacts/probes.json"
+    probes = json.loads(file.read_text())
+    place = probes[0]["answer"]["columns"].index("image")
+    probes[0]["answer"]["data"][0][place] = probes[1]["answer"]["data"][1][place]
+    file.write_text(json.dumps(probes))
+    (finding,) = inspected_here(folder)
+    assert finding.startswith("1 rows: row 0 says image ")
 
 
 def test_model_of_a_time_before_there_were_probes_is_asked_for_its_example(
