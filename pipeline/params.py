@@ -224,11 +224,19 @@ Space = Annotated[
 ]
 
 
+class Weights(Section):
+    """A file of published weights from which training starts, instead of from random ones."""
+
+    file: str
+    sha256: Digest
+
+
 class Candidate(Section):
     experiment: str
     task: str
     family: str
     parameters: dict[str, Space]
+    weights: Weights | None = None  # for an architecture that is a published trunk
 
 
 class Params(Section):

@@ -124,6 +124,17 @@ def test_no_format_executes_what_lies_in_the_raw_data(kind: str, tmp_path: Path)
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("name", ["vgg16.pth", "vgg16.pt", "vgg16.safetensors"])
+def test_published_weights_that_hold_code_are_refused(name: str, tmp_path: Path) -> None:
+    from pipeline.models.weights import read_weights
+
+    for kind in ("pt", "pkl"):
+        (tmp_path / name).write_bytes(evil(kind, tmp_path / "marker"))
+        with pytest.raises(ValueError, match=f"{name}: not readable as weights"):
+            read_weights(tmp_path / name)
+    assert not (tmp_path / "marker").exists()
+
+
 def test_no_figure_of_a_version_is_unpickled(tmp_path: Path) -> None:
     from pipeline.registry.trial import read_scores
 

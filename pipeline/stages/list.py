@@ -7,6 +7,7 @@ import inspect
 
 from pipeline.data.formats import FORMATS
 from pipeline.models import FAMILIES, load_family
+from pipeline.models.presets import PRESETS
 from pipeline.recipes import available
 from pipeline.tasks import TASKS
 
@@ -19,12 +20,18 @@ def main(name: str | None) -> None:
         for family in FAMILIES
         for architecture, entry in getattr(load_family(family), "ARCHITECTURES", {}).items()
     }
+    presets = {
+        f"{name} ({family})": _first_line(PRESETS[published])
+        for family in FAMILIES
+        for name, published in getattr(load_family(family), "PRESETS", {}).items()
+    }
     groups = {
         "recipes": available(),
         "tasks": {task: _first_line(importlib.import_module(path.split(":")[0])) for task, path in TASKS.items()},
         "formats": {name: _first_line(function) for name, function in FORMATS.items()},
         "families": families,
         "architectures": architectures,
+        "published trunks, also names of an architecture": presets,
     }
     for title, entries in groups.items():
         print(f"{title}:")
