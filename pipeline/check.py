@@ -133,7 +133,7 @@ def _candidate(path: str, entry: Mapping[str, Any], experiment: Mapping[str, Any
     yield from _names(f"{path}.parameters", given, list(types))
     for name in (name for name in given if name in types):
         yield from _typed(f"{path}.parameters.{name}", _values(given[name]), types[name])
-    presets = encoder.PRESETS if task_type(task).dimensions == 2 else ()
+    presets = list(encoder.PRESETS if task_type(task).dimensions == 2 else ())
     allowed = [*encoder.ARCHITECTURES, *presets]
     yield from _architectures(f"{path}.parameters.architecture", given.get("architecture"), allowed)
     plain = [name for name in _values(given.get("architecture")) if name not in presets]
@@ -146,9 +146,7 @@ def _candidate(path: str, entry: Mapping[str, Any], experiment: Mapping[str, Any
 
 def _for_presets(presets: Iterable[str]) -> str:
     names = ", ".join(presets)
-    return (
-        f"allowed: with {names} only" if names else "published weights are for pictures and the family cnn; remove it"
-    )
+    return f"allowed: with {names} only" if names else "allowed: for pictures and the family cnn only; remove it"
 
 
 def _keyword_types(function: Any) -> dict[str, Any]:
