@@ -21,6 +21,7 @@ from pipeline.problems import problems
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[^./\\][^/\\]*$")]
+FilePath = Annotated[str, StringConstraints(pattern=r"^[^./\\][^/\\]*(/[^./\\][^/\\]*)*$")]  # folders with slashes
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -250,7 +251,7 @@ class Params(Section):
     study: Study
     evaluation: Evaluation
     gate: Gate
-    downloads: dict[Name, Annotated[dict[FileName, Download], Field(min_length=1)]]
+    downloads: dict[Name, Annotated[dict[FilePath, Download], Field(min_length=1)]]
     experiments: Annotated[dict[Name, Experiment], Field(min_length=1)]
     candidates: Annotated[dict[Name, Candidate], Field(min_length=1)]
 

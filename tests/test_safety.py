@@ -116,6 +116,7 @@ def test_no_format_executes_what_lies_in_the_raw_data(kind: str, tmp_path: Path)
         "ts": {"file": "x.gz"},
         "pascal_voc": {"directory": ".", "height": 2, "width": 2, "mode": "L"},
         "coco": {"images": "cats", "annotations": "x.csv", "height": 2, "width": 2, "mode": "L"},
+        "content_and_style": {"content": ["cats"], "style": ["x.csv"], "size": 2, "shorter_side": 2},
     }
     assert set(asked) == set(FORMATS), "a new format is attacked, too"
     for name, options in asked.items():

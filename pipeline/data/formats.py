@@ -19,7 +19,8 @@ from pipeline.data.coco_files import read_coco
 from pipeline.data.csv_files import csv_rows, moment, number, position, raw_file, row_range
 from pipeline.data.idx_files import IMAGES, LABELS, read_idx
 from pipeline.data.image_files import image_paths, is_hidden, read_image
-from pipeline.data.records import AnnotatedImages, Images, LabelledSeries, Pairs, Series
+from pipeline.data.records import AnnotatedImages, Images, LabelledSeries, Pairs, Series, StyledPictures
+from pipeline.data.style_files import read_styled
 from pipeline.data.text_files import sentences
 from pipeline.data.ts_files import read_ts
 from pipeline.data.voc_files import read_voc
@@ -166,7 +167,19 @@ def coco(folder: Path, *, images: str, annotations: str, height: int, width: int
     return annotated_images(folder, found, height=height, width=width, mode=mode, warnings=warnings)
 
 
-FORMATS: dict[str, Callable[..., AnnotatedImages | Images | LabelledSeries | Pairs | Series]] = {
+def content_and_style(
+    folder: Path, *, content: list[str], style: list[str], size: int, shorter_side: int, perceptual: str | None = None
+) -> StyledPictures:
+    """Folders (or files) of content pictures and of style pictures, of any size, for style transfer.
+
+    All are scaled to `shorter_side`; content is cut into squares of `size` pixels. `perceptual` names weights of VGG-16
+    in torchvision's form, or a folder with model.json and model.safetensors of a classifier; without it untrained.
+    """
+    _check_positive(size=size, shorter_side=shorter_side)
+    return read_styled(folder, content, style, size, shorter_side, perceptual)
+
+
+FORMATS: dict[str, Callable[..., AnnotatedImages | Images | LabelledSeries | Pairs | Series | StyledPictures]] = {
     "idx": idx,
     "pixel_table": pixel_table,
     "class_folders": class_folders,
@@ -175,6 +188,7 @@ FORMATS: dict[str, Callable[..., AnnotatedImages | Images | LabelledSeries | Pai
     "ts": ts,
     "pascal_voc": pascal_voc,
     "coco": coco,
+    "content_and_style": content_and_style,
 }
 
 

@@ -16,6 +16,7 @@ TASKS: dict[str, str] = {
     "forecasting": "pipeline.tasks.forecasting:Forecasting",
     "series_classification": "pipeline.tasks.series_classification:SeriesClassification",
     "object_detection": "pipeline.tasks.object_detection:ObjectDetection",
+    "style_transfer": "pipeline.tasks.style_transfer:StyleTransfer",
 }
 
 

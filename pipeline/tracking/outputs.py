@@ -39,7 +39,7 @@ def planned_runs(experiment: str, candidates: Iterable[str]) -> list[Planned]:
             planned.append(_plan("train", candidate, key, places if found else places[:2], partial(
                 train_run, experiment, candidate, found), found))  # fmt: skip
     for baseline, found in metrics.get("models", {}).items():
-        if found["kind"] == "baseline":
+        if found["kind"] != "candidate":
             key = found.get("key") or content_key(baseline=baseline, experiment=experiment, data=metrics["data"])
             planned.append(_plan("evaluate", baseline, key, [Path("evaluation", experiment, baseline)], partial(
                 baseline_run, experiment, baseline, key, metrics["data"], found), found))  # fmt: skip
