@@ -26,10 +26,11 @@ def with_targets(prepared: Prepared, parts: Mapping[str, Any], settings: Mapping
     record: StyledPictures = next(iter(parts.values()))
     wanted = list(dict.fromkeys([*settings["content_layers"], *settings["style_layers"]]))
     stack = perceptual_stack(record.perceptual, wanted, seed)
-    _check_size(prepared.card["height"], [layer.pooled for layer in stack.layers])
+    least = _least_size(prepared.card["height"], [layer.pooled for layer in stack.layers])
     described: dict[str, Any] = {
         "source": "untrained" if record.perceptual is None else record.perceptual.name,
         "layers": [{"name": layer.name, "pooled": layer.pooled} for layer in stack.layers],
+        "least": least,  # pixels of a side that it can judge
         "mean": stack.mean,
         "deviation": stack.deviation,
     }
@@ -56,10 +57,12 @@ def _middle(picture: np.ndarray, side: int) -> np.ndarray:
     return picture[:, top : top + side, left : left + side]
 
 
-def _check_size(side: int, pooled: Sequence[bool]) -> None:
+def _least_size(side: int, pooled: Sequence[bool]) -> int:
+    """The side of the smallest pictures that can be judged. Raises ValueError where the squares are smaller."""
     least = 4 * 2 ** sum(pooled)
     if side < least:
         raise ValueError(
             f"data.options.size: found {side}; allowed: at least {least} for the layers that settings name, which "
             f"halve a picture {sum(pooled)} times"
         )
+    return least

@@ -40,9 +40,11 @@ class Stylist(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, encoder: Encoder, card: Card, *, decoder_width: int, flip: bool, zoom: float) -> None:
+    def __init__(
+        self, encoder: Encoder, card: Card, *, decoder_width: int, window: int, flip: bool, zoom: float
+    ) -> None:
         super().__init__()
-        self.encoder, self.flip, self.zoom = encoder, flip, zoom
+        self.encoder, self.window, self.flip, self.zoom = encoder, window, flip, zoom
         self.factors = list(prime_factors(encoder.stride))
         channels = encoder.out_channels
         stages: list[nn.Module] = []
@@ -132,7 +134,9 @@ class StyleTransfer(Task):
     dependent = True  # squares of one picture follow each other
     references = frozenset({"optimised"})
     SETTINGS = ("content_layers", "style_layers", "content_weight", "style_weight", "iterations")
-    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {"decoder_width": (4, 512), "zoom": (0.0, 1.0)}
+    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "decoder_width": (4, 512), "window": (16, 4096), "zoom": (0.0, 1.0),
+    }  # fmt: skip
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
@@ -147,6 +151,7 @@ class StyleTransfer(Task):
         if type(settings["iterations"]) is not int or not 1 <= settings["iterations"] <= 10_000:
             raise ValueError(f"settings.iterations: found {settings['iterations']!r}; allowed: from 1 to 10000")
         self.judge: Judge | None = None  # of the tables that were looked at last
+        self.judged: tuple[Tensor, tuple[Tensor, Tensor, Tensor]] | None = None  # pictures and their losses, the last
         self.optimised: pd.DataFrame | None = None  # what the baseline has made of the test pictures
 
     def prepare(self, parts: Mapping[str, Any], split: Mapping[str, float | None], seed: int) -> Prepared:
@@ -161,25 +166,34 @@ class StyleTransfer(Task):
         return {"images": table["images"]}
 
     def network(  # type: ignore[override]  # the keywords are this task's parameters in params.yaml
-        self, encoders: Encoders, card: Card, *, decoder_width: int, flip: bool, zoom: float
+        self, encoders: Encoders, card: Card, *, decoder_width: int, window: int, flip: bool, zoom: float
     ) -> Stylist:
-        check_ranges(self.RANGES, decoder_width=decoder_width, zoom=zoom)
-        return Stylist(encoders(3), card, decoder_width=decoder_width, flip=flip, zoom=zoom)
+        check_ranges(self.RANGES, decoder_width=decoder_width, window=window, zoom=zoom)
+        least, most = card["perceptual"]["least"], min(card["height"], card["width"])
+        if not least <= window <= most:
+            raise ValueError(
+                f"window: found {window}; allowed: pixels from {least}, which the perceptual network needs, to {most}, "
+                "the side of the squares"
+            )
+        return Stylist(encoders(3), card, decoder_width=decoder_width, window=window, flip=flip, zoom=zoom)
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:
-        """Mirrored, and enlarged around any point, every picture by its own draw."""
+        """A window at any place, mirrored and enlarged, of every picture by its own draw."""
         assert isinstance(network, Stylist)
         images = batch["images"].float()
-        count, device = len(images), images.device
-        side = (1 + network.zoom) ** -torch.rand(count, device=device)  # share of the sides that is seen
+        (count, _, height, width), device = images.shape, images.device
+        seen = (1 + network.zoom) ** -torch.rand(count, device=device) * network.window  # pixels of a side
         mirror = (torch.rand(count, device=device) < 0.5) & network.flip
-        away = (2 * torch.rand(2, count, device=device) - 1) * (1 - side)
-        zero = torch.zeros_like(side)
-        across = torch.stack([side.where(~mirror, -side), zero, away[0]], dim=1)
-        down = torch.stack([zero, side, away[1]], dim=1)
-        places = functional.affine_grid(torch.stack([across, down], dim=1), list(images.shape), align_corners=False)
-        seen = functional.grid_sample(images, places, padding_mode="border", align_corners=False)
-        return {**batch, "images": seen}
+        lines = []
+        for axis, size in enumerate((width, height)):
+            share, zero = seen / size, torch.zeros_like(seen)
+            middle = (2 * torch.rand(count, device=device) - 1) * (1 - share)
+            scale = share.where(~mirror, -share) if axis == 0 else share
+            lines.append(torch.stack([scale, zero, middle] if axis == 0 else [zero, scale, middle], dim=1))
+        shape = [count, 3, network.window, network.window]
+        places = functional.affine_grid(torch.stack(lines, dim=1), shape, align_corners=False)
+        windows = functional.grid_sample(images, places, padding_mode="border", align_corners=False)
+        return {**batch, "images": windows}
 
     def output(self, network: nn.Module, batch: Batch) -> Tensor:
         pictures: Tensor = network(batch["images"])
@@ -243,10 +257,14 @@ class StyleTransfer(Task):
         return style_probes(table, predictions)
 
     def _judged(self, pictures: Tensor, contents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B,) content losses, style losses and both together."""
+        """(B,) content losses, style losses and both together; validation asks twice for the same pictures."""
         assert self.judge is not None, "`examples` comes first"
+        if self.judged is not None and self.judged[0] is pictures:
+            return self.judged[1]
         content, style = self.judge.losses(pictures, self.judge.content(contents))
-        return content, style, self.judge.total(content, style)
+        found = content, style, self.judge.total(content, style)
+        self.judged = None if pictures.requires_grad else (pictures, found)
+        return found
 
 
 def painted(before: int, after: int) -> nn.Sequential:

@@ -33,7 +33,8 @@ SETTINGS: dict[str, Any] = {
     "content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu2_1"], "content_weight": 1.0, "style_weight": 2.0,
     "iterations": 8,
 }  # fmt: skip
-CARD: dict[str, Any] = {"mean": [0.5, 0.4, 0.3], "deviation": [0.2, 0.2, 0.2]}
+CARD: dict[str, Any] = {"mean": [0.5, 0.4, 0.3], "deviation": [0.2, 0.2, 0.2], "height": 32, "width": 32}
+CARD |= {"perceptual": {"least": 16}}
 
 
 def judge_of(source: Path | None, layers: list[str], seed: int = 0) -> Judge:
@@ -77,7 +78,9 @@ def network(family: str = "cnn", **changes: Any) -> Stylist:
     def encoders(channels: int) -> Any:
         return kind(channels, 2, False, architecture=next(iter(kind.ARCHITECTURES)), **kind.EXAMPLE)
 
-    return StyleTransfer(SETTINGS).network(encoders, CARD, **{"decoder_width": 4, "flip": False, "zoom": 0.0} | changes)
+    return StyleTransfer(SETTINGS).network(
+        encoders, CARD, **{"decoder_width": 4, "window": 32, "flip": False, "zoom": 0.0} | changes
+    )
 
 
 def test_published_weights_give_the_features_of_the_published_network(tmp_path: Path) -> None:
@@ -123,9 +126,7 @@ def test_a_classifier_that_is_no_plain_stack_is_refused(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
     described: dict[str, Any] = {"task": "image_classification", "parameters": {"architecture": "resnet"}}
     (tmp_path / "model.json").write_text(json.dumps(described))
-    with pytest.raises(
-        ValueError, match="architecture resnet; a perceptual network can be one of "
-    ):
+    with pytest.raises(ValueError, match="architecture resnet; a perceptual network can be one of "):
         perceptual_stack(tmp_path, ["relu1_1"], 0)
     described |= {"parameters": {"architecture": "vgg"}, "card": CARD | {"channels": 3}}
     (tmp_path / "model.json").write_text(json.dumps(described))
@@ -143,9 +144,7 @@ def test_untrained_weights_depend_on_the_seed_alone() -> None:
 
 
 def test_a_layer_that_the_network_does_not_have_is_named_with_those_it_has() -> None:
-    with pytest.raises(
-        ValueError, match=r"found the layer 'relu1_3'; the perceptual network has relu1_1, "
-    ):
+    with pytest.raises(ValueError, match=r"found the layer 'relu1_3'; the perceptual network has relu1_1, "):
         perceptual_stack(None, ["relu1_1", "relu1_3"], 0)
 
 
@@ -171,8 +170,8 @@ def test_the_content_itself_has_no_content_loss_and_the_style_itself_no_style_lo
     assert task.judge is not None
     content, style = task.judge.losses(batch["images"], task.judge.content(batch["images"]))
     assert content.abs().max() == 0 and style.min() > 0.01
-    stripes = torch.from_numpy(content_and_style(canvas, content=["content"], style=["style"], size=32,
-                                                 shorter_side=64).styles[0])[None]  # fmt: skip
+    raw = content_and_style(canvas, content=["content"], style=["style"], size=32, shorter_side=64)
+    stripes = torch.from_numpy(raw.styles[0].copy())[None]
     assert task.judge.losses(stripes, task.judge.content(stripes))[1].item() == pytest.approx(0, abs=1e-9)
     assert task.judge.total(content, style).tolist() == pytest.approx((content + 2 * style).tolist())
 
@@ -239,6 +238,23 @@ def test_augmentation_zooms_into_the_picture_and_leaves_it_alone_without() -> No
     assert seen.min() >= 0 and seen.max() <= 31
     mirrored = task.augment(network(flip=True), {"images": ramp})["images"]
     assert {round(float(span)) for span in mirrored[:, 0, 0, -1] - mirrored[:, 0, 0, 0]} == {31, -31}
+
+
+def test_windows_of_a_training_step_lie_anywhere_in_the_picture() -> None:
+    torch.manual_seed(0)
+    ramp = torch.arange(32.0).expand(64, 3, 32, 32)
+    seen = StyleTransfer(SETTINGS).augment(network(window=16), {"images": ramp})["images"]
+    assert seen.shape == (64, 3, 16, 16)
+    torch.testing.assert_close(seen[..., -1] - seen[..., 0], torch.full((64, 3, 16), 15.0), rtol=0, atol=1e-3)
+    starts = seen[:, 0, 0, 0]
+    assert starts.min() < 2 and starts.max() > 14
+
+
+@pytest.mark.parametrize("window", [16, 64])
+def test_a_window_larger_than_the_squares_or_too_small_to_judge_is_refused(window: int) -> None:
+    with pytest.raises(ValueError, match=f"^window: found {window}; allowed: pixels from 20, .* to 32"):
+        card = CARD | {"perceptual": {"least": 20}}
+        StyleTransfer(SETTINGS).network(lambda _: None, card, decoder_width=4, window=window, flip=False, zoom=0.0)
 
 
 def test_a_served_picture_comes_back_as_png_and_large_ones_smaller() -> None:
