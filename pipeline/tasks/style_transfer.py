@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 STEEPNESS = 5.0  # of the curve by which colours stay in their range: a new network nearly answers the picture itself
 CAUTION = 0.05  # of the last convolution, which adds up so many features that one step would turn all colours to white
+MARGIN = 12  # pixels by which a picture is mirrored beyond its edges, where a network would otherwise paint a frame
 WHITE = 255.0
 
 
@@ -62,11 +63,13 @@ class Stylist(nn.Module):
         """(B, 3, H, W) colours from 0 to 255 → (B, 3, H, W) float32, likewise."""
         height, width = images.shape[2:]
         colours = images.float()
-        pixels = ((colours - self.mean) / self.deviation).contiguous(memory_format=torch.channels_last)
+        pixels = functional.pad((colours - self.mean) / self.deviation, [MARGIN] * 4, mode="reflect")
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
         x = self.encoder(pixels)  # (B, F, H', W')
         for factor, stage in zip(self.factors, self.stages, strict=True):
             x = stage(functional.interpolate(x, scale_factor=float(factor), mode="nearest"))
-        x = self.mix(torch.cat([x[:, :, :height, :width], pixels.to(x.dtype)], dim=1))
+        x = x[:, :, : pixels.shape[2], : pixels.shape[3]]
+        x = self.mix(torch.cat([x, pixels.to(x.dtype)], dim=1))[:, :, MARGIN : MARGIN + height, MARGIN : MARGIN + width]
         change = CAUTION * self.colours(x).float()
         return torch.sigmoid(STEEPNESS * (colours / WHITE - 0.5) + change) * WHITE
 
