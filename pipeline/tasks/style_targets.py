@@ -59,7 +59,7 @@ def _middle(picture: np.ndarray, side: int) -> np.ndarray:
 
 def _least_size(side: int, pooled: Sequence[bool]) -> int:
     """The side of the smallest pictures that can be judged. Raises ValueError where the squares are smaller."""
-    least = 4 * 2 ** sum(pooled)
+    least: int = 4 * 2 ** sum(pooled)
     if side < least:
         raise ValueError(
             f"data.options.size: found {side}; allowed: at least {least} for the layers that settings name, which "
