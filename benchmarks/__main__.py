@@ -13,6 +13,7 @@ ROWS = {
     "safety": "checkpoints and journal, on and off in turn",
     "search": "tune and train of digits, both families, against plain Optuna, Lightning and MLFlowLogger",
     "gate": "how often the gate promotes models that are no better, and models that are (simulated)",
+    "style": "style transfer: one pass of a network against the optimisation of the pixels",
     "points": "points of learning curves into MLflow, by the live view and from files, against MLFlowLogger",
 }
 

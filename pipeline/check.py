@@ -133,11 +133,20 @@ def _candidate(path: str, entry: Mapping[str, Any], experiment: Mapping[str, Any
     yield from _names(f"{path}.parameters", given, list(types))
     for name in (name for name in given if name in types):
         yield from _typed(f"{path}.parameters.{name}", _values(given[name]), types[name])
-    allowed = encoder.ARCHITECTURES
+    presets = list(encoder.PRESETS if task_type(task).dimensions == 2 else ())
+    allowed = [*encoder.ARCHITECTURES, *presets]
     yield from _architectures(f"{path}.parameters.architecture", given.get("architecture"), allowed)
+    plain = [name for name in _values(given.get("architecture")) if name not in presets]
+    if entry.get("weights") is not None and plain:
+        yield f"{path}.weights: found beside the architecture {plain[0]}; {_for_presets(presets)}"
     yield from _ranges(f"{path}.parameters", given, {**encoder.RANGES, **task_type(task).RANGES})
     for name in get_type_hints(Optimisation):
         yield from _accepted(f"{path}.parameters", _values(given.get(name)), name, Optimisation)
+
+
+def _for_presets(presets: Iterable[str]) -> str:
+    names = ", ".join(presets)
+    return f"allowed: with {names} only" if names else "allowed: for pictures and the family cnn only; remove it"
 
 
 def _keyword_types(function: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from pipeline.problems import problems
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[^./\\][^/\\]*$")]
+FilePath = Annotated[str, StringConstraints(pattern=r"^[^./\\][^/\\]*(/[^./\\][^/\\]*)*$")]  # folders with slashes
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -227,11 +228,19 @@ Space = Annotated[
 ]
 
 
+class Weights(Section):
+    """A file of published weights from which training starts, instead of from random ones."""
+
+    file: str
+    sha256: Digest
+
+
 class Candidate(Section):
     experiment: str
     task: str
     family: str
     parameters: dict[str, Space]
+    weights: Weights | None = None  # for an architecture that is a published trunk
 
 
 class Params(Section):
@@ -245,7 +254,7 @@ class Params(Section):
     study: Study
     evaluation: Evaluation
     gate: Gate
-    downloads: dict[Name, Annotated[dict[FileName, Download], Field(min_length=1)]]
+    downloads: dict[Name, Annotated[dict[FilePath, Download], Field(min_length=1)]]
     experiments: Annotated[dict[Name, Experiment], Field(min_length=1)]
     candidates: Annotated[dict[Name, Candidate], Field(min_length=1)]
 

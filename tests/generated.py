@@ -151,6 +151,36 @@ def stripes(folder: Path) -> None:
         Image.fromarray(pixels).save(folder / name / f"{number:02d}.png")
 
 
+def canvas(folder: Path) -> None:
+    """Smooth pictures of uneven sizes, one of stripes as the style, and a small classifier that judges them."""
+    import json
+
+    from PIL import Image
+    from safetensors.numpy import save_file
+
+    generator = np.random.default_rng(0)
+    for name in ("content", "style", "judge"):
+        (folder / name).mkdir(parents=True)
+    for number, size in enumerate(((66, 64), (70, 96), (64, 99), (64, 64), (80, 66), (65, 65), (64, 130), (96, 64))):
+        coarse = generator.integers(0, 256, (4, 4, 3)).astype(np.uint8)
+        picture = Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC)
+        picture.save(folder / "content" / f"{number}.{'png' if number % 2 else 'jpg'}")
+    across = np.mgrid[:80, :100][1]
+    stripes = np.where((across // 4 % 2 == 0)[..., None], (240, 200, 20), (20, 10, 90)).astype(np.uint8)
+    Image.fromarray(stripes).save(folder / "style" / "stripes.png")
+    weights, before = {}, 3
+    for unit in ("stem", "levels.0.first", "levels.0.second"):
+        kernels = generator.normal(0, (2 / (9 * before)) ** 0.5, (16, before, 3, 3)).astype(np.float32)
+        weights[f"encoder.{unit}.convolution.kernels.weight"] = kernels
+        for part, value in (("weight", 1), ("bias", 0), ("running_mean", 0), ("running_var", 1)):
+            weights[f"encoder.{unit}.norm.{part}"] = np.full(16, value, dtype=np.float32)
+        before = 16
+    save_file(weights, folder / "judge" / "model.safetensors")
+    card = {"channels": 3, "mean": [0.5, 0.5, 0.5], "deviation": [0.25, 0.25, 0.25]}
+    described = {"task": "image_classification", "parameters": {"architecture": "vgg"}, "card": card}
+    (folder / "judge" / "model.json").write_text(json.dumps(described), encoding="utf-8")
+
+
 GENERATED: dict[str, Callable[[Path], None]] = {
     "pairs": pairs,
     "opinions": opinions,
@@ -159,6 +189,7 @@ GENERATED: dict[str, Callable[[Path], None]] = {
     "tides": tides,
     "tones": tones,
     "stripes": stripes,
+    "canvas": canvas,
 }
 
 

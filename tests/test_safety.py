@@ -134,12 +134,24 @@ def test_no_format_executes_what_lies_in_the_raw_data(kind: str, tmp_path: Path)
             "gap": [0.0, 0.1],
             "passes": 1,
         },
+        "content_and_style": {"content": ["cats"], "style": ["x.csv"], "size": 2, "shorter_side": 2},
     }
     assert set(asked) == set(FORMATS), "a new format is attacked, too"
     for name, options in asked.items():
         with pytest.raises(ValueError):
             FORMATS[name](raw, **options)
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("name", ["vgg16.pth", "vgg16.pt", "vgg16.safetensors"])
+def test_published_weights_that_hold_code_are_refused(name: str, tmp_path: Path) -> None:
+    from pipeline.models.weights import read_weights
+
+    for kind in ("pt", "pkl"):
+        (tmp_path / name).write_bytes(evil(kind, tmp_path / "marker"))
+        with pytest.raises(ValueError, match=f"{name}: not readable as weights"):
+            read_weights(tmp_path / name)
+    assert not (tmp_path / "marker").exists()
 
 
 def test_no_figure_of_a_version_is_unpickled(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.data.boxes import annotated_images
 from pipeline.data.coco_files import read_coco
-from pipeline.data.csv_files import csv_rows, moment, number, position, raw_file, row_range
+from pipeline.data.csv_files import csv_rows, number, raw_file, row_range
 from pipeline.data.idx_files import IMAGES, LABELS, read_idx
 from pipeline.data.image_files import image_paths, is_hidden, read_image
 from pipeline.data.joined_recordings import joined
@@ -30,7 +30,10 @@ from pipeline.data.records import (
     Recordings,
     Records,
     Series,
+    StyledPictures,
 )
+from pipeline.data.series_files import read_series
+from pipeline.data.style_files import read_styled
 from pipeline.data.text_files import labelled_sentences, sentences
 from pipeline.data.ts_files import read_ts
 from pipeline.data.voc_files import read_voc
@@ -109,34 +112,7 @@ def csv_series(
 
     `date_format` is a pattern of strptime, or ISO8601. `rows` picks the rows [first, end), the header not counted.
     """
-    path = raw_file(folder, file)
-    if not isinstance(columns, list) or not columns or len(set(columns)) != len(columns):
-        raise ValueError(f"data.options.columns: found {columns!r}; allowed: a list of different columns of {path}")
-    if not isinstance(date_format, str):
-        raise ValueError(
-            f"data.options.date_format: found {date_format!r}; allowed: text such as '%Y-%m-%d', or ISO8601"
-        )
-    lines = csv_rows(path)
-    _, header = next(lines, (0, [""]))
-    places = [position(header, column, path) for column in (date, *columns)]
-    times: list[np.datetime64] = []
-    values: list[list[float]] = []
-    for line, fields in lines:
-        if len(fields) != len(header):
-            raise ValueError(f"{path}, line {line}: found {len(fields)} columns where the header has {len(header)}")
-        place, *fields = [fields[index] for index in places]
-        times.append(np.datetime64(moment(place, date_format, f"{path}, line {line}, column {date!r}"), "s"))
-        _check_order(times, f"{path}, line {line}, column {date!r}")
-        named = zip(columns, fields, strict=True)
-        values.append([number(field, f"{path}, line {line}, column {name!r}") for name, field in named])
-    if not values:
-        raise ValueError(f"{path}: the file has no rows below its header")
-    chosen = row_range(rows, len(values), path)
-    array = np.array(values, dtype=np.float64)[chosen]  # (T, C)
-    for column in np.flatnonzero(np.isnan(array).all(axis=0)):
-        where = f"rows {chosen.start} to {chosen.stop}"
-        raise ValueError(f"{path}: column {columns[column]!r} has no value in {where}; leave the column out")
-    return Series(array, np.array(times, dtype="datetime64[s]")[chosen], list(columns))
+    return read_series(raw_file(folder, file), date, date_format, columns, rows)
 
 
 def parallel_text(folder: Path, *, source: str, target: str) -> Pairs:
@@ -216,6 +192,18 @@ def joined_recordings(
     return joined(read_entries(folder, entries, sample_rate), words_joined, gap, passes)
 
 
+def content_and_style(
+    folder: Path, *, content: list[str], style: list[str], size: int, shorter_side: int, perceptual: str | None = None
+) -> StyledPictures:
+    """Folders (or files) of content pictures and of style pictures, of any size, for style transfer.
+
+    All are scaled to `shorter_side`; content is cut into squares of `size` pixels. `perceptual` names weights of VGG-16
+    in torchvision's form, or a folder with model.json and model.safetensors of a classifier; without it untrained.
+    """
+    _check_positive(size=size, shorter_side=shorter_side)
+    return read_styled(folder, content, style, size, shorter_side, perceptual)
+
+
 FORMATS: dict[str, Callable[..., Records]] = {
     "idx": idx,
     "pixel_table": pixel_table,
@@ -229,6 +217,7 @@ FORMATS: dict[str, Callable[..., Records]] = {
     "recordings": recordings,
     "named_recordings": named_recordings,
     "joined_recordings": joined_recordings,
+    "content_and_style": content_and_style,
 }
 
 
@@ -290,11 +279,3 @@ def _class_root(folder: Path, directory: str) -> Path:
     if not root.is_dir():
         raw_file(folder, directory)  # raises with what to do about a missing folder
     return root
-
-
-def _check_order(times: list[np.datetime64], place: str) -> None:
-    if len(times) < 2 or times[-2] < times[-1]:
-        return
-    if times[-2] == times[-1]:
-        raise ValueError(f"{place}: the date {times[-1]} occurs twice; keep one row for every date")
-    raise ValueError(f"{place}: the date {times[-1]} comes after {times[-2]}; sort the rows by date")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -41,6 +41,17 @@ def read_fitted_image(
 def upright_image(source: Path | IO[bytes]) -> Image:
     """One picture in its own size and in colour, otherwise like `read_image`."""
     return _decoded(source, "RGB")
+
+
+def read_scaled_image(
+    source: Path | IO[bytes], *, mode: str, scaled: Callable[[int, int], tuple[int, int]]
+) -> np.ndarray:
+    """One picture as (C, H, W) uint8, stretched to the size that `scaled` makes of its own (height, width).
+
+    Otherwise like `read_image`.
+    """
+    flat = _decoded(source, mode)
+    return _resized(flat, *scaled(flat.height, flat.width))
 
 
 def fitted_size(height: int, width: int, most_height: int, most_width: int) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -83,4 +84,17 @@ class Recordings:
     warnings: tuple[str, ...] = ()
 
 
-Records = AnnotatedImages | Images | LabelledSeries | LabelledText | Pairs | Recordings | Series
+@dataclass(frozen=True)
+class StyledPictures:
+    """Squares of content pictures, whole style pictures, and the weights of the network that compares them."""
+
+    squares: np.ndarray  # (N, 3, S, S) uint8, 0 to 255
+    pictures: np.ndarray  # (N,) int64, increasing: which content picture each square is of
+    names: list[str]  # of the content pictures' files
+    styles: list[np.ndarray]  # (3, H, W) uint8 each, H and W of its own
+    style_names: list[str]
+    perceptual: Path | None  # a file of published weights or a folder of a trained classifier; None: untrained
+    warnings: tuple[str, ...] = ()
+
+
+Records = AnnotatedImages | Images | LabelledSeries | LabelledText | Pairs | Recordings | Series | StyledPictures

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from pipeline.models.encoder import Ranges, check_ranges, check_shape, choose, inside
 from pipeline.models.raster import GatedLevel, Raster
+from pipeline.models.weights import initialise
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -210,6 +211,12 @@ class CNN(nn.Module):
         "textcnn": Widths,
         "wavenet": Gated,
     }
+    PRESETS: ClassVar[Mapping[str, str]] = {  # what each is called in presets.py
+        "vgg16": "vgg16",
+        "inception_v1": "googlenet",  # the name googlenet is taken by the blocks
+        "resnet18": "resnet18",
+        "resnet50": "resnet50",
+    }
     RANGES: ClassVar[Ranges] = {"width": (16, 2048), "depth": (1, 12), "kernel_size": (2, 63), "dropout": (0.0, 0.9)}
     EXAMPLE: ClassVar[Mapping[str, Any]] = {"width": 16, "depth": 2, "kernel_size": 3, "dropout": 0.0}
 
@@ -285,9 +292,3 @@ def channels_last(x: Tensor) -> Tensor:
     _, channels, height, width = x.shape
     x = x.contiguous(memory_format=torch.channels_last)
     return x.as_strided(x.shape, (channels * height * width, 1, channels * width, channels))
-
-
-def initialise(module: nn.Module) -> None:
-    """Draws the weights of a convolution for the ReLU behind it (He et al., 2015)."""
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -27,6 +27,7 @@ class Encoder(Protocol):
     """
 
     ARCHITECTURES: ClassVar[Mapping[str, Any]]  # what `architecture` may name
+    PRESETS: ClassVar[Mapping[str, str]]  # and, for grids, published trunks: their names in presets.py
     RANGES: ClassVar[Ranges]  # lowest and highest allowed value of every numeric hyperparameter
     EXAMPLE: ClassVar[Mapping[str, Any]]  # a small sound set of hyperparameters (without architecture) for tests
 

@@ -1,7 +1,8 @@
 """Published trunks without their classifiers, reproduced to the parameter; for grids only.
 
 Layers are called as in torchvision, so that weights published in that form can be loaded by name
-(``load_state_dict(weights, strict=False)``; what is left over belongs to the classifier).
+(``weights.load_trunk``). Such weights expect colours from 0 to 1, less the mean and divided by the deviation of
+ImageNet's; those of googlenet expect colours from -1 to 1.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.models.cnn import initialise
 from pipeline.models.encoder import choose
+from pipeline.models.weights import initialise
 
 
 class Trunk(nn.Module):
     """A published network up to its last feature map: (B, in_channels, H, W) to (B, out_channels, H / 32, W / 32).
 
-    Height and width should be multiples of 32; other sizes are rounded the way that the published network does.
+    Pictures of other sizes than multiples of 32 are filled up with zeros on the right and below.
     """
 
     stride = 32
@@ -29,6 +30,9 @@ class Trunk(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """`lengths` is there for the common interface; a grid has none."""
+        height, width = x.shape[2:]
+        if height % self.stride or width % self.stride:
+            x = F.pad(x, (0, -width % self.stride, 0, -height % self.stride))
         for layer in self.children():
             x = layer(x)
         return x
@@ -158,11 +162,25 @@ class ResNet(Trunk):
         self.out_channels = before
 
 
+class ResNet18(ResNet):
+    """He et al. (2016) with 18 layers: blocks of two convolutions."""
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__(in_channels, (2, 2, 2, 2), bottleneck=False)
+
+
+class ResNet50(ResNet):
+    """He et al. (2016) with 50 layers: blocks of three convolutions, the middle one narrow."""
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__(in_channels, (3, 4, 6, 3), bottleneck=True)
+
+
 PRESETS: Mapping[str, Callable[[int], Trunk]] = {
     "vgg16": VGG16,
     "googlenet": GoogLeNet,
-    "resnet18": lambda in_channels: ResNet(in_channels, (2, 2, 2, 2), bottleneck=False),
-    "resnet50": lambda in_channels: ResNet(in_channels, (3, 4, 6, 3), bottleneck=True),
+    "resnet18": ResNet18,
+    "resnet50": ResNet50,
 }
 
 

@@ -98,6 +98,7 @@ class RNN(nn.Module):
     """
 
     ARCHITECTURES: ClassVar[Mapping[str, Callable[..., nn.RNNBase]]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+    PRESETS: ClassVar[Mapping[str, str]] = {}
     RANGES: ClassVar[Ranges] = {
         "hidden": (4, 4096),
         "layers": (1, 12),

@@ -39,7 +39,8 @@ def main(name: str | None, params: Params) -> None:
     for candidate in experiment.candidates:
         models[candidate], predictions[candidate] = _candidate(Path("models", name, candidate), tables, name, candidate)
     for baseline, found in task.baselines(tables, card, params.seed).items():
-        models[baseline], predictions[baseline] = {"kind": "baseline"}, found
+        kind = "reference" if baseline in task.references else "baseline"
+        models[baseline], predictions[baseline] = {"kind": kind}, found
     with replaced_folder(Path("evaluation", name)) as folder:
         for model, found in predictions.items():
             models[model] |= _measured(task, found, card, params.evaluation, params.seed)

@@ -44,6 +44,7 @@ def main(name: str | None, params: Params) -> None:
 
 def _placed(part: Path, target: Path) -> None:
     """A second name for the same bytes, or a copy where the file system has no hard links."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         target.hardlink_to(part)
     except FileExistsError:

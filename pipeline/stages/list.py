@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.data.formats import FORMATS
 from pipeline.models import FAMILIES, load_family
+from pipeline.models.presets import PRESETS
 from pipeline.recipes import available
 from pipeline.tasks import TASKS, task_type
 
@@ -26,12 +27,18 @@ def main(name: str | None) -> None:
         for family in FAMILIES
         for architecture, entry in getattr(load_family(family), "ARCHITECTURES", {}).items()
     }
+    presets = {
+        f"{name} ({family})": _first_sentence(PRESETS[published])
+        for family in FAMILIES
+        for name, published in getattr(load_family(family), "PRESETS", {}).items()
+    }
     groups = {
         "recipes": available(),
         "tasks": {task: _about_task(task) for task in TASKS},
         "formats": {name: f"{_first_sentence(read)} [{_keys(read)}]" for name, read in FORMATS.items()},
         "families": families,
         "architectures": architectures,
+        "published trunks, also names of an architecture": presets,
     }
     for title, entries in groups.items():
         print(f"{title}:")

@@ -19,6 +19,7 @@ TASKS: dict[str, str] = {
     "image_generation": "pipeline.tasks.image_generation:ImageGeneration",
     "object_detection": "pipeline.tasks.object_detection:ObjectDetection",
     "speech_recognition": "pipeline.tasks.speech_recognition:SpeechRecognition",
+    "style_transfer": "pipeline.tasks.style_transfer:StyleTransfer",
 }
 
 

@@ -11,8 +11,11 @@ import torch
 from torch import nn
 
 from pipeline.data.folders import damaged, read_json
+from pipeline.data.provenance import file_digest
 from pipeline.models import load_family
-from pipeline.models.encoder import Encoder
+from pipeline.models.encoder import Encoder, choose
+from pipeline.models.presets import Trunk, preset
+from pipeline.models.weights import load_trunk, read_weights
 from pipeline.tasks import load_task
 from pipeline.tasks.task import Card, Task
 
@@ -24,15 +27,42 @@ def keyword_names(function: Any) -> list[str]:
 
 
 def build_network(task: Task, family: str, card: Card, parameters: Mapping[str, Any]) -> nn.Module:
-    """The task's head on an encoder of the family. Raises ValueError for parameters out of range."""
+    """The task's head on an encoder of the family. Raises ValueError for parameters out of range.
+
+    A published trunk has a width and a depth of its own, and takes no notice of the family's other parameters.
+    """
     encoder_type: Any = load_family(family)
     chosen = {name: parameters[name] for name in keyword_names(encoder_type.__init__)}
 
     def encoders(channels: int, *, causal: bool = False) -> Encoder:
-        found: Encoder = encoder_type(channels, task.dimensions, causal, **chosen)
+        if chosen["architecture"] in encoder_type.PRESETS:
+            if task.dimensions != 2:
+                choose(chosen["architecture"], encoder_type.ARCHITECTURES, f"architecture of the family {family}")
+            made: Any = preset(encoder_type.PRESETS[chosen["architecture"]], channels)
+        else:
+            made = encoder_type(channels, task.dimensions, causal, **chosen)
+        found: Encoder = made
         return found
 
     return task.network(encoders, card, **{name: parameters[name] for name in keyword_names(task.network)})
+
+
+def start_from(network: nn.Module, weights: Mapping[str, str]) -> None:
+    """Gives the published trunks of a new network the weights of a file.
+
+    `weights` holds the `file` and its `sha256`, which makes what follows a function of the parameters. Raises
+    ValueError for a file that is missing, damaged or another one, and where the network has no such trunk.
+    """
+    file = Path(weights["file"])
+    trunks = [module for module in network.modules() if isinstance(module, Trunk)]
+    if not trunks:
+        raise ValueError(f"weights: found {file}, but the architecture is no published trunk; remove `weights`")
+    found = read_weights(file)
+    digest = file_digest(file)
+    if digest != weights["sha256"]:
+        raise ValueError(f"{file}: found SHA-256 {digest}; params.yaml asks for {weights['sha256']}")
+    for trunk in trunks:
+        load_trunk(trunk, found, file)
 
 
 def load_network(folder: Path) -> tuple[Task, nn.Module, dict[str, Any], dict[str, Any]]:

@@ -42,6 +42,7 @@ class Task(ABC):
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {}  # lowest and highest value of the task's parameters
     dependent: ClassVar[bool]  # whether neighbouring examples overlap in time, so that resampling needs blocks
     corpus: ClassVar[bool] = False  # whether the score is of all examples together and no mean of single ones
+    references: ClassVar[frozenset[str]] = frozenset()  # baselines that show what is possible at any price: no rivals
     length: ClassVar[str | None] = None  # the tensor of `examples` with their lengths, where those differ
     reads: ClassVar[str] = "table"  # what a file for `predict` holds: a name in READERS of data/request_files.py
 

@@ -119,6 +119,6 @@ def _difference(winner: str, told: Comparison, entry: Json, decimals: int) -> di
 
 
 def _what(entry: Json) -> str:
-    if entry["kind"] == "baseline":
-        return "baseline"
+    if entry["kind"] != "candidate":
+        return str(entry["kind"])
     return " · ".join(str(part) for part in (readable.words(entry["family"]), entry.get("architecture")) if part)

@@ -39,7 +39,7 @@ def planned_runs(experiment: str, candidates: Iterable[str]) -> list[Planned]:
             planned.append(_plan("train", candidate, key, places if found else places[:2], partial(
                 train_run, experiment, candidate, found), found))  # fmt: skip
     for baseline, found in metrics.get("models", {}).items():
-        if found["kind"] == "baseline":
+        if found["kind"] != "candidate":
             key = found.get("key") or content_key(baseline=baseline, experiment=experiment, data=metrics["data"])
             planned.append(_plan("evaluate", baseline, key, [Path("evaluation", experiment, baseline)], partial(
                 baseline_run, experiment, baseline, key, metrics["data"], found), found))  # fmt: skip
@@ -116,9 +116,11 @@ def baseline_run(experiment: str, baseline: str, key: str, data: str, measured: 
     folder = Path("evaluation", experiment, baseline)
     begin, end = _span(Path("metrics", f"{experiment}.json"), None)
     facts = {"experiment": experiment, "candidate": baseline, "family": "baseline", "data": data}
+    kind = measured.get("kind", "baseline")
+    why = "what a network must beat to be worth its cost" if kind == "baseline" else "what is possible at any price"
     return RunSpec(
-        key=key, kind="evaluate", name=f"baseline {baseline}", begin=begin, end=end,
-        tags=_tags(facts, baseline, f"The baseline {baseline}: what a network must beat to be worth its cost."),
+        key=key, kind="evaluate", name=f"{kind} {baseline}", begin=begin, end=end,
+        tags=_tags(facts, baseline, f"The {kind} {baseline}: {why}."),
         parameters=parameter_texts(facts), figures=measured_figures(measured), artifacts=_files(folder, "evaluation/"),
         data=_data(experiment, data),
     )  # fmt: skip

@@ -96,7 +96,7 @@ def _warnings(found: Results) -> Iterator[str]:
 def _model(metrics: Json, name: str) -> str:
     entry = metrics["models"][name]
     kind = [readable.words(str(entry.get("family"))), str(entry.get("architecture"))]
-    aside = "baseline" if entry["kind"] == "baseline" else ", ".join(kind)
+    aside = ", ".join(kind) if entry["kind"] == "candidate" else entry["kind"]
     return f"{'**' + name + '**' if name == metrics['challenger'] else name} ({aside})"
 
 

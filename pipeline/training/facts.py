@@ -41,6 +41,7 @@ class Subject:
             batch_size=self.experiment.training.batch_size,
             threads=self.facts["threads"],
             checkpoint_steps=self.checkpoint_steps,
+            weights_file=self.facts.get("weights"),
             **others,
         )
 
@@ -64,4 +65,6 @@ def subject_of(stage: str, name: str | None, params: Params) -> Subject:
         "threads": params.threads,
         "precision": precision_of(params.trainer.model_dump(), task.dimensions),
     }
+    if candidate.weights is not None:
+        facts["weights"] = candidate.weights.model_dump()
     return Subject(name, candidate, experiment, task, card, prepared, facts, params.checkpoint_steps)

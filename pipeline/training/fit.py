@@ -21,7 +21,7 @@ from pipeline.data.exclusive import alone
 from pipeline.data.folders import write_whole
 from pipeline.data.tables import read_card, read_table
 from pipeline.tasks import load_task
-from pipeline.tasks.network import build_network
+from pipeline.tasks.network import build_network, start_from
 from pipeline.training.launch import is_first_process
 from pipeline.training.optimisation import optimisation_of
 
@@ -50,6 +50,7 @@ class Job:
     threads: int
     limits: Mapping[int, float]  # epoch → the highest validation loss with which a trial goes on
     checkpoint_steps: int  # optimiser steps between two checkpoints
+    weights_file: Mapping[str, str] | None = None  # published weights to start from: `file` and `sha256`
 
     @property
     def outcome(self) -> Path:
@@ -146,6 +147,8 @@ def _fit(job: Job) -> tuple[Outcome, Mapping[str, torch.Tensor], bool]:
     tables = {split: task.examples(read_table(Path(job.prepared), split), card) for split in ("train", "validation")}
     torch.manual_seed(job.seed)
     network = build_network(task, job.family, card, job.parameters)
+    if job.weights_file:
+        start_from(network, job.weights_file)
     if task.dimensions == 2:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimisation = optimisation_of(job.parameters)

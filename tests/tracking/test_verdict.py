@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.tracking.leaderboard import leaderboard
 from pipeline.tracking.readable import compact, decimals_for, duration, plain, signed
 from pipeline.tracking.verdict import verdict
 
@@ -78,3 +79,14 @@ def test_numbers_have_the_digits_that_their_uncertainty_allows() -> None:
         "1\u202fmin 0\u202fs",
         "3\u202fh 20\u202fmin",
     ]
+
+
+def test_a_reference_is_shown_and_not_taken_for_a_baseline() -> None:
+    found = metrics(BETTER, BETTER)
+    test = {"score": {"value": 0.99, "low": 0.98, "high": 1.0}}
+    for entry in found["models"].values():
+        entry.update(test=test, validation={"score": 0.9}, family="cnn" if entry["kind"] == "candidate" else None)
+    found["models"]["d"] = {"kind": "reference", "test": test, "validation": {"score": 0.99}}
+    assert verdict(found).headline == "a beats b and the baseline c."
+    rows = {row["name"]: row["what"] for row in leaderboard(found, None)["rows"]}
+    assert rows["d"] == "reference" and rows["c"] == "baseline"

@@ -1,0 +1,293 @@
+"""Style transfer: a picture painted anew in the manner of another one, in a single pass of a network.
+
+The network is trained on the losses of a second one, which stays as it is and compares features: those of the content
+picture should be found again, and how the features of the style picture go together (Gatys et al. 2016; Johnson et al.
+2016). The weights of that perceptual network and the statistics of the style are part of the prepared tables, so that
+every model of an experiment is judged alike; the served model does without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.data.tables import Prepared, Table
+from pipeline.models.encoder import Encoder, check_ranges
+from pipeline.tasks.task import Batch, Card, Encoders, Task
+
+if TYPE_CHECKING:
+    from pipeline.tasks.probes import Probe
+
+STEEPNESS = 5.0  # of the curve by which colours stay in their range: a new network nearly answers the picture itself
+CAUTION = 0.05  # of the last convolution, which adds up so many features that one step would turn all colours to white
+MARGIN = 12  # pixels by which a picture is mirrored beyond its edges, where a network would otherwise paint a frame
+WHITE = 255.0
+
+
+class Stylist(nn.Module):
+    """Encodes a picture, decodes the features to its full size, and changes its colours by what comes out.
+
+    Johnson et al. (2016) with the encoder of a family as its body, instance norms (Ulyanov et al. 2016), enlargement
+    by repetition instead of transposed convolutions (Odena et al. 2016), and the picture itself beside the decoder.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self, encoder: Encoder, card: Card, *, decoder_width: int, window: int, flip: bool, zoom: float
+    ) -> None:
+        super().__init__()
+        self.encoder, self.window, self.flip, self.zoom = encoder, window, flip, zoom
+        self.factors = list(prime_factors(encoder.stride))
+        channels = encoder.out_channels
+        stages: list[nn.Module] = []
+        for _ in self.factors:
+            stages.append(painted(channels, decoder_width))
+            channels = decoder_width
+        self.stages = nn.ModuleList(stages)
+        self.mix = painted(channels + 3, decoder_width)
+        self.colours = nn.Conv2d(decoder_width, 3, 9, padding=4, padding_mode="reflect")
+        nn.init.normal_(self.colours.weight, std=0.1)
+        for name in ("mean", "deviation"):
+            self.register_buffer(name, torch.tensor(card[name], dtype=torch.float32).view(1, -1, 1, 1) * WHITE)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) colours from 0 to 255 → (B, 3, H, W) float32, likewise."""
+        height, width = images.shape[2:]
+        colours = images.float()
+        pixels = functional.pad((colours - self.mean) / self.deviation, [MARGIN] * 4, mode="reflect")
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        x = self.encoder(pixels)  # (B, F, H', W')
+        for factor, stage in zip(self.factors, self.stages, strict=True):
+            x = stage(functional.interpolate(x, scale_factor=float(factor), mode="nearest"))
+        x = x[:, :, : pixels.shape[2], : pixels.shape[3]]
+        x = self.mix(torch.cat([x, pixels.to(x.dtype)], dim=1))[:, :, MARGIN : MARGIN + height, MARGIN : MARGIN + width]
+        change = CAUTION * self.colours(x).float()
+        return torch.sigmoid(STEEPNESS * (colours / WHITE - 0.5) + change) * WHITE
+
+
+class Judge:
+    """The perceptual network of a table, and what it has seen of the style: compares pictures, learns nothing."""
+
+    def __init__(self, table: Table, card: Card, settings: Mapping[str, Any]) -> None:
+        self.settings, self.described = settings, card["perceptual"]
+        self.names = [str(layer["name"]) for layer in self.described["layers"]]
+        self.fixed = {name: tensor for name, tensor in table.items() if name.startswith(("perceptual.", "gram."))}
+        self.fixed["mean"], self.fixed["deviation"] = (
+            torch.tensor(self.described[name]).view(1, 3, 1, 1) * WHITE for name in ("mean", "deviation")
+        )
+        self.scales: Mapping[str, float] = self.described.get("scales", {})
+
+    def features(self, pictures: Tensor, wanted: list[str]) -> dict[str, Tensor]:
+        """(B, 3, H, W) colours from 0 to 255 → (B, C, h, w) of the wanted layers, no layer further than these."""
+        if self.fixed["mean"].device != pictures.device:
+            self.fixed = {name: tensor.to(pictures.device) for name, tensor in self.fixed.items()}
+        x = (pictures.float() - self.fixed["mean"]) / self.fixed["deviation"]
+        x = x.contiguous(memory_format=torch.channels_last)
+        found: dict[str, Tensor] = {}
+        for number, layer in enumerate(self.described["layers"]):
+            if layer["pooled"]:
+                x = functional.max_pool2d(x, 2)
+            weight, bias = (self.fixed[f"perceptual.{number}.{part}"] for part in ("weight", "bias"))
+            x = functional.relu(functional.conv2d(x, weight, bias, padding=weight.shape[2] // 2))
+            if layer["name"] in wanted:
+                found[layer["name"]] = x
+            if len(found) == len(wanted):
+                break
+        return found
+
+    def content(self, pictures: Tensor) -> dict[str, Tensor]:
+        """What a picture has to keep."""
+        with torch.no_grad():
+            return self.features(pictures, self.settings["content_layers"])
+
+    def losses(self, pictures: Tensor, content: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """(B,) content and (B,) style losses: mean squared differences, as shares of what is compared with."""
+        layers = list(dict.fromkeys([*self.settings["content_layers"], *self.settings["style_layers"]]))
+        found = self.features(pictures, layers)
+        with torch.autocast(pictures.device.type, enabled=False):  # sums over all places need their digits
+            kept = [
+                (found[name].float() - content[name].float()).square().mean((1, 2, 3)) / self.scales[name]
+                for name in self.settings["content_layers"]
+            ]
+            styled = []
+            for name in self.settings["style_layers"]:
+                target = self.fixed[f"gram.{name}"]
+                styled.append((gram(found[name]) - target).square().mean((1, 2)) / target.square().mean())
+        return torch.stack(kept).mean(0), torch.stack(styled).mean(0)
+
+    def total(self, content: Tensor, style: Tensor) -> Tensor:
+        """The loss that is learnt from and reported."""
+        weighed: Tensor = self.settings["content_weight"] * content + self.settings["style_weight"] * style
+        return weighed
+
+
+class StyleTransfer(Task):
+    score = "content_and_style_loss"
+    maximize = False
+    dimensions = 2
+    dependent = True  # squares of one picture follow each other
+    references = frozenset({"optimised"})
+    SETTINGS = ("content_layers", "style_layers", "content_weight", "style_weight", "iterations")
+    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "decoder_width": (4, 512), "window": (16, 4096), "zoom": (0.0, 1.0),
+    }  # fmt: skip
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        super().__init__(settings)
+        for name in ("content_layers", "style_layers"):
+            found = settings[name]
+            if not isinstance(found, list) or not found or not all(isinstance(layer, str) for layer in found):
+                raise ValueError(f"settings.{name}: found {found!r}; allowed: a list of layers such as [relu2_2]")
+        for name in ("content_weight", "style_weight"):
+            found = settings[name]
+            if type(found) not in (int, float) or not 0 < found < float("inf"):
+                raise ValueError(f"settings.{name}: found {found!r}; allowed: a number above 0")
+        if type(settings["iterations"]) is not int or not 1 <= settings["iterations"] <= 10_000:
+            raise ValueError(f"settings.iterations: found {settings['iterations']!r}; allowed: from 1 to 10000")
+        self.judge: Judge | None = None  # of the tables that were looked at last
+        self.judged: tuple[Tensor, tuple[Tensor, Tensor, Tensor]] | None = None  # pictures and their losses, the last
+        self.optimised: pd.DataFrame | None = None  # what the baseline has made of the test pictures
+
+    def prepare(self, parts: Mapping[str, Any], split: Mapping[str, float | None], seed: int) -> Prepared:
+        from pipeline.data.style_pictures import prepare_pictures
+        from pipeline.tasks.style_targets import with_targets
+
+        return with_targets(prepare_pictures(dict(parts), split, seed), parts, self.settings, seed)
+
+    def examples(self, table: Table, card: Card) -> Batch:
+        """Keeps the perceptual network of the table, by which `loss` and `predict` judge."""
+        self.judge = Judge(table, card, self.settings)
+        return {"images": table["images"]}
+
+    def network(  # type: ignore[override]  # the keywords are this task's parameters in params.yaml
+        self, encoders: Encoders, card: Card, *, decoder_width: int, window: int, flip: bool, zoom: float
+    ) -> Stylist:
+        check_ranges(self.RANGES, decoder_width=decoder_width, window=window, zoom=zoom)
+        least, most = card["perceptual"]["least"], min(card["height"], card["width"])
+        if not least <= window <= most:
+            raise ValueError(
+                f"window: found {window}; allowed: pixels from {least}, which the perceptual network needs, to {most}, "
+                "the side of the squares"
+            )
+        return Stylist(encoders(3), card, decoder_width=decoder_width, window=window, flip=flip, zoom=zoom)
+
+    def augment(self, network: nn.Module, batch: Batch) -> Batch:
+        """A window at any place, mirrored and enlarged, of every picture by its own draw."""
+        assert isinstance(network, Stylist)
+        images = batch["images"].float()
+        (count, _, height, width), device = images.shape, images.device
+        seen = (1 + network.zoom) ** -torch.rand(count, device=device) * network.window  # pixels of a side
+        mirror = (torch.rand(count, device=device) < 0.5) & network.flip
+        lines = []
+        for axis, size in enumerate((width, height)):
+            share, zero = seen / size, torch.zeros_like(seen)
+            middle = (2 * torch.rand(count, device=device) - 1) * (1 - share)
+            scale = share.where(~mirror, -share) if axis == 0 else share
+            lines.append(torch.stack([scale, zero, middle] if axis == 0 else [zero, scale, middle], dim=1))
+        shape = [count, 3, network.window, network.window]
+        places = functional.affine_grid(torch.stack(lines, dim=1), shape, align_corners=False)
+        windows = functional.grid_sample(images, places, padding_mode="border", align_corners=False)
+        return {**batch, "images": windows}
+
+    def output(self, network: nn.Module, batch: Batch) -> Tensor:
+        pictures: Tensor = network(batch["images"])
+        return pictures
+
+    def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
+        return self._judged(output, batch["images"])[-1].mean()
+
+    def scores(self, output: Tensor, batch: Batch, card: Card) -> Tensor:
+        return self._judged(output, batch["images"])[-1]
+
+    @torch.inference_mode()
+    def predict(self, network: nn.Module, examples: Batch, card: Card) -> pd.DataFrame:
+        """One picture at a time, as the served model answers: sums in a batch are rounded in another order."""
+        from pipeline.tasks.painted_pictures import prediction_table
+
+        made = [network(picture) for picture in torch.split(examples["images"], 1)]
+        judged = [self._judged(*pair) for pair in zip(made, torch.split(examples["images"], 1), strict=True)]
+        return prediction_table(torch.cat(made), judged)
+
+    def resampled_metrics(self, predictions: pd.DataFrame, card: Card, weights: np.ndarray) -> dict[str, np.ndarray]:
+        from pipeline.tasks.painted_pictures import LOSSES
+
+        return {name: weights @ predictions[name].to_numpy() / weights.sum(1) for name in LOSSES}
+
+    def example_scores(self, predictions: pd.DataFrame) -> np.ndarray:
+        return predictions[self.score].to_numpy(np.float64)
+
+    def block(self, card: Card) -> int:
+        return int(card["squares"])
+
+    def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
+        """Colours moved to those of the style, and the pixels themselves optimised, which takes its time."""
+        from pipeline.tasks.painted_pictures import optimised_predictions, recoloured_predictions
+
+        self.judge = Judge(tables["test"], card, self.settings)
+        optimised = optimised_predictions(self.judge, tables, self.settings["iterations"])
+        self.optimised = optimised["test"]
+        return {"recoloured": recoloured_predictions(self.judge, tables), "optimised": optimised}
+
+    def pictures(self, predictions: pd.DataFrame, table: Table, card: Card, folder: Path, title: str) -> list[Path]:
+        from pipeline.tasks.painted_pictures import before_and_after
+
+        return [before_and_after(predictions, self.optimised, table, folder / "pictures.png", title)]
+
+    def input_example(self, table: Table, card: Card) -> pd.DataFrame:
+        from pipeline.tasks.painted_pictures import encoded
+
+        return pd.DataFrame({"image": [encoded(image) for image in table["images"][:2].numpy()]})
+
+    def answer(self, network: nn.Module, request: pd.DataFrame, card: Card) -> pd.DataFrame:
+        from pipeline.tasks.painted_pictures import answer_table, decoded
+
+        with torch.inference_mode():
+            made = [network(torch.from_numpy(picture)[None]) for picture in decoded(request)]
+        return answer_table(made)
+
+    def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
+        from pipeline.tasks.style_probes import style_probes
+
+        return style_probes(table, predictions)
+
+    def _judged(self, pictures: Tensor, contents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B,) content losses, style losses and both together; validation asks twice for the same pictures."""
+        assert self.judge is not None, "`examples` comes first"
+        if self.judged is not None and self.judged[0] is pictures:
+            return self.judged[1]
+        content, style = self.judge.losses(pictures, self.judge.content(contents))
+        found = content, style, self.judge.total(content, style)
+        self.judged = None if pictures.requires_grad else (pictures, found)
+        return found
+
+
+def painted(before: int, after: int) -> nn.Sequential:
+    """Convolution, instance norm and ReLU; the picture is mirrored at its edges, which would show otherwise."""
+    kernels = nn.Conv2d(before, after, 3, padding=1, padding_mode="reflect", bias=False)
+    return nn.Sequential(kernels, nn.InstanceNorm2d(after, affine=True), nn.ReLU())
+
+
+def gram(features: Tensor) -> Tensor:
+    """(B, C, H, W) → (B, C, C): how often features go together, averaged over all places (Gatys et al. 2016)."""
+    flat = features.float().flatten(2)  # (B, C, H·W)
+    return flat @ flat.transpose(1, 2) / flat.shape[2]
+
+
+def prime_factors(number: int) -> Iterator[int]:
+    """12 → 2, 2, 3."""
+    factor = 2
+    while number > 1:
+        if number % factor:
+            factor += 1
+        else:
+            number //= factor
+            yield factor
