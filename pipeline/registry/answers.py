@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, count, islice
 from pathlib import Path
 
 import pandas as pd
@@ -20,21 +21,21 @@ class Answered:
     name: str
     request: pd.DataFrame
     answer: pd.DataFrame
-    picture: bytes | None
+    pictures: list[bytes]  # one for every row of the answer, or one for all
 
 
-def joined(found: Sequence[Answered], pictures: Sequence[str]) -> pd.DataFrame:
+def joined(found: Sequence[Answered], pictures: Sequence[Sequence[str]]) -> pd.DataFrame:
     """One table: the file, its picture where there is one, the sentence that was read, and the answer.
 
-    Columns that hold pictures are left out; `pictures` are names of files, "" for none.
+    Columns that hold pictures are left out; `pictures` are names of files.
     """
     parts = []
-    for entry, picture in zip(found, pictures, strict=True):
+    for entry, names in zip(found, pictures, strict=True):
         part = entry.answer[[name for name in entry.answer if not _is_binary(entry.answer[name])]].copy()
         if "text" in entry.request and "text" not in part and len(part) == len(entry.request):
             part.insert(0, "text", entry.request["text"].to_numpy())
-        if picture:
-            part.insert(0, "picture", picture)
+        if names:
+            part.insert(0, "picture", names[0] if len(names) == 1 else names)
         if entry.name:
             part.insert(0, "file", entry.name)
         parts.append(part)
@@ -67,13 +68,15 @@ def check_free(folder: Path) -> None:
         raise ValueError(f"--output: {folder} {what}; name a new folder")
 
 
-def picture_names(found: Sequence[Answered]) -> list[str]:
-    """A PNG file for every answer with a picture, named like the file that was asked about; "" for the others."""
-    names: list[str] = []
+def picture_names(found: Sequence[Answered]) -> list[list[str]]:
+    """Names of PNG files for the pictures of every answer, like that of the file that was asked about."""
+    taken: set[str] = set()
+    names = []
     for entry in found:
         stem = Path(entry.name or "text").stem
-        count = sum(name == f"{stem}.png" or name.startswith(f"{stem}-") for name in names)
-        names.append("" if entry.picture is None else f"{stem}-{count + 1}.png" if count else f"{stem}.png")
+        free = (name for name in chain([f"{stem}.png"], (f"{stem}-{n}.png" for n in count(2))) if name not in taken)
+        names.append(list(islice(free, len(entry.pictures))))
+        taken |= set(names[-1])
     return names
 
 

@@ -49,8 +49,9 @@ def main(name: str | None) -> None:
 def _about_task(task: str) -> str:
     """What it does, the score that decides, and the keys of `settings`."""
     found = task_type(task)
+    score = getattr(found, "score", "the one that settings.score names")
     settings = f"; settings: {', '.join(found.SETTINGS)}" if found.SETTINGS else ""
-    return f"{_first_sentence(importlib.import_module(found.__module__))} [score: {found.score}{settings}]"
+    return f"{_first_sentence(importlib.import_module(found.__module__))} [score: {score}{settings}]"
 
 
 def _keys(read: Callable[..., Any]) -> str:

@@ -55,7 +55,7 @@ def main(
         answers = _answers(folder, requests, names, place)
         card = described["card"]
         found = [
-            Answered(named, request, answer, task.picture(request, answer, card))
+            Answered(named, request, answer, task.drawings(request, answer, card))
             for named, request, answer in zip(names, requests, answers, strict=True)
         ]
     _tell(found, f"{name}, {chosen}", format, output)
@@ -104,10 +104,12 @@ def _tell(found: list[Answered], who: str, format: str, output: str | None) -> N
     if output is None:
         if any(told.has_pictures(entry.answer) for entry in found):
             raise ValueError("this model answers pictures; name a new folder for them: --output FOLDER")
-        print(told.as_text(told.joined(found, [""] * len(found)), format), end="")
+        print(told.as_text(told.joined(found, [[] for _ in found]), format), end="")
         return
     names = told.picture_names(found)
-    pictures = [(name, entry.picture) for name, entry in zip(names, found, strict=True) if entry.picture is not None]
+    pictures = [
+        pair for mine, entry in zip(names, found, strict=True) for pair in zip(mine, entry.pictures, strict=True)
+    ]
     file = "predictions.json" if format == "json" else "predictions.csv"
     text = told.as_text(told.joined(found, names), file.rpartition(".")[2])
     told.write_folder(Path(output), file, text, pictures)

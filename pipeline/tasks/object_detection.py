@@ -235,10 +235,10 @@ class ObjectDetection(Task):
         predictions = self.predict(network, examples, card) if len(request) else None
         return answer_table(predictions, examples, card)
 
-    def picture(self, request: pd.DataFrame, answer: pd.DataFrame, card: Card) -> bytes:
+    def drawings(self, request: pd.DataFrame, answer: pd.DataFrame, card: Card) -> list[bytes]:
         from pipeline.tasks.marked_picture import marked_picture
 
-        return marked_picture(request["image"][0], answer, card)
+        return [marked_picture(request["image"][0], answer, card)]
 
     def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
         from pipeline.tasks.found_boxes import encoded_pictures

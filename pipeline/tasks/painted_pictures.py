@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -149,10 +148,9 @@ def _served_size(height: int, width: int) -> tuple[int, int]:
 
 
 def answer_table(pictures: Sequence[Tensor]) -> pd.DataFrame:
-    """One row per picture: the PNG file in base64, which JSON can carry, its size, and the mean of its colours."""
+    """One row per picture: the PNG file, its size, and the mean of its colours."""
     found = [_described(picture)[[*COLOURS, "picture"]] for picture in pictures]
     table = pd.concat(found, ignore_index=True) if found else pd.DataFrame({name: [] for name in (*COLOURS, "picture")})
-    table["picture"] = [base64.b64encode(data).decode() for data in table["picture"]]
     table["height"] = [int(picture.shape[2]) for picture in pictures]
     table["width"] = [int(picture.shape[3]) for picture in pictures]
     return table[["picture", "height", "width", *COLOURS]]

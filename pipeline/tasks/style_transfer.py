@@ -134,6 +134,7 @@ class StyleTransfer(Task):
     score = "content_and_style_loss"
     maximize = False
     dimensions = 2
+    reads = "picture"
     dependent = True  # squares of one picture follow each other
     references = frozenset({"optimised"})
     SETTINGS = ("content_layers", "style_layers", "content_weight", "style_weight", "iterations")

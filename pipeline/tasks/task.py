@@ -143,9 +143,10 @@ class Task(ABC):
 
         return READERS[self.reads](file, card, options)
 
-    def picture(self, request: pd.DataFrame, answer: pd.DataFrame, card: Card) -> bytes | None:
-        """A PNG file of the answer to the request of one file, where a picture tells what a row cannot."""
-        return None
+    def drawings(self, request: pd.DataFrame, answer: pd.DataFrame, card: Card) -> list[bytes]:
+        """PNG files of the answer to the request of one file, where pictures tell what rows cannot: those it holds."""
+        held = (answer[name] for name in answer if len(answer) and isinstance(answer[name].iloc[0], bytes))
+        return [picture for column in held for picture in column]
 
     @abstractmethod
     def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 from pathlib import Path
@@ -267,7 +266,7 @@ def test_a_served_picture_comes_back_as_png_and_large_ones_smaller() -> None:
     answer = task.answer(made, pd.DataFrame({"image": files}), CARD)
     assert answer[["width", "height"]].to_numpy().tolist() == [[40, 64], [LARGEST, 84]]
     for row in range(2):
-        picture = Image.open(io.BytesIO(base64.b64decode(answer["picture"][row])))
+        picture = Image.open(io.BytesIO(answer["picture"][row]))
         assert picture.format == "PNG" and picture.size == (answer["width"][row], answer["height"][row])
         means = np.asarray(picture).mean((0, 1))
         assert answer.loc[row, ["red", "green", "blue"]].tolist() == pytest.approx(means, abs=0.5)
