@@ -165,11 +165,13 @@ def test_list_shows_all_that_can_be_named(
     monkeypatch.chdir(root)
     assert main(["list"]) == 0
     lines = [line for line in capsys.readouterr().out.split("\n") if line.startswith("  ")]
-    architectures = [name for family in FAMILIES for name in load_family(family).ARCHITECTURES]
+    families = [load_family(family) for family in FAMILIES]
+    architectures = [name for family in families for name in family.ARCHITECTURES]
+    architectures += [name for family in families for name in family.PRESETS]
     recipes = [path.stem for path in sorted((root / "recipes").glob("*.yaml"))]
     assert [line.split()[0] for line in lines] == [*recipes, *TASKS, *FORMATS, *FAMILIES, *architectures]
     for line in lines:
         assert len(line.split()) > 4 and ":math:" not in line, f"nothing is said about {line.strip()}"
     said = "\n".join(lines)
-    assert "[score: mae; settings: lookback, horizon, season, missing, interval]" in said
+    assert "[score: the one that settings.score names; settings: lookback, " in said
     assert "[file, date, date_format, columns, (rows)]" in said

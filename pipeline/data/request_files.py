@@ -75,12 +75,15 @@ def series(file: Path, card: Mapping[str, Any], options: Options) -> pd.DataFram
 
 
 def table(file: Path, card: Mapping[str, Any], options: Options) -> pd.DataFrame:
-    """A CSV file with the columns that the served model takes; a column of numbers alone holds numbers."""
-    found = _table(file, dict.fromkeys(_header(file), lambda text, place: text.strip()))
+    """A CSV file with the columns that the served model takes; a column of numbers alone holds numbers.
+
+    An empty field holds nothing.
+    """
+    found = _table(file, dict.fromkeys(_header(file), lambda text, place: text.strip() or None))
     for name in found:
         numbers = pd.to_numeric(found[name], errors="coerce")
-        if numbers.notna().all():
-            found[name] = numbers
+        text = found[name].astype(object)
+        found[name] = numbers if numbers.notna().all() else text.where(text.notna(), None)
     return found
 
 

@@ -42,13 +42,14 @@ def prepare_recordings(
     texts = [normalised(text, lowercase) for part in records for text in part.texts]
     rows = _rows(parts, order, shares, seed)
     short = [row for row in rows["train"] if len(samples[row]) <= longest * rate]
-    left_out, rows["train"] = len(rows["train"]) - len(short), np.array(short, dtype=np.int64)
     if not short:
         raise ValueError(f"settings.longest: found {longest}; every recording of train lasts longer, in seconds")
+    left_out, rows["train"] = len(rows["train"]) - len(short), np.array(short, dtype=np.int64)
     spelt = [text.split() if units == "words" else list(text) for text in texts]
     alphabet = _alphabet([spelt[row] for row in short], units)
     tables = {part: _table(samples, texts, spelt, rows[part], alphabet) for part in SPLITS}
     speakers = _speakers(records, rows)
+    ear = ears(rate)
     card: dict[str, Any] = {
         "shape": "sequence",
         "schema": schema(tables),
@@ -59,22 +60,22 @@ def prepare_recordings(
         "lowercase": lowercase,
         "sample_rate": rate,
         "seconds": {part: _seconds(table["lengths"], rate) for part, table in tables.items()},
-        **_bands(tables["train"], ears(rate)),
-        "frames_for_a_sign": _frames_for_a_sign(tables["train"], ears(rate)),
+        **_bands(tables["train"], ear),
+        "frames_for_a_sign": _frames_for_a_sign(tables["train"], ear),
         "words": {part: sum(len(texts[row].split()) for row in rows[part]) for part in SPLITS},
         "speakers": speakers,
         "missing": {},
         "unit": "recordings",
         "facts": _facts(tables, speakers, rate, alphabet, units),
-        "warnings": [
-            *(warning for name in order for warning in parts[name].warnings),
-            *([f"{left_out} recordings of train of more than {longest:g} s are left out"] if left_out else []),
-            *duplicates(_hashes(samples, rows), "recordings", "sample"),
-            *_shared_speakers(speakers),
-            *_strangers(spelt, rows, alphabet, units),
-        ],
     }
-    return Prepared(tables, card)
+    longer = f"{left_out} recordings of train of more than {longest:g} s are left out"
+    warnings = [*(warning for part in records for warning in part.warnings), *([longer] if left_out else [])]
+    found = [*_doubled(samples, rows), *_shared_speakers(speakers), *_strangers(spelt, rows, alphabet, units)]
+    return Prepared(tables, card | {"warnings": warnings + found})
+
+
+def _doubled(samples: list[np.ndarray], rows: Mapping[str, np.ndarray]) -> Iterator[str]:
+    return duplicates(_hashes(samples, rows), "recordings", "sample")
 
 
 def _check_parts(parts: Mapping[str, Recordings]) -> None:

@@ -252,7 +252,7 @@ class StyleTransfer(Task):
         from pipeline.tasks.painted_pictures import answer_table, decoded
 
         with torch.inference_mode():
-            made = [network(torch.from_numpy(picture)[None]) for picture in decoded(request)]
+            made = [network(torch.tensor(picture)[None]) for picture in decoded(request)]
         return answer_table(made)
 
     def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
