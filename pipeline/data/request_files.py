@@ -81,9 +81,8 @@ def table(file: Path, card: Mapping[str, Any], options: Options) -> pd.DataFrame
     """
     found = _table(file, dict.fromkeys(_header(file), lambda text, place: text.strip() or None))
     for name in found:
-        numbers = pd.to_numeric(found[name], errors="coerce")
-        text = found[name].astype(object)
-        found[name] = numbers if numbers.notna().all() else text.where(text.notna(), None)
+        numbers, there = pd.to_numeric(found[name], errors="coerce"), found[name].notna()
+        found[name] = numbers if numbers[there].notna().all() else found[name].astype(object).where(there, None)
     return found
 
 
