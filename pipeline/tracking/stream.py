@@ -102,6 +102,7 @@ class Stream:
 
     def close(self, client: MlflowClient, status: str) -> None:
         """Ends the run, and those of our trials that have not come to an end by themselves."""
+        self._give_way(client)
         for run_id in self._open_trials():
             client.set_terminated(run_id, status)
         if self.leads:
@@ -130,9 +131,20 @@ class Stream:
         changed = owner_of(run.data.tags) != this_process() if self.leads else not is_written(run)
         if changed or run.info.lifecycle_stage == "deleted":
             raise Displaced("its run was taken over or removed, or waits for somebody to lead it")
+        self._give_way(client)
         for run_id in [*([self.run_id] if self.leads else []), *self._open_trials()]:
             client.set_tag(run_id, BEAT, str(int(time.time())))
         self.looked = time.monotonic()
+
+    def _give_way(self, client: MlflowClient) -> None:
+        """Removes our run where another process began an earlier one, which came into the store after we had looked."""
+        same = runs_with_key(client, self.experiment_id, self.identity.key) if self.leads else []
+        first = min(same, key=lambda run: (run.info.start_time, run.info.run_id), default=None)
+        if first is None or first.info.run_id == self.run_id or self.run_id not in {run.info.run_id for run in same}:
+            return
+        for run_id in [*(child.info.run_id for child in self.children.values()), self.run_id]:
+            client.delete_run(run_id)
+        raise Displaced("another process shows the same work")
 
     def _open_trials(self) -> dict[str, str]:
         """Run id → key of the trials under way that this process brings."""

@@ -249,6 +249,17 @@ def test_two_processes_that_begin_at_the_same_moment_leave_one_run(view: View, m
     assert view.steps("k", "loss/seed_0") == [0, 1]
 
 
+def test_run_gives_way_to_an_earlier_one_that_came_into_the_store_after_it(view: View) -> None:
+    """Two processes wait for the same database: the one that took its time first may be the second to write."""
+    write("repeat-0", range(2))
+    with watched("k"):
+        until(lambda: view.steps("k", "loss/seed_0") == [0, 1])
+        ours = view.runs()["k"].info.run_id
+        earlier = view.begin("k", range(2))
+    assert view.runs()["k"].info.run_id == earlier
+    assert view.client.get_run(ours).info.lifecycle_stage == "deleted"
+
+
 def test_run_in_which_points_stand_twice_is_made_anew(view: View) -> None:
     """MLflow cannot take a point back."""
     doubled = view.begin("k", range(3), **dead())
