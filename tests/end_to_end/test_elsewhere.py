@@ -148,14 +148,15 @@ def with_own_data(document: dict[str, Any]) -> None:
         "wave": {
             "candidates": ["wave-rnn"], "description": "A wave", "task": "forecasting",
             "split": {"validation": 0.2, "test": 0.2}, "training": dict(budget),
-            "settings": {"lookback": 14, "horizon": 3, "season": 12, "missing": "last", "interval": 0.8},
+            "settings": {"lookback": 14, "horizon": 3, "season": 12, "missing": "last", "interval": 0.8,
+                         "score": "mae", "units": "own"},
             "data": {"path": "data/raw/wave", "format": "csv_series", "parts": {"all": {"file": "wave.csv"}},
                      "options": {"date": "day", "date_format": "ISO8601", "columns": ["level"]}},
         },
     }  # fmt: skip
     heads = {
         "shades-cnn": {"shift": 0, "flip": False, "label_smoothing": 0.0},
-        "wave-rnn": {"reference": "last", "linear": True},
+        "wave-rnn": {"reference": "last", "linear": True, "series": "together", "segment": 1, "point": "median"},
     }
     for name, head in heads.items():
         experiment, family = name.split("-")

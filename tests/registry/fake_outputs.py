@@ -11,7 +11,15 @@ import pandas as pd
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "image_classification": {},
-    "forecasting": {"lookback": 8, "horizon": 4, "season": 4, "missing": "seasonal", "interval": 0.8},
+    "forecasting": {
+        "lookback": 8,
+        "horizon": 4,
+        "season": 4,
+        "missing": "seasonal",
+        "interval": 0.8,
+        "score": "mae",
+        "units": "own",
+    },
 }
 CNN = {"architecture": "vgg", "width": 16, "depth": 1, "kernel_size": 3, "dropout": 0.0}
 IMAGE_HEAD = {"shift": 0, "flip": False, "label_smoothing": 0.0}

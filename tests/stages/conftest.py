@@ -57,7 +57,7 @@ experiments:
       options: {date: date, date_format: "%%Y%%m%%d", columns: [co2]}
       parts: {all: {file: co2.csv}}
     split: {validation: 0.15, test: 0.15}
-    settings: {lookback: 104, horizon: 26, season: 52, missing: seasonal, interval: 0.8}
+    settings: {lookback: 104, horizon: 26, season: 52, missing: seasonal, interval: 0.8, score: mae, units: own}
     training: *budget
 candidates:
   digits-cnn: &cnn
