@@ -65,7 +65,7 @@ def test_weights_without_a_published_trunk_are_refused(job: Callable[..., Job], 
         ("digits-cnn", {"choices": ["inception_v1", "vgg16"]}, None),
         ("digits-cnn", {"choices": ["resnet18", "vgg"]}, "found beside the architecture vgg; allowed: with vgg16, "),
         ("digits-rnn", "gru", "allowed: for pictures and the family cnn only; remove it"),
-        ("co2-cnn", "resnet18", "found 'resnet18'; allowed: vgg, googlenet, resnet, textcnn, wavenet; did you mean `resnet`?"),
+        ("co2-cnn", "resnet18", "found 'resnet18'; allowed: vgg, googlenet, resnet, textcnn, wavenet; did you mean "),
     ],
 )
 def test_check_knows_where_published_trunks_and_weights_can_stand(
