@@ -103,7 +103,7 @@ def our_loop(turns: Turns, settings: Settings) -> float:
             threads=settings["threads"], limits={}, checkpoint_steps=1_000_000,
         )  # fmt: skip
         watched = [BestWeights(), Journal(job.journal), Pruning(lambda epoch, lowest: False), TurnsCallback(turns)]
-        trainer = fit.build_trainer(job, 2, optimisation.gradient_clip, watched)
+        trainer = fit.build_trainer(job, True, optimisation.gradient_clip, watched)
         module = Fitting(task, network, data.card, optimisation, 0, settings["epochs"] * len(train))
         trainer.fit(module, train, Batches(data.validation, VALIDATION_BATCH))
         return float(trainer.callback_metrics["validation_accuracy"])

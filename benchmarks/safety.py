@@ -134,7 +134,7 @@ def _trained(settings: Settings) -> Turns:
         )
         journal.turns = checkpoints.turns = turns
         watched = [BestWeights(), Pruning(lambda epoch, lowest: False), AveragedWeights(optimisation.ema_decay)]
-        trainer = fit.build_trainer(job, 2, optimisation.gradient_clip, [*watched, journal, checkpoints, turns])
+        trainer = fit.build_trainer(job, True, optimisation.gradient_clip, [*watched, journal, checkpoints, turns])
         module = Fitting(task, network, data.card, optimisation, 0, epochs * len(train))
         trainer.fit(module, train, Batches(data.validation, VALIDATION_BATCH))
         assert len(list(Path(work).glob("*.ckpt"))) == 2

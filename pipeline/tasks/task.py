@@ -50,6 +50,11 @@ class Task(ABC):
         """Takes the experiment's `settings` of params.yaml."""
         self.settings = settings
 
+    @property
+    def bf16_pays(self) -> bool:
+        """Whether products of matrices are so much of the work that `precision: auto` takes bf16 for them."""
+        return self.dimensions == 2
+
     @abstractmethod
     def prepare(self, parts: Mapping[str, Any], split: Mapping[str, float | None], seed: int) -> Prepared:
         """Splits raw records and turns them into tables of tensors and a card. Fits on train only."""

@@ -60,7 +60,9 @@ class Attention(nn.Module):
         """(B, T, C), memory (B, S, M) and (B, S) bool, where it is not padding → (B, T, C)."""
         query = self._split(self.query(x))
         key, value = map(self._split, self.key_and_value(memory).chunk(2, dim=2))
-        found = functional.scaled_dot_product_attention(query, key, value, attn_mask=known[:, None, None, :])
+        with torch.autocast(x.device.type, enabled=False):  # in bf16 this took six times as long on a CPU
+            query, key, value = query.float(), key.float(), value.float()
+            found = functional.scaled_dot_product_attention(query, key, value, attn_mask=known[:, None, None, :])
         normalised: Tensor = self.norm(x + self.out(found.transpose(1, 2).flatten(2)))
         return normalised
 
@@ -133,6 +135,10 @@ class Translation(Task):
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
         _check(settings)
+
+    @property
+    def bf16_pays(self) -> bool:
+        return True  # 1.5 times as fast: each token is multiplied with all of the vocabulary
 
     @property
     def progress(self) -> str:

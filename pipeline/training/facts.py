@@ -63,7 +63,7 @@ def subject_of(stage: str, name: str | None, params: Params) -> Subject:
         "code": code_digest(*sources(stage, candidate.task, candidate.family)),
         "seed": params.seed,
         "threads": params.threads,
-        "precision": precision_of(params.trainer.model_dump(), task.dimensions),
+        "precision": precision_of(params.trainer.model_dump(), task.bf16_pays),
     }
     if candidate.weights is not None:
         facts["weights"] = candidate.weights.model_dump()

@@ -120,12 +120,12 @@ def prepare_process(threads: int) -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 
 
-def precision_of(trainer: Mapping[str, Any], dimensions: int) -> str:
-    """The precision that `auto` stands for: bf16-mixed for grids where the device has units for it."""
+def precision_of(trainer: Mapping[str, Any], pays: bool) -> str:
+    """The precision that `auto` stands for: bf16-mixed where it pays for the task and the device has units for it."""
     wanted = str(trainer["precision"])
     if wanted != "auto":
         return wanted
-    return "bf16-mixed" if dimensions == 2 and _has_bf16(str(trainer["accelerator"])) else "32-true"
+    return "bf16-mixed" if pays and _has_bf16(str(trainer["accelerator"])) else "32-true"
 
 
 def _has_bf16(accelerator: str) -> bool:
@@ -160,7 +160,7 @@ def _fit(job: Job) -> tuple[Outcome, Mapping[str, torch.Tensor], bool]:
     if optimisation.ema_decay:
         callbacks.append(AveragedWeights(optimisation.ema_decay))
     callbacks.append(Checkpoints(Path(job.work), job.name, job.checkpoint_steps))  # last: it saves what the others know
-    trainer = build_trainer(job, task.dimensions, optimisation.gradient_clip, callbacks)
+    trainer = build_trainer(job, task.bf16_pays, optimisation.gradient_clip, callbacks)
     data = Loaders(tables, job.batch_size, job.seed, task.length)
     steps = job.epochs * len(data.batches("train", trainer))
     module = Fitting(task, network, card, optimisation, job.seed, steps)
@@ -186,11 +186,11 @@ def _losing_processes(name: str) -> Iterator[None]:
         ) from None
 
 
-def build_trainer(job: Job, dimensions: int, gradient_clip: float, callbacks: list[pl.Callback]) -> pl.Trainer:
+def build_trainer(job: Job, bf16_pays: bool, gradient_clip: float, callbacks: list[pl.Callback]) -> pl.Trainer:
     """`trainer` of params.yaml as a Trainer that writes nothing by itself."""
     import pytorch_lightning as pl
 
-    settings = {**job.trainer, "precision": precision_of(job.trainer, dimensions)}
+    settings = {**job.trainer, "precision": precision_of(job.trainer, bf16_pays)}
     return pl.Trainer(
         **settings,
         max_epochs=job.epochs,

@@ -157,9 +157,9 @@ def test_a_batch_that_cannot_be_shared_stops_before_training(job: Make) -> None:
 
 
 def test_precision_is_what_params_yaml_says_or_what_pays() -> None:
-    assert precision_of({"precision": "64-true", "accelerator": "cpu"}, 2) == "64-true"
-    assert precision_of({"precision": "auto", "accelerator": "cpu"}, 1) == "32-true"
-    assert precision_of({"precision": "auto", "accelerator": "cpu"}, 2) in ("32-true", "bf16-mixed")
+    assert precision_of({"precision": "64-true", "accelerator": "cpu"}, True) == "64-true"
+    assert precision_of({"precision": "auto", "accelerator": "cpu"}, False) == "32-true"
+    assert precision_of({"precision": "auto", "accelerator": "cpu"}, True) in ("32-true", "bf16-mixed")
 
 
 @pytest.mark.parametrize(
