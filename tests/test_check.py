@@ -50,7 +50,7 @@ BAD = [
     (
         f"{CO2}/settings/horizon",
         0,
-        "experiments.co2.settings.horizon: found 0; allowed: a whole number of steps from 1",
+        "experiments.co2.settings.horizon: found 0; allowed: a whole number from 1 to 1000000",
     ),
     (f"{CO2}/settings/horizon", True, "experiments.co2.settings.horizon: found True; allowed: a whole number .*"),
     (

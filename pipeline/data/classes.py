@@ -1,15 +1,16 @@
-"""Labelled records: their classes by number, their splits, and what is worth a warning about them."""
+"""Labelled records: their classes by number, what a card says of them, and what is worth a warning."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from pipeline.data.splits import pool_name, stratified
+from pipeline.data.tables import schema
 
-FEW = 10  # examples of a class in a split, below which a figure about it says little
+FEW = 10  # of a class in a split, below which a figure about it says little
+Tables = Mapping[str, Mapping[str, np.ndarray]]
 
 
 class Labelled(Protocol):
@@ -38,19 +39,17 @@ def class_numbers(parts: Mapping[str, Labelled], order: list[str]) -> tuple[list
     return [str(name) for name in known.tolist()], np.searchsorted(known, np.concatenate(labels)).astype(np.int64)
 
 
-def split_rows(
-    parts: Mapping[str, Labelled],
-    order: list[str],
-    labels: np.ndarray,
-    names: list[str],
-    shares: Mapping[str, float],
-    seed: int,
-) -> dict[str, np.ndarray]:
-    """Rows of every split: published parts as they are, the others out of the pool."""
-    ends = np.cumsum([len(parts[name].labels) for name in order])
-    rows = {name: np.arange(end - len(parts[name].labels), end) for name, end in zip(order, ends, strict=True)}
-    pool = rows.pop(pool_name(parts))  # comes first, so that its rows start at 0
-    return rows | (stratified(labels[pool], names, shares, seed) if shares else {"train": pool})
+def labelled_card(tables: Tables, names: list[str]) -> dict[str, Any]:
+    """What every card of labelled examples says of its tables, whose `labels` are positions in `names`, -1 for none."""
+    seen = {part: table["labels"][table["labels"] >= 0] for part, table in tables.items()}
+    numbers = {part: np.bincount(labels, minlength=len(names)).tolist() for part, labels in seen.items()}
+    return {
+        "schema": schema(tables),
+        "counts": {part: len(table["labels"]) for part, table in tables.items()},
+        "classes": names,
+        "class_counts": {part: dict(zip(names, numbers[part], strict=True)) for part in tables},
+        "missing": {},
+    }
 
 
 def duplicates(hashes: Mapping[str, list[bytes]], things: str, by: str) -> Iterator[str]:
@@ -65,12 +64,12 @@ def duplicates(hashes: Mapping[str, list[bytes]], things: str, by: str) -> Itera
             yield f"{count} of {len(hashes[later])} {things} of {later} are also in {earlier}, {by} by {by}"
 
 
-def rare_classes(names: list[str], counts: Mapping[str, list[int]]) -> Iterator[str]:
-    """Classes about which a figure of a split says little, or nothing."""
-    for part, numbers in counts.items():
-        absent = [name for name, count in zip(names, numbers, strict=True) if not count]
-        rare = [f"{name} ({count})" for name, count in zip(names, numbers, strict=True) if 0 < count < FEW]
+def rare_classes(class_counts: Mapping[str, Mapping[str, int]], one: str, many: str) -> Iterator[str]:
+    """Classes about which a figure of a split says little, or nothing; `one` or `many` of what are counted."""
+    for part, counts in class_counts.items():
+        absent = [name for name, count in counts.items() if not count]
+        rare = [f"{name} ({count})" for name, count in counts.items() if 0 < count < FEW]
         if absent:
-            yield f"{part} has no example of class {', '.join(absent)}"
+            yield f"{part} has no {one} of class {', '.join(absent)}"
         if rare:
-            yield f"{part} has fewer than {FEW} examples of class {', '.join(rare)}"
+            yield f"{part} has fewer than {FEW} {many} of class {', '.join(rare)}"

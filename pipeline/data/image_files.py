@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,6 +59,16 @@ def fitted_size(height: int, width: int, most_height: int, most_width: int) -> t
     """(height, width) of a picture made as large as it fits, with its proportions kept."""
     scale = min(most_height / height, most_width / width)
     return min(max(round(height * scale), 1), most_height), min(max(round(width * scale), 1), most_width)
+
+
+def png(pixels: np.ndarray, maximum: int = 255) -> bytes:
+    """(C, H, W) values from 0 to `maximum`, C = 1 or 3 → the bytes of a PNG file with 256 values a channel."""
+    from PIL import Image
+
+    values = np.rint(pixels.astype(np.float64) * 255 / maximum).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(values[0] if len(values) == 1 else values.transpose(1, 2, 0)).save(stream, format="PNG")
+    return stream.getvalue()
 
 
 def image_paths(folder: Path) -> tuple[list[Path], int]:

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.classes import class_numbers, duplicates, rare_classes, split_rows
+from pipeline.data.classes import Tables, class_numbers, duplicates, labelled_card, rare_classes
 from pipeline.data.records import Images
-from pipeline.data.splits import Shares, described, in_order, shares_of_pool
-from pipeline.data.tables import SPLITS, Prepared, schema
+from pipeline.data.splits import Shares, described, in_order, shares_of_pool, split_rows
+from pipeline.data.statistics import moments
+from pipeline.data.tables import SPLITS, Prepared
+
+CONSTANT = 1.0  # in the place of the deviation of a constant channel, which is shifted and not scaled; else 0.5 at most
 
 
 def prepare_images(parts: Mapping[str, Images], split: Shares, seed: int) -> Prepared:
@@ -25,33 +28,35 @@ def prepare_images(parts: Mapping[str, Images], split: Shares, seed: int) -> Pre
     _check_same_shape(dict(zip(order, records, strict=True)))
     pixels = np.concatenate([part.pixels for part in records])  # (N, C, H, W)
     names, labels = class_numbers(parts, order)
-    rows = split_rows(parts, order, labels, names, shares, seed)
+    sizes = {name: len(parts[name].labels) for name in order}
+    rows = split_rows(sizes, shares, seed, classes=names, labels=labels)
     tables = {part: {"images": pixels[rows[part]], "labels": labels[rows[part]], "rows": rows[part]} for part in SPLITS}
-    counts = {part: np.bincount(labels[rows[part]], minlength=len(names)).tolist() for part in SPLITS}
-    mean, deviation, used = moments(tables["train"]["images"], records[0].maximum)
-    card: dict[str, Any] = {
-        "shape": "grid",
-        "schema": schema(tables),
-        "counts": {part: len(rows[part]) for part in SPLITS},
-        "split": described(shares, order, "stratified", "drawn class by class", seed),
-        "classes": names,
-        "class_counts": {part: dict(zip(names, counts[part], strict=True)) for part in SPLITS},
-        "channels": pixels.shape[1],
-        "height": pixels.shape[2],
-        "width": pixels.shape[3],
-        "maximum": records[0].maximum,
-        "mean": mean,
-        "deviation": [value or 1.0 for value in deviation],  # a constant channel is shifted, not scaled
-        "ranges": {"train": used},
-        "missing": {},
-        "warnings": [
-            *(warning for part in records for warning in part.warnings),
-            *duplicates(picture_hashes(tables), "images", "pixel"),
-            *rare_classes(names, counts),
-            *(f"channel {channel} is constant in train" for channel, value in enumerate(deviation) if not value),
-        ],
-    }
+    card = labelled_card(tables, names) | grid_card(tables, records[0].maximum)
+    card["split"] = described(shares, order, "stratified", "drawn class by class", seed)
+    flat = [channel for channel, deviation in enumerate(card["deviation"]) if deviation == CONSTANT]
+    card["warnings"] = [
+        *(warning for part in records for warning in part.warnings),
+        *duplicates(picture_hashes(tables), "images", "pixel"),
+        *rare_classes(card["class_counts"], "example", "examples"),
+        *(f"channel {channel} is constant in train" for channel in flat),
+    ]
     return Prepared(tables, card)
+
+
+def grid_card(tables: Tables, maximum: int) -> dict[str, Any]:
+    """What every card of pictures says of its tables, whose `images` (N, C, H, W) have pixels from 0 to `maximum`."""
+    mean, deviation, used = moments(tables["train"]["images"], maximum)
+    channels, height, width = tables["train"]["images"].shape[1:]
+    return {
+        "shape": "grid",
+        "channels": channels,
+        "height": height,
+        "width": width,
+        "maximum": maximum,
+        "mean": mean,
+        "deviation": [value or CONSTANT for value in deviation],
+        "ranges": {"train": used},
+    }
 
 
 def _check_same_shape(parts: Mapping[str, Images]) -> None:
@@ -68,25 +73,7 @@ def _check_same_shape(parts: Mapping[str, Images]) -> None:
             raise ValueError(f"images of all parts must have one size: {found}")
 
 
-def moments(images: np.ndarray, maximum: int) -> tuple[list[float], list[float], list[int]]:
-    """Mean and standard deviation of every channel after division by `maximum`, and the lowest and highest pixel.
-
-    Sums are whole numbers, so that the result does not depend on the order of addition, that is on the machine.
-    """
-    counts = np.zeros((images.shape[1], 256), dtype=np.int64)  # (C, value)
-    for start in range(0, len(images), 1024):
-        for channel, histogram in enumerate(counts):
-            histogram += np.bincount(images[start : start + 1024, channel].ravel(), minlength=256)
-    values = np.arange(256)
-    number = int(counts[0].sum())
-    sums, squares = (counts @ values).tolist(), (counts @ values**2).tolist()
-    mean = [total / number / maximum for total in sums]
-    spread = [number * square - total**2 for total, square in zip(sums, squares, strict=True)]  # exact
-    present = np.flatnonzero(counts.sum(axis=0))
-    return mean, [value**0.5 / number / maximum for value in spread], [int(present[0]), int(present[-1])]
-
-
-def picture_hashes(tables: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, list[bytes]]:
+def picture_hashes(tables: Tables) -> dict[str, list[bytes]]:
     """A number of every picture of every split that another picture does not have."""
     return {
         part: [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in table["images"]]

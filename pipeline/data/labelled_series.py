@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
-from pipeline.data.classes import class_numbers, duplicates, rare_classes, split_rows
+from pipeline.data.classes import Tables, class_numbers, duplicates, labelled_card, rare_classes
 from pipeline.data.records import LabelledSeries
-from pipeline.data.splits import Shares, described, in_order, shares_of_pool
-from pipeline.data.tables import SPLITS, Prepared, schema
+from pipeline.data.splits import Shares, described, in_order, shares_of_pool, split_rows
+from pipeline.data.statistics import column_statistics
+from pipeline.data.tables import SPLITS, Prepared
 
 Rows = Mapping[str, np.ndarray]  # of every split
 
@@ -31,30 +30,26 @@ def prepare_labelled_series(parts: Mapping[str, LabelledSeries], split: Shares, 
     given = [series for name in order for series in parts[name].values]
     filled = [fill(series) for series in given]
     names, labels = class_numbers(parts, order)
-    rows = split_rows(parts, order, labels, names, shares, seed)
+    sizes = {name: len(parts[name].labels) for name in order}
+    rows = split_rows(sizes, shares, seed, classes=names, labels=labels)
     tables = {
         part: {**padded([filled[row] for row in rows[part]]), "labels": labels[rows[part]], "rows": rows[part]}
         for part in SPLITS
     }
-    counts = {part: np.bincount(labels[rows[part]], minlength=len(names)).tolist() for part in SPLITS}
-    missing = _missing(given, rows, channels)
     train = [filled[row] for row in rows["train"]]
-    card: dict[str, Any] = {
+    steps = [np.concatenate([series[place] for series in train]).tolist() for place in range(len(channels))]
+    card = labelled_card(tables, names) | column_statistics(dict(zip(channels, steps, strict=True)))
+    card |= {
         "shape": "sequence",
-        "schema": schema(tables),
-        "counts": {part: len(rows[part]) for part in SPLITS},
         "split": described(shares, order, "stratified", "drawn class by class", seed),
-        "classes": names,
-        "class_counts": {part: dict(zip(names, counts[part], strict=True)) for part in SPLITS},
         "columns": channels,
         "steps": {part: [int(end(table["lengths"])) for end in (min, max)] for part, table in tables.items()},
-        **_statistics(train, channels),
-        "missing": missing,
+        "missing": _missing(given, rows, channels),
         "missing_rule": "linear",
         "warnings": [
             *(warning for name in order for warning in parts[name].warnings),
             *duplicates(_hashes(tables), "series", "value"),
-            *rare_classes(names, counts),
+            *rare_classes(card["class_counts"], "example", "examples"),
             *_gaps(given, rows),
             *_constant(train, channels),
         ],
@@ -110,27 +105,13 @@ def _check_sizes(parts: Mapping[str, LabelledSeries], order: list[str]) -> None:
                 )
 
 
-def _statistics(train: list[np.ndarray], channels: list[str]) -> dict[str, Any]:
-    """Mean, deviation and range of every channel over all steps of train."""
-    columns = [np.concatenate([series[place] for series in train]).tolist() for place in range(len(channels))]
-    mean = [math.fsum(column) / len(column) for column in columns]  # exact sums: the same on every machine
-    spread = [
-        math.sqrt(math.fsum((value - center) ** 2 for value in column) / len(column))
-        for column, center in zip(columns, mean, strict=True)
-    ]
-    ranges = {name: [min(column), max(column)] for name, column in zip(channels, columns, strict=True)}
-    constant = [low == high for low, high in ranges.values()]
-    deviation = [1.0 if same else value for same, value in zip(constant, spread, strict=True)]  # shifted, not scaled
-    return {"mean": mean, "deviation": deviation, "ranges": ranges}
-
-
 def _missing(given: list[np.ndarray], rows: Rows, channels: list[str]) -> dict[str, dict[str, int]]:
     """Missing values of every split and channel."""
     counted = np.array([np.isnan(series).sum(axis=1) for series in given])  # (N, C)
     return {part: dict(zip(channels, counted[rows[part]].sum(axis=0).tolist(), strict=True)) for part in SPLITS}
 
 
-def _hashes(tables: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, list[bytes]]:
+def _hashes(tables: Tables) -> dict[str, list[bytes]]:
     return {
         part: [
             hashlib.blake2b(np.ascontiguousarray(values[:, :length]).tobytes(), digest_size=16).digest()

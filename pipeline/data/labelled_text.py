@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from pipeline.data.classes import class_numbers, duplicates, rare_classes, split_rows
+from pipeline.data.classes import class_numbers, duplicates, labelled_card, rare_classes
 from pipeline.data.records import LabelledText
-from pipeline.data.splits import Shares, described, in_order, shares_of_pool
-from pipeline.data.tables import SPLITS, Prepared, schema
+from pipeline.data.splits import Shares, described, in_order, shares_of_pool, split_rows
+from pipeline.data.tables import SPLITS, Prepared
 from pipeline.data.tokens import PAD, UNKNOWN, Tokenizer, as_bytes, fit_tokenizer, normalised, padded
 
 
@@ -27,7 +26,8 @@ def prepare_labelled_text(
     _check_kind(parts)
     texts = [normalised(text, lowercase) for name in order for text in parts[name].texts]
     names, labels = class_numbers(parts, order)
-    rows = split_rows(parts, order, labels, names, shares, seed)
+    sizes = {name: len(parts[name].labels) for name in order}
+    rows = split_rows(sizes, shares, seed, classes=names, labels=labels)
     found = {part: [texts[row] for row in rows[part]] for part in SPLITS}
     model = fit_tokenizer(found["train"], vocabulary)
     tokenizer = Tokenizer(model)
@@ -36,26 +36,21 @@ def prepare_labelled_text(
         part: {**token_table(encoded[part], longest), "labels": labels[rows[part]], "text": as_bytes(found[part])}
         for part in SPLITS
     }
-    counts = {part: np.bincount(labels[rows[part]], minlength=len(names)).tolist() for part in SPLITS}
-    card: dict[str, Any] = {
+    card = labelled_card(tables, names)
+    card |= {
         "shape": "sequence",
-        "schema": schema(tables),
-        "counts": {part: len(rows[part]) for part in SPLITS},
         "split": described(shares, order, "stratified", "drawn class by class", seed),
-        "classes": names,
-        "class_counts": {part: dict(zip(names, counts[part], strict=True)) for part in SPLITS},
         "tokenizer": model,
         "vocabulary": len(tokenizer),
         "special": {"padding": PAD, "unknown": UNKNOWN},
         "lowercase": lowercase,
         "longest": longest,
         "mean_tokens": {part: round(float(tables[part]["lengths"].mean()), 2) for part in SPLITS},
-        "missing": {},
         "warnings": [
             *(warning for name in order for warning in parts[name].warnings),
             *duplicates({part: [text.encode() for text in found[part]] for part in SPLITS}, "sentences", "word"),
             *_contradictions(found["train"], labels[rows["train"]]),
-            *rare_classes(names, counts),
+            *rare_classes(card["class_counts"], "example", "examples"),
             *_shortened(encoded, longest),
         ],
     }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.records import Pairs
-from pipeline.data.splits import Shares, described, in_order, pool_name, shares_of_pool, stratified
+from pipeline.data.splits import Shares, described, in_order, shares_of_pool, split_rows
 from pipeline.data.tables import SPLITS, Prepared, schema
 from pipeline.data.tokens import BEGIN, END, PAD, Tokenizer, as_bytes, fit_tokenizer, normalised, padded
 
@@ -22,10 +22,10 @@ def prepare_pairs(
 
     Pairs of train with more than `longest` tokens on a side are left out and counted; validation and test stay whole.
     """
-    shares = shares_of_pool(parts, split)
+    shares, order = shares_of_pool(parts, split), in_order(parts)
     found = {
         part: tuple([normalised(text, lowercase) for text in side] for side in sides)
-        for part, sides in _split(parts, shares, seed).items()
+        for part, sides in _split(parts, order, shares, seed).items()
     }
     models = [fit_tokenizer(found["train"][side], vocabulary) for side in (0, 1)]
     tokenizers = [Tokenizer(model) for model in models]
@@ -43,7 +43,7 @@ def prepare_pairs(
         "shape": "sequence",
         "schema": schema(tables),
         "counts": {part: len(tables[part]["source"]) for part in SPLITS},
-        "split": described(shares, in_order(parts), "random", "drawn by chance", seed),
+        "split": described(shares, order, "random", "drawn by chance", seed),
         "source_tokenizer": models[0],
         "target_tokenizer": models[1],
         "special": {"padding": PAD, "begin": BEGIN, "end": END},
@@ -60,13 +60,11 @@ def prepare_pairs(
     return Prepared(tables, card)
 
 
-def _split(parts: Mapping[str, Pairs], shares: Mapping[str, float], seed: int) -> dict[str, Sides]:
-    """Published parts as they are; what is not published is drawn from the pool."""
-    pool = parts[pool_name(parts)]
-    rows = stratified(np.zeros(len(pool.sources), dtype=int), ["pairs"], shares, seed)
-    found = {part: ([pool.sources[i] for i in rows[part]], [pool.targets[i] for i in rows[part]]) for part in rows}
-    published = {name: (part.sources, part.targets) for name, part in parts.items() if name in SPLITS[1:]}
-    return {part: {**found, **published}[part] for part in SPLITS}
+def _split(parts: Mapping[str, Pairs], order: list[str], shares: Mapping[str, float], seed: int) -> dict[str, Sides]:
+    sides = [[text for name in order for text in getattr(parts[name], side)] for side in ("sources", "targets")]
+    sizes = {name: len(parts[name].sources) for name in order}
+    rows = split_rows(sizes, shares, seed, classes=["pairs"])
+    return {part: ([sides[0][row] for row in rows[part]], [sides[1][row] for row in rows[part]]) for part in SPLITS}
 
 
 def _table(rows: list[list[list[int]]], targets: list[str], kept: list[int]) -> dict[str, np.ndarray]:

@@ -1,12 +1,16 @@
-"""What a user sends to a served model of series or sentences: what is read out of it, and the dates of a forecast."""
+"""What a user sends to a served model: what is read out of it, and the dates of a forecast."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import io
+from collections.abc import Callable, Mapping
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import pandas as pd
+
+Read = TypeVar("Read")
+FILES = {"image": ("image files (PNG, JPEG)", "an image file"), "audio": ("recordings (WAV, FLAC, OGG)", "a recording")}
 
 
 def dates_after(last: pd.Timestamp, card: Mapping[str, Any]) -> pd.DatetimeIndex:
@@ -108,3 +112,19 @@ def texts_of(request: pd.DataFrame) -> list[str]:
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"row {row}: found {text!r}; expected a sentence")
     return list(request["text"])
+
+
+def files_of(request: pd.DataFrame, column: str, read: Callable[[IO[bytes]], Read]) -> list[Read]:
+    """What `read` makes of the files in a column of FILES. Raises ValueError naming the row of what it cannot read."""
+    many, one = FILES[column]
+    if column not in request:
+        raise ValueError(f"found the columns {list(request.columns)}; expected one column `{column}` with {many}")
+    found = []
+    for row, data in enumerate(request[column]):
+        if not isinstance(data, bytes):
+            raise ValueError(f"row {row}: found {type(data).__name__}; expected the bytes of {one} (base64 in JSON)")
+        try:
+            found.append(read(io.BytesIO(data)))
+        except ValueError as error:
+            raise ValueError(f"row {row}: {error}") from None
+    return found

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
 
 import numpy as np
 
-from pipeline.data.classes import duplicates
-from pipeline.data.images import moments, picture_hashes
+from pipeline.data.classes import duplicates, labelled_card, rare_classes
+from pipeline.data.images import grid_card, picture_hashes
 from pipeline.data.records import AnnotatedImages
-from pipeline.data.splits import Shares, described, in_order, pool_name, shares_of_pool, stratified
-from pipeline.data.tables import SPLITS, Prepared, schema
-
-FEW = 10  # boxes of a class in a split, below which a figure about it says little
+from pipeline.data.splits import Shares, described, in_order, shares_of_pool, split_rows
+from pipeline.data.tables import SPLITS, Prepared
 
 
 def prepare_scenes(parts: Mapping[str, AnnotatedImages], split: Shares, seed: int) -> Prepared:
@@ -28,42 +25,24 @@ def prepare_scenes(parts: Mapping[str, AnnotatedImages], split: Shares, seed: in
     records = [parts[name] for name in order]
     _check_parts({name: parts[name] for name in order})
     classes = _classes(parts, order)
-    rows = _rows(parts, order, shares, seed)
+    sizes_of_parts = {name: len(parts[name].names) for name in order}
+    rows = split_rows(sizes_of_parts, shares, seed, classes=["all pictures"])  # a picture has many: none decides
     pixels = np.concatenate([part.pixels for part in records])  # (N, C, H, W)
     boxes, labels = _padded(records, classes)
     sizes = np.concatenate([part.sizes for part in records])
     tables = {
-        part: {"images": pixels[taken], "boxes": boxes[taken], "labels": labels[taken], "sizes": sizes[taken],
-               "rows": taken}
-        for part, taken in rows.items()
+        part: {"images": pixels[rows[part]], "boxes": boxes[rows[part]], "labels": labels[rows[part]],
+               "sizes": sizes[rows[part]], "rows": rows[part]}
+        for part in SPLITS
     }  # fmt: skip
-    counts = {
-        part: np.bincount(table["labels"][table["labels"] >= 0], minlength=len(classes)).tolist()
-        for part, table in tables.items()
-    }
-    mean, deviation, used = moments(tables["train"]["images"], 255)
-    card: dict[str, Any] = {
-        "shape": "grid",
-        "schema": schema(tables),
-        "counts": {part: len(rows[part]) for part in SPLITS},
-        "split": described(shares, order, "random", "drawn by chance", seed),
-        "classes": classes,
-        "class_counts": {part: dict(zip(classes, counts[part], strict=True)) for part in SPLITS},
-        "channels": pixels.shape[1],
-        "height": pixels.shape[2],
-        "width": pixels.shape[3],
-        "maximum": 255,
-        "mean": mean,
-        "deviation": [value or 1.0 for value in deviation],  # a constant channel is shifted, not scaled
-        "side": _usual_side(tables["train"]),
-        "ranges": {"train": used},
-        "missing": {},
-        "warnings": [
-            *(warning for part in records for warning in part.warnings),
-            *duplicates(picture_hashes(tables), "images", "pixel"),
-            *_rare_classes(classes, counts),
-        ],
-    }
+    card = labelled_card(tables, classes) | grid_card(tables, 255)
+    card["split"] = described(shares, order, "random", "drawn by chance", seed)
+    card["side"] = _usual_side(tables["train"])
+    card["warnings"] = [
+        *(warning for part in records for warning in part.warnings),
+        *duplicates(picture_hashes(tables), "images", "pixel"),
+        *rare_classes(card["class_counts"], "box", "boxes"),
+    ]
     return Prepared(tables, card)
 
 
@@ -94,17 +73,6 @@ def _classes(parts: Mapping[str, AnnotatedImages], order: Sequence[str]) -> list
     return known
 
 
-def _rows(
-    parts: Mapping[str, AnnotatedImages], order: Sequence[str], shares: Mapping[str, float], seed: int
-) -> dict[str, np.ndarray]:
-    """Rows of every split: published parts as they are, the others out of the pool."""
-    ends = np.cumsum([len(parts[name].names) for name in order])
-    rows = {name: np.arange(end - len(parts[name].names), end) for name, end in zip(order, ends, strict=True)}
-    pool = rows.pop(pool_name(parts))  # comes first, so that its rows start at 0
-    one_class = np.zeros(len(pool), dtype=np.int64)  # a picture has many classes, so that none decides
-    return rows | (stratified(one_class, ["all pictures"], shares, seed) if shares else {"train": pool})
-
-
 def _padded(records: Sequence[AnnotatedImages], classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """(N, M, 4) float32 boxes and (N, M) int64 labels."""
     number = {name: position for position, name in enumerate(classes)}
@@ -124,13 +92,3 @@ def _usual_side(table: Mapping[str, np.ndarray]) -> float:
     if not len(boxes):
         raise ValueError("train has no boxes; take a smaller share for validation and test")
     return float(np.median(np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))))
-
-
-def _rare_classes(names: Sequence[str], counts: Mapping[str, list[int]]) -> Iterator[str]:
-    for part, numbers in counts.items():
-        absent = [name for name, count in zip(names, numbers, strict=True) if not count]
-        rare = [f"{name} ({count})" for name, count in zip(names, numbers, strict=True) if 0 < count < FEW]
-        if absent:
-            yield f"{part} has no box of class {', '.join(absent)}"
-        if rare:
-            yield f"{part} has fewer than {FEW} boxes of class {', '.join(rare)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from pipeline.data.records import Series
 from pipeline.data.splits import Shares, in_order, in_time, pool_name, shares_of_pool
+from pipeline.data.statistics import column_statistics
 from pipeline.data.steps import irregular_steps, usual_step
 from pipeline.data.tables import SPLITS, Prepared, schema
 
@@ -39,7 +39,8 @@ def prepare_series(
         for part, (start, end) in spans.items()
     }
     start, end = spans["train"]
-    statistics = _statistics(records.values[start:end], records.columns)
+    seen = [column[~np.isnan(column)].tolist() for column in records.values[start:end].T]
+    statistics = column_statistics(dict(zip(records.columns, seen, strict=True)))
     seconds, months = usual_step(records.times)
     card: dict[str, Any] = {
         "shape": "sequence",
@@ -195,20 +196,6 @@ def _periods(records: Series, observed: np.ndarray, spans: Mapping[str, tuple[in
             for part, (start, end) in spans.items()
         },
     }
-
-
-def _statistics(values: np.ndarray, columns: list[str]) -> dict[str, Any]:
-    """Mean, deviation and range of the observed values of train."""
-    seen = [column[~np.isnan(column)].tolist() for column in values.T]
-    mean = [math.fsum(column) / len(column) for column in seen]  # exact sums: the same on every machine
-    spread = [
-        math.sqrt(math.fsum((value - center) ** 2 for value in column) / len(column))
-        for column, center in zip(seen, mean, strict=True)
-    ]
-    ranges = {name: [min(column), max(column)] for name, column in zip(columns, seen, strict=True)}
-    constant = [low == high for low, high in ranges.values()]
-    deviation = [1.0 if same else value for same, value in zip(constant, spread, strict=True)]  # shifted, not scaled
-    return {"mean": mean, "deviation": deviation, "ranges": ranges}
 
 
 def _described(shares: Mapping[str, float], order: list[str]) -> dict[str, Any]:

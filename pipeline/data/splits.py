@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,27 @@ def described(shares: Mapping[str, float], order: list[str], kind: str, how: str
     return {"kind": kind, "seed": seed, "detail": "; ".join([*published, f"{taken} of the part {order[0]}, {how}"])}
 
 
-def stratified(labels: np.ndarray, classes: list[str], shares: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
+def split_rows(
+    sizes: Mapping[str, int], shares: Mapping[str, float], seed: int, *, classes: Sequence[str],
+    labels: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Rows of every split among all records: published parts as they are, the others out of the pool.
+
+    sizes: records of every part, in order. labels: (N,) positions in `classes` of all records; without them all are of
+    one class, whose name says in messages what they are.
+    """
+    ends = np.cumsum(list(sizes.values()))
+    rows = {name: np.arange(end - size, end) for (name, size), end in zip(sizes.items(), ends, strict=True)}
+    pool = rows.pop(pool_name(sizes))  # comes first, so that its rows start at 0
+    if not shares:
+        return rows | {"train": pool}
+    drawn_by = np.zeros(len(pool), dtype=np.int64) if labels is None else labels[pool]
+    return rows | stratified(drawn_by, classes, shares, seed)
+
+
+def stratified(
+    labels: np.ndarray, classes: Sequence[str], shares: Mapping[str, float], seed: int
+) -> dict[str, np.ndarray]:
     """Rows of train, validation and test, increasing, drawn class by class with a generator of (seed, class).
 
     labels: (N,) positions in `classes`. Every split gets its share of every class, rounded to the nearest number

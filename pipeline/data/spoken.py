@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.data.audio_files import FULL, padded_samples
 from pipeline.data.classes import duplicates
 from pipeline.data.records import Recordings
-from pipeline.data.splits import Shares, described, in_order, pool_name, shares_of_pool, stratified
+from pipeline.data.splits import Shares, described, in_order, shares_of_pool, split_rows
 from pipeline.data.tables import SPLITS, Prepared, schema
 from pipeline.data.tokens import as_bytes, normalised, padded
 
@@ -40,7 +40,7 @@ def prepare_recordings(
     rate = records[0].sample_rate
     samples = list(chain.from_iterable(part.samples for part in records))
     texts = [normalised(text, lowercase) for part in records for text in part.texts]
-    rows = _rows(parts, order, shares, seed)
+    rows = split_rows({name: len(parts[name].texts) for name in order}, shares, seed, classes=["all recordings"])
     short = [row for row in rows["train"] if len(samples[row]) <= longest * rate]
     if not short:
         raise ValueError(f"settings.longest: found {longest}; every recording of train lasts longer, in seconds")
@@ -92,17 +92,6 @@ def _check_parts(parts: Mapping[str, Recordings]) -> None:
     if len(set(rates.values())) > 1:
         found = ", ".join(f"{name} has {rate}" for name, rate in rates.items())
         raise ValueError(f"recordings of all parts need one sample_rate: {found}; write it into options")
-
-
-def _rows(
-    parts: Mapping[str, Recordings], order: list[str], shares: Mapping[str, float], seed: int
-) -> dict[str, np.ndarray]:
-    """Rows of every split: published parts as they are, the others out of the pool."""
-    ends = np.cumsum([len(parts[name].texts) for name in order])
-    rows = {name: np.arange(end - len(parts[name].texts), end) for name, end in zip(order, ends, strict=True)}
-    pool = rows.pop(pool_name(parts))  # comes first, so that its rows start at 0
-    one_class = np.zeros(len(pool), dtype=np.int64)
-    return rows | (stratified(one_class, ["all recordings"], shares, seed) if shares else {"train": pool})
 
 
 def _alphabet(spelt: list[list[str]], units: str) -> list[str]:

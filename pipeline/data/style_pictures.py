@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from pipeline.data.classes import duplicates
-from pipeline.data.images import moments, picture_hashes
+from pipeline.data.images import grid_card, picture_hashes
 from pipeline.data.records import StyledPictures
-from pipeline.data.splits import Shares, described, in_order, pool_name, shares_of_pool, stratified
+from pipeline.data.splits import Shares, described, in_order, shares_of_pool, split_rows
 from pipeline.data.tables import SPLITS, Prepared, schema
 
 
@@ -27,27 +27,17 @@ def prepare_pictures(parts: Mapping[str, StyledPictures], split: Shares, seed: i
     ends = np.cumsum([0, *(len(part.names) for part in records)])
     pixels = np.concatenate([part.squares for part in records])  # (N, 3, S, S)
     pictures = np.concatenate([part.pictures + start for part, start in zip(records, ends[:-1], strict=True)])
-    rows = {
-        part: np.flatnonzero(np.isin(pictures, taken)) for part, taken in _taken(parts, order, shares, seed).items()
-    }
+    taken = split_rows({name: len(parts[name].names) for name in order}, shares, seed, classes=["all pictures"])
+    rows = {part: np.flatnonzero(np.isin(pictures, taken[part])) for part in SPLITS}
     tables = {part: {"images": pixels[rows[part]], "rows": rows[part], "pictures": pictures[rows[part]]}
               for part in SPLITS}  # fmt: skip
-    mean, deviation, used = moments(tables["train"]["images"], 255)
-    card: dict[str, Any] = {
-        "shape": "grid",
+    card: dict[str, Any] = grid_card(tables, 255) | {
         "schema": schema(tables),
         "counts": {part: len(rows[part]) for part in SPLITS},
         "split": described(shares, order, "random", "pictures drawn by chance", seed),
         "contents": {part: [names[row] for row in np.unique(table["pictures"])] for part, table in tables.items()},
         "styles": records[0].style_names,
         "squares": int(np.bincount(pictures).max()),  # of one picture, at most
-        "channels": pixels.shape[1],
-        "height": pixels.shape[2],
-        "width": pixels.shape[3],
-        "maximum": 255,
-        "mean": mean,
-        "deviation": [value or 1.0 for value in deviation],  # a constant channel is shifted, not scaled
-        "ranges": {"train": used},
         "missing": {},
         "warnings": [
             *dict.fromkeys(warning for part in records for warning in part.warnings),
@@ -73,14 +63,3 @@ def _check_parts(parts: Mapping[str, StyledPictures]) -> None:
         sides = [parts[part].squares.shape[2] for part in (first, name)]
         if sides[0] != sides[1]:
             raise ValueError(f"squares of all parts must have one size: {first} has {sides[0]}, {name} {sides[1]}")
-
-
-def _taken(
-    parts: Mapping[str, StyledPictures], order: Sequence[str], shares: Mapping[str, float], seed: int
-) -> dict[str, np.ndarray]:
-    """Pictures of every split by number: published parts as they are, the others out of the pool."""
-    ends = np.cumsum([len(parts[name].names) for name in order])
-    found = {name: np.arange(end - len(parts[name].names), end) for name, end in zip(order, ends, strict=True)}
-    pool = found.pop(pool_name(parts))  # comes first, so that its pictures start at 0
-    one_class = np.zeros(len(pool), dtype=np.int64)
-    return found | (stratified(one_class, ["all pictures"], shares, seed) if shares else {"train": pool})

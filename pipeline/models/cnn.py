@@ -238,7 +238,6 @@ class CNN(nn.Module):
         block = choose(architecture, self.ARCHITECTURES, "architecture of the family cnn")
         self.sequence = dimensions == 1
         self.raster: Raster | None = None
-        self.autocast_pays = True
         if causal and not self.sequence:
             self.out_channels, self.stride = width, 1
             sizes = [in_channels] + [width] * (depth - 1)

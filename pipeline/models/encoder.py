@@ -33,7 +33,6 @@ class Encoder(Protocol):
 
     out_channels: int
     stride: int  # a grid (H, W) becomes (ceil(H / stride), ceil(W / stride)), lengths become ceil(lengths / stride)
-    autocast_pays: bool  # whether bfloat16 makes training on a CPU quicker without a loss
     raster: Raster | None  # of a causal grid: what `raster.Walk` asks position by position; else None
 
     def __call__(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -75,6 +74,12 @@ def inside(lengths: Tensor | None, steps: int) -> Tensor | None:
     if lengths is None:
         return None
     return torch.arange(steps, device=lengths.device) < lengths[:, None]
+
+
+def trimmed(x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+    """(B, …, T) without the steps that are padding in all, and lengths (B,) only where some padding is left."""
+    shortest, longest = (int(end) for end in torch.aminmax(lengths))
+    return x[..., :longest], None if shortest == longest else lengths
 
 
 def check_pooling(pooling: str) -> None:

@@ -24,7 +24,6 @@ class Trunk(nn.Module):
     """
 
     stride = 32
-    autocast_pays = True
     raster = None
     out_channels: int
 

@@ -128,7 +128,6 @@ class RNN(nn.Module):
         self.sequence = dimensions == 1
         self.stride = patch
         self.out_channels = hidden if causal else 2 * hidden
-        self.autocast_pays = not self.sequence  # measured: gru and rnn over long sequences lose time by it
         first = in_channels * patch**dimensions
         self.raster: Raster | None = None
         if causal and not self.sequence:

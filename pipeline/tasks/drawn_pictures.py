@@ -8,7 +8,6 @@ pixel, and with it all that follow.
 from __future__ import annotations
 
 import copy
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from pipeline.data.image_files import png
 from pipeline.models.raster import Walk
 from pipeline.tasks.image_generation import PixelModel
 from pipeline.tasks.task import Batch, Card
@@ -117,7 +117,7 @@ def prediction_table(
     table["bits"] = bits.reshape(count, -1).mean(1)
     table["predicted"] = _classified(samples, sample_labels, examples["images"].cpu().numpy(), card)
     table["sample_label"] = np.concatenate([sample_labels[:kept], np.full(count - kept, -1)])
-    files = [png(sample, card) for sample in samples[:kept]]
+    files = [png(sample, card["maximum"]) for sample in samples[:kept]]
     table["sample"] = pd.Series(files + [b""] * (count - kept), dtype=object)
     maps = [image.mean(0).astype("<f2").tobytes() for image in bits[:kept]]
     table["pixel_bits"] = pd.Series(maps + [b""] * (count - kept), dtype=object)
@@ -133,16 +133,6 @@ def _classified(samples: np.ndarray, labels: np.ndarray, images: np.ndarray, car
 
     classifier = LogisticRegression(C=0.1, max_iter=1000).fit(flat(samples), labels)
     return np.array(classifier.predict(flat(images)), dtype=np.int64)
-
-
-def png(levels: np.ndarray, card: Card) -> bytes:
-    """(C, H, W) levels → the bytes of a PNG file with 256 values a channel."""
-    from PIL import Image
-
-    values = np.rint(levels.astype(np.float64) * 255 / card["maximum"]).astype(np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(values[0] if len(values) == 1 else values.transpose(1, 2, 0)).save(stream, format="PNG")
-    return stream.getvalue()
 
 
 def requested(request: pd.DataFrame, card: Card) -> tuple[list[int], Draws]:
@@ -187,5 +177,5 @@ def answer_table(rows: list[int], draws: Draws, pictures: np.ndarray, card: Card
     classes = [str(name) for name in card["classes"]]
     answer = pd.DataFrame({"request": np.array(rows, dtype=np.int64)})
     answer["label"] = pd.Series([classes[label] for label in draws.labels], dtype=object)
-    answer["image"] = pd.Series([png(picture, card) for picture in pictures], dtype=object)
+    answer["image"] = pd.Series([png(picture, card["maximum"]) for picture in pictures], dtype=object)
     return answer

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from pipeline.data.tables import Prepared, Table
 from pipeline.models.encoder import Encoder, check_ranges
+from pipeline.tasks.settings import SHARE, one_of, whole
 from pipeline.tasks.task import Batch, Card, Encoders, Task
 
 if TYPE_CHECKING:
@@ -105,11 +106,18 @@ class Forecasting(Task):
     dependent = True
     reads = "history"
     RANGES: ClassVar = {"segment": (1, 1024)}
-    SETTINGS = ("lookback", "horizon", "season", "missing", "interval", "score", "units")
+    SETTINGS: ClassVar = {
+        "lookback": whole(1, 1_000_000), "horizon": whole(1, 1_000_000), "season": whole(1, 1_000_000),
+        "missing": one_of(*MISSING_RULES), "interval": SHARE, "score": one_of(*SCORES), "units": one_of(*UNITS),
+    }  # fmt: skip
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
-        _check(settings)
+        if settings["lookback"] <= settings["season"]:
+            raise ValueError(
+                f"settings.lookback: found {settings['lookback']}; allowed: more than settings.season "
+                f"({settings['season']}), so that the window shows the same time of the season before"
+            )
         self.score = settings["score"]
         tail = (1 - settings["interval"]) / 2
         self.quantiles = [tail, 0.5, 1 - tail]
@@ -254,19 +262,3 @@ class Forecasting(Task):
         from pipeline.tasks.forecast_probes import forecast_probes
 
         return forecast_probes(table, predictions, card)
-
-
-def _check(settings: Mapping[str, Any]) -> None:
-    for name in ("lookback", "horizon", "season"):
-        if type(settings[name]) is not int or settings[name] < 1:
-            raise ValueError(f"settings.{name}: found {settings[name]!r}; allowed: a whole number of steps from 1")
-    if settings["lookback"] <= settings["season"]:
-        raise ValueError(
-            f"settings.lookback: found {settings['lookback']}; allowed: more than settings.season "
-            f"({settings['season']}), so that the window shows the same time of the season before"
-        )
-    for name, allowed in (("missing", MISSING_RULES), ("score", SCORES), ("units", UNITS)):
-        if settings[name] not in allowed:
-            raise ValueError(f"settings.{name}: found {settings[name]!r}; allowed: {', '.join(allowed)}")
-    if not isinstance(settings["interval"], float) or not 0 < settings["interval"] < 1:
-        raise ValueError(f"settings.interval: found {settings['interval']!r}; allowed: between 0 and 1, such as 0.8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from pipeline.data.image_files import fitted_size, read_fitted_image
+from pipeline.data.image_files import fitted_size, png, read_fitted_image
 from pipeline.tasks.average_precision import THRESHOLDS, column_of
 from pipeline.tasks.object_detection import area, overlaps
 from pipeline.tasks.task import Batch, Card
@@ -115,35 +114,22 @@ def matches(found: np.ndarray, boxes: np.ndarray, labels: np.ndarray) -> np.ndar
 
 def encoded_pictures(table: Mapping[str, Tensor], card: Card) -> list[bytes]:
     """PNG files of a table's pictures, without the black that fills them up."""
-    from PIL import Image
-
-    files = []
     inner = inner_sizes(table["sizes"], card["height"], card["width"]).tolist()
-    for image, (height, width) in zip(table["images"].numpy(), inner, strict=True):
-        pixels = image[:, :height, :width]
-        stream = io.BytesIO()
-        Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(stream, format="PNG")
-        files.append(stream.getvalue())
-    return files
+    pictures = zip(table["images"].numpy(), inner, strict=True)
+    return [png(image[:, :height, :width]) for image, (height, width) in pictures]
 
 
 def decoded_pictures(request: pd.DataFrame, card: Card) -> Batch:
     """Examples without truth of a request. Raises ValueError with the row of what is no picture."""
-    if "image" not in request:
-        raise ValueError(
-            f"found the columns {list(request.columns)}; expected one column `image` with image files (PNG, JPEG)"
-        )
-    count, channels, height, width = len(request), card["channels"], card["height"], card["width"]
+    from pipeline.data.requests import files_of
+
+    channels, height, width = (card[name] for name in ("channels", "height", "width"))
+    mode = "L" if channels == 1 else "RGB"
+    read = files_of(request, "image", lambda file: read_fitted_image(file, height=height, width=width, mode=mode))
+    count = len(read)
     images, sizes = np.zeros((count, channels, height, width), np.uint8), np.ones((count, 2), np.int64)
-    for row, data in enumerate(request["image"]):
-        if not isinstance(data, bytes):
-            found = type(data).__name__
-            raise ValueError(f"row {row}: found {found}; expected the bytes of an image file (base64 in JSON)")
-        mode = "L" if channels == 1 else "RGB"
-        try:
-            images[row], sizes[row] = read_fitted_image(io.BytesIO(data), height=height, width=width, mode=mode)
-        except ValueError as error:
-            raise ValueError(f"row {row}: {error}") from None
+    for row, (pixels, size) in enumerate(read):
+        images[row], sizes[row] = pixels, size
     nothing = {"boxes": torch.zeros(count, 1, 4), "labels": torch.full((count, 1), -1)}
     return {"images": torch.from_numpy(images), "sizes": torch.from_numpy(sizes), **nothing}
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from torch.nn import functional
 
 from pipeline.data.tables import Prepared, Table
 from pipeline.models.encoder import Encoder, check_ranges
-from pipeline.tasks.task import Batch, Card, Encoders, Task
+from pipeline.tasks.task import Batch, Card, ClassificationTask, Encoders
 
 if TYPE_CHECKING:
     from pipeline.tasks.probes import Probe
@@ -46,13 +45,10 @@ class Classifier(nn.Module):
         return logits
 
 
-class ImageClassification(Task):
-    score = "accuracy"
-    maximize = True
+class ImageClassification(ClassificationTask):
     dimensions = 2
-    dependent = False
     reads = "picture"
-    SETTINGS = ()
+    SETTINGS: ClassVar = {}
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {"shift": (0, 1024), "label_smoothing": (0.0, 0.9)}
 
     def prepare(self, parts: Mapping[str, Any], split: Mapping[str, float | None], seed: int) -> Prepared:
@@ -88,30 +84,12 @@ class ImageClassification(Task):
         logits: Tensor = network(batch["images"])
         return logits
 
-    def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
-        assert isinstance(network, Classifier)
-        smoothing = network.label_smoothing if network.training else 0.0
-        return functional.cross_entropy(output.float(), batch["labels"], label_smoothing=smoothing)
-
-    def scores(self, output: Tensor, batch: Batch, card: Card) -> Tensor:
-        return (output.argmax(1) == batch["labels"]).float()
-
     @torch.inference_mode()
     def predict(self, network: nn.Module, examples: Batch, card: Card) -> pd.DataFrame:
         from pipeline.tasks.classification import prediction_table
 
         logits = torch.cat([network(images) for images in torch.split(examples["images"], 512)])
         return prediction_table(logits.softmax(1).double().cpu().numpy(), examples["labels"].cpu().numpy())
-
-    def resampled_metrics(self, predictions: pd.DataFrame, card: Card, weights: np.ndarray) -> dict[str, np.ndarray]:
-        from pipeline.tasks.classification import resampled_metrics
-
-        return resampled_metrics(predictions, card, weights)
-
-    def example_scores(self, predictions: pd.DataFrame) -> np.ndarray:
-        from pipeline.tasks.classification import example_scores
-
-        return example_scores(predictions)
 
     def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
         from pipeline.tasks.classification import calibrated
@@ -130,16 +108,15 @@ class ImageClassification(Task):
         ]
 
     def input_example(self, table: Table, card: Card) -> pd.DataFrame:
-        return pd.DataFrame({"image": [encoded(image, card) for image in table["images"][:3].numpy()]})
+        from pipeline.data.image_files import png
+
+        return pd.DataFrame({"image": [png(image, card["maximum"]) for image in table["images"][:3].numpy()]})
 
     def answer(self, network: nn.Module, request: pd.DataFrame, card: Card) -> pd.DataFrame:
+        from pipeline.data.requests import files_of
         from pipeline.tasks.classification import class_answer, probability_columns
 
-        if "image" not in request:
-            raise ValueError(
-                f"found the columns {list(request.columns)}; expected one column `image` with image files (PNG, JPEG)"
-            )
-        images = [decoded(data, card, row) for row, data in enumerate(request["image"])]
+        images = files_of(request, "image", lambda file: decoded(file, card))
         shape = (len(images), card["channels"], card["height"], card["width"])
         table = {
             "images": torch.from_numpy(np.array(images, dtype=np.uint8).reshape(shape)),
@@ -150,10 +127,11 @@ class ImageClassification(Task):
         return class_answer(self.predict(network, table, card), card)
 
     def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
+        from pipeline.data.image_files import png
         from pipeline.tasks.probes import BATCHES, image_probes
 
         images = table["images"][: max(BATCHES)].numpy()
-        return image_probes([encoded(image, card) for image in images], predictions, card)
+        return image_probes([png(image, card["maximum"]) for image in images], predictions, card)
 
 
 def shifted(images: Tensor, most: int) -> Tensor:
@@ -165,32 +143,12 @@ def shifted(images: Tensor, most: int) -> Tensor:
     return windows[torch.arange(len(images), device=images.device), :, down, right]
 
 
-def encoded(image: np.ndarray, card: Card) -> bytes:
-    """(C, H, W) → the bytes of a PNG file."""
-    from PIL import Image
-
-    values = np.rint(image.astype(np.float64) * 255 / card["maximum"]).astype(np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(values[0] if len(values) == 1 else values.transpose(1, 2, 0)).save(stream, format="PNG")
-    return stream.getvalue()
-
-
-def decoded(data: bytes, card: Card, row: int) -> np.ndarray:
-    """The bytes of an image file → (C, H, W) uint8 in the scale of the training data, read as these were.
-
-    Raises ValueError with the row.
-    """
+def decoded(file: IO[bytes], card: Card) -> np.ndarray:
+    """An image file → (C, H, W) uint8 in the scale of the training data, read as these were. Raises ValueError."""
     from pipeline.data.image_files import read_image
 
-    if not isinstance(data, bytes):
-        raise ValueError(
-            f"row {row}: found {type(data).__name__}; expected the bytes of an image file (base64 in JSON)"
-        )
     mode = "L" if card["channels"] == 1 else "RGB"
-    try:
-        pixels = read_image(io.BytesIO(data), height=card["height"], width=card["width"], mode=mode)
-    except ValueError as error:
-        raise ValueError(f"row {row}: {error}") from None
+    pixels = read_image(file, height=card["height"], width=card["width"], mode=mode)
     values: np.ndarray = np.rint(pixels * (card["maximum"] / 255)).astype(np.uint8)
     return values
 

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from pipeline.data.tables import Prepared, Table
 from pipeline.models.encoder import check_ranges
+from pipeline.tasks.settings import whole
 from pipeline.tasks.task import Batch, Card, Encoders, Task
 
 if TYPE_CHECKING:
@@ -118,17 +119,10 @@ class ImageGeneration(Task):
     maximize = False
     dimensions = 2
     dependent = False
-    SETTINGS = ("levels", "samples")
+    SETTINGS: ClassVar = {"levels": whole(2, 256), "samples": whole(2, 100_000)}
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         "components": (1, 64), "label_channels": (1, 256), "head_width": (8, 1024),
     }  # fmt: skip
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        super().__init__(settings)
-        for name, low, high in (("levels", 2, 256), ("samples", 2, 100_000)):
-            if type(settings[name]) is not int or not low <= settings[name] <= high:
-                found = settings[name]
-                raise ValueError(f"settings.{name}: found {found!r}; allowed: a whole number from {low} to {high}")
 
     def prepare(self, parts: Mapping[str, Any], split: Mapping[str, float | None], seed: int) -> Prepared:
         from pipeline.data.levels import prepare_levels

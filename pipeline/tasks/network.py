@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.data.folders import damaged, read_json
 from pipeline.data.provenance import file_digest
 from pipeline.models import load_family
-from pipeline.models.encoder import Encoder, choose
+from pipeline.models.encoder import Encoder, choose, trimmed
 from pipeline.models.presets import Trunk, preset
 from pipeline.models.weights import load_trunk, read_weights
 from pipeline.tasks import load_task
@@ -45,6 +45,16 @@ def build_network(task: Task, family: str, card: Card, parameters: Mapping[str, 
         return found
 
     return task.network(encoders, card, **{name: parameters[name] for name in keyword_names(task.network)})
+
+
+def by_length(network: nn.Module, x: Tensor, lengths: Tensor, steps: int) -> Tensor:
+    """(N, …) what a network answers to sequences (N, …, T) with their lengths (N,), about so many steps at once.
+
+    Sequences of similar length go together, so that long ones do not make short ones long.
+    """
+    order = lengths.argsort(stable=True)
+    batches = torch.split(order, max(steps // x.shape[-1], 1))
+    return torch.cat([network(*trimmed(x[rows], lengths[rows])) for rows in batches])[order.argsort()]
 
 
 def start_from(network: nn.Module, weights: Mapping[str, str]) -> None:

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from pipeline.data.tables import Prepared, Table
 from pipeline.models.encoder import Encoder, check_ranges
+from pipeline.tasks.settings import SHARE, whole
 from pipeline.tasks.task import Batch, Card, Encoders, Task
 
 if TYPE_CHECKING:
@@ -88,20 +89,11 @@ class ObjectDetection(Task):
     dependent = False
     corpus = True
     reads = "picture"
-    SETTINGS = ("confidence", "overlap", "most_boxes")
+    SETTINGS: ClassVar = {"confidence": SHARE, "overlap": SHARE, "most_boxes": whole(1, 1000)}
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         "head_width": (8, 1024), "head_depth": (0, 8), "radius": (0.5, 8.0), "shift": (0, 1024), "zoom": (0.0, 1.0),
         "brightness": (0.0, 0.9),
     }  # fmt: skip
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        super().__init__(settings)
-        for name in ("confidence", "overlap"):
-            if not isinstance(settings[name], float) or not 0 < settings[name] < 1:
-                raise ValueError(f"settings.{name}: found {settings[name]!r}; allowed: between 0 and 1, such as 0.5")
-        most = settings["most_boxes"]
-        if type(most) is not int or not 1 <= most <= 1000:
-            raise ValueError(f"settings.most_boxes: found {most!r}; allowed: a whole number from 1 to 1000")
 
     def prepare(self, parts: Mapping[str, Any], split: Mapping[str, float | None], seed: int) -> Prepared:
         from pipeline.data.scenes import prepare_scenes

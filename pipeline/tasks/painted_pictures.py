@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from pipeline.data.image_files import read_scaled_image
+from pipeline.data.image_files import png, read_scaled_image
 from pipeline.data.tables import Table
 from pipeline.tasks.pictures import figure, save
 from pipeline.tasks.style_transfer import WHITE, Judge
@@ -102,7 +102,7 @@ def _judged(judge: Judge, pictures: Sequence[Tensor], contents: Sequence[Tensor]
 def _described(pictures: Tensor) -> pd.DataFrame:
     means = pictures.double().mean((2, 3)).cpu().numpy()
     table = pd.DataFrame({name: means[:, place] for place, name in enumerate(COLOURS)})
-    table["picture"] = pd.Series([encoded(in_bytes(picture)) for picture in pictures], dtype=object)
+    table["picture"] = pd.Series([png(in_bytes(picture)) for picture in pictures], dtype=object)
     return table
 
 
@@ -112,31 +112,11 @@ def in_bytes(picture: Tensor) -> np.ndarray:
     return found
 
 
-def encoded(picture: np.ndarray) -> bytes:
-    """(3, H, W) uint8 → the bytes of a PNG file."""
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0))).save(stream, format="PNG")
-    return stream.getvalue()
-
-
 def decoded(request: pd.DataFrame) -> list[np.ndarray]:
     """(3, H, W) uint8 each. Raises ValueError with the row of what is no picture, or too small."""
-    if "image" not in request:
-        raise ValueError(
-            f"found the columns {list(request.columns)}; expected one column `image` with image files (PNG, JPEG)"
-        )
-    found = []
-    for row, data in enumerate(request["image"]):
-        if not isinstance(data, bytes):
-            kind = type(data).__name__
-            raise ValueError(f"row {row}: found {kind}; expected the bytes of an image file (base64 in JSON)")
-        try:
-            found.append(read_scaled_image(io.BytesIO(data), mode="RGB", scaled=_served_size))
-        except ValueError as error:
-            raise ValueError(f"row {row}: {error}") from None
-    return found
+    from pipeline.data.requests import files_of
+
+    return files_of(request, "image", lambda file: read_scaled_image(file, mode="RGB", scaled=_served_size))
 
 
 def _served_size(height: int, width: int) -> tuple[int, int]:

@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pipeline.data.tables import Prepared, Table
-from pipeline.models.encoder import Pooling, check_pooling, check_ranges, pooled
-from pipeline.tasks.task import Batch, Card, Encoders, Task
+from pipeline.models.encoder import Pooling, check_pooling, check_ranges, pooled, trimmed
+from pipeline.tasks.settings import YES_OR_NO, whole
+from pipeline.tasks.task import Batch, Card, ClassificationTask, Encoders
 
 if TYPE_CHECKING:
     from pipeline.tasks.probes import Probe
@@ -49,22 +48,15 @@ class SentenceClassifier(nn.Module):
         return logits
 
 
-class SentimentAnalysis(Task):
-    score = "accuracy"
-    maximize = True
+class SentimentAnalysis(ClassificationTask):
     dimensions = 1
     reads = "text"
-    dependent = False
     length = "lengths"
-    SETTINGS = ("vocabulary", "lowercase", "longest")
+    SETTINGS: ClassVar = {"vocabulary": whole(16, 100_000), "lowercase": YES_OR_NO, "longest": whole(1, 10_000)}
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         "embedding": (4, 4096), "embedding_dropout": (0.0, 0.9), "word_dropout": (0.0, 0.9),
         "label_smoothing": (0.0, 0.9),
     }  # fmt: skip
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        super().__init__(settings)
-        _check(settings)
 
     def prepare(self, parts: Mapping[str, Any], split: Mapping[str, float | None], seed: int) -> Prepared:
         from pipeline.data.labelled_text import prepare_labelled_text
@@ -99,33 +91,13 @@ class SentimentAnalysis(Task):
         logits: Tensor = network(*trimmed(batch["tokens"], batch["lengths"]))
         return logits
 
-    def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
-        assert isinstance(network, SentenceClassifier)
-        smoothing = network.label_smoothing if network.training else 0.0
-        return functional.cross_entropy(output, batch["labels"], label_smoothing=smoothing)
-
-    def scores(self, output: Tensor, batch: Batch, card: Card) -> Tensor:
-        return (output.argmax(1) == batch["labels"]).float()
-
     @torch.inference_mode()
     def predict(self, network: nn.Module, examples: Batch, card: Card) -> pd.DataFrame:
         from pipeline.tasks.classification import prediction_table
+        from pipeline.tasks.network import by_length
 
-        tokens, lengths = examples["tokens"], examples["lengths"]
-        order = lengths.argsort(stable=True)  # long sentences do not make short ones long
-        batches = torch.split(order, max(AT_ONCE // tokens.shape[1], 1))
-        logits = torch.cat([network(*trimmed(tokens[rows], lengths[rows])) for rows in batches])[order.argsort()]
+        logits = by_length(network, examples["tokens"], examples["lengths"], AT_ONCE)
         return prediction_table(logits.softmax(1).double().cpu().numpy(), examples["labels"].cpu().numpy())
-
-    def resampled_metrics(self, predictions: pd.DataFrame, card: Card, weights: np.ndarray) -> dict[str, np.ndarray]:
-        from pipeline.tasks.classification import resampled_metrics
-
-        return resampled_metrics(predictions, card, weights)
-
-    def example_scores(self, predictions: pd.DataFrame) -> np.ndarray:
-        from pipeline.tasks.classification import example_scores
-
-        return example_scores(predictions)
 
     def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
         from pipeline.data.tokens import as_texts
@@ -172,17 +144,3 @@ class SentimentAnalysis(Task):
         from pipeline.tasks.sentence_probes import sentence_probes
 
         return sentence_probes(as_texts(table["text"][: max(BATCHES)].numpy()), predictions, card)
-
-
-def trimmed(tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
-    """(B, T) without the steps that are padding in all, and lengths only where some padding is left."""
-    shortest, longest = (int(end) for end in torch.aminmax(lengths))
-    return tokens[:, :longest], None if shortest == longest else lengths
-
-
-def _check(settings: Mapping[str, Any]) -> None:
-    for name, (low, high) in {"vocabulary": (16, 100_000), "longest": (1, 10_000)}.items():
-        if type(settings[name]) is not int or not low <= settings[name] <= high:
-            raise ValueError(f"settings.{name}: found {settings[name]!r}; allowed: a whole number from {low} to {high}")
-    if not isinstance(settings["lowercase"], bool):
-        raise ValueError(f"settings.lowercase: found {settings['lowercase']!r}; allowed: true or false")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from math import pi
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
@@ -11,17 +12,37 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pipeline.data.tables import Prepared, Table
-from pipeline.models.encoder import Encoder, Pooling, check_pooling, check_ranges, pooled
-from pipeline.tasks.task import Batch, Card, Encoders, Task
+from pipeline.models.encoder import Encoder, Pooling, check_pooling, check_ranges, pooled, trimmed
+from pipeline.tasks.settings import one_of
+from pipeline.tasks.task import Batch, Card, ClassificationTask, Encoders
 
 if TYPE_CHECKING:
     from pipeline.tasks.probes import Probe
 
 Normalise = Literal["series", "train", "none"]
 AT_ONCE = 65_536  # steps that are predicted together: enough to be quick, few enough for any memory
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What training does to normalised series, each by its own draw."""
+
+    crop: float  # largest share of the steps that is cut off
+    warp: float  # how far time is bent
+    scaling: float  # deviation of the logarithm of a factor
+    jitter: float  # deviation of noise, in units of the normalised values
+
+    def __call__(self, values: Tensor, lengths: Tensor) -> Tensor:
+        """(B, C, T) with lengths (B,) → (B, C, T)."""
+        if self.crop or self.warp:
+            values = stretched(values, lengths, self.crop, self.warp)
+        if self.scaling:
+            values = values * torch.exp(self.scaling * torch.randn_like(values[..., :1]))
+        if self.jitter:
+            values = values + self.jitter * torch.randn_like(values)
+        return values
 
 
 class SeriesClassifier(nn.Module):
@@ -32,23 +53,13 @@ class SeriesClassifier(nn.Module):
     """
 
     def __init__(
-        self,
-        encoder: Encoder,
-        classes: int,
-        *,
-        pooling: Pooling,
-        crop: float,
-        warp: float,
-        scaling: float,
-        jitter: float,
-        label_smoothing: float,
+        self, encoder: Encoder, classes: int, *, pooling: Pooling, augmentation: Augmentation, label_smoothing: float
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.pooling: Pooling = pooling
         self.head = nn.Linear(encoder.out_channels * (2 if pooling == "mean_and_maximum" else 1), classes)
-        self.crop, self.warp, self.scaling, self.jitter = crop, warp, scaling, jitter
-        self.label_smoothing = label_smoothing
+        self.augmentation, self.label_smoothing = augmentation, label_smoothing
 
     def forward(self, values: Tensor, lengths: Tensor | None) -> Tensor:
         """(B, C, T) and, where they differ, lengths (B,) → (B, classes) logits."""
@@ -58,14 +69,11 @@ class SeriesClassifier(nn.Module):
         return logits
 
 
-class SeriesClassification(Task):
-    score = "accuracy"
-    maximize = True
+class SeriesClassification(ClassificationTask):
     dimensions = 1
-    dependent = False
     length = "lengths"
     reads = "series"
-    SETTINGS = ("normalise",)
+    SETTINGS: ClassVar = {"normalise": one_of(*get_args(Normalise))}
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         "crop": (0.0, 0.9),
         "warp": (0.0, 0.9),
@@ -73,13 +81,6 @@ class SeriesClassification(Task):
         "jitter": (0.0, 2.0),
         "label_smoothing": (0.0, 0.9),
     }
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        super().__init__(settings)
-        if settings["normalise"] not in get_args(Normalise):
-            raise ValueError(
-                f"settings.normalise: found {settings['normalise']!r}; allowed: {', '.join(get_args(Normalise))}"
-            )
 
     def prepare(self, parts: Mapping[str, Any], split: Mapping[str, float | None], seed: int) -> Prepared:
         from pipeline.data.labelled_series import prepare_labelled_series
@@ -92,67 +93,32 @@ class SeriesClassification(Task):
         return {"values": values, "lengths": table["lengths"], "labels": table["labels"]}
 
     def network(  # type: ignore[override]  # the keywords are this task's parameters in params.yaml
-        self,
-        encoders: Encoders,
-        card: Card,
-        *,
-        pooling: Pooling,
-        crop: float,
-        warp: float,
-        scaling: float,
-        jitter: float,
-        label_smoothing: float,
-    ) -> SeriesClassifier:
-        """`crop`: largest share of the steps that is cut off; `warp`: how far time is bent; `scaling`: deviation of the
-        logarithm of a factor; `jitter`: deviation of noise, in units of the normalised values."""
+        self, encoders: Encoders, card: Card, *, pooling: Pooling, crop: float, warp: float, scaling: float,
+        jitter: float, label_smoothing: float,
+    ) -> SeriesClassifier:  # fmt: skip
         check_pooling(pooling)
-        numbers = {"crop": crop, "warp": warp, "scaling": scaling, "jitter": jitter, "label_smoothing": label_smoothing}
-        check_ranges(self.RANGES, **numbers)
-        encoder = encoders(len(card["columns"]) + 1)
-        return SeriesClassifier(encoder, len(card["classes"]), pooling=pooling, **numbers)
+        augmentation = Augmentation(crop, warp, scaling, jitter)
+        check_ranges(self.RANGES, label_smoothing=label_smoothing, **asdict(augmentation))
+        encoder, classes = encoders(len(card["columns"]) + 1), len(card["classes"])
+        return SeriesClassifier(
+            encoder, classes, pooling=pooling, augmentation=augmentation, label_smoothing=label_smoothing
+        )
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:
         assert isinstance(network, SeriesClassifier)
-        values = batch["values"]
-        if network.crop or network.warp:
-            values = stretched(values, batch["lengths"], network.crop, network.warp)
-        if network.scaling:
-            values = values * torch.exp(network.scaling * torch.randn_like(values[..., :1]))
-        if network.jitter:
-            values = values + network.jitter * torch.randn_like(values)
-        return {**batch, "values": values}
+        return {**batch, "values": network.augmentation(batch["values"], batch["lengths"])}
 
     def output(self, network: nn.Module, batch: Batch) -> Tensor:
         logits: Tensor = network(*trimmed(batch["values"], batch["lengths"]))
         return logits
 
-    def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
-        assert isinstance(network, SeriesClassifier)
-        smoothing = network.label_smoothing if network.training else 0.0
-        return functional.cross_entropy(output, batch["labels"], label_smoothing=smoothing)
-
-    def scores(self, output: Tensor, batch: Batch, card: Card) -> Tensor:
-        return (output.argmax(1) == batch["labels"]).float()
-
     @torch.inference_mode()
     def predict(self, network: nn.Module, examples: Batch, card: Card) -> pd.DataFrame:
         from pipeline.tasks.classification import prediction_table
+        from pipeline.tasks.network import by_length
 
-        values, lengths = examples["values"], examples["lengths"]
-        order = lengths.argsort(stable=True)  # long series do not make short ones long
-        batches = torch.split(order, max(AT_ONCE // values.shape[2], 1))
-        logits = torch.cat([network(*trimmed(values[rows], lengths[rows])) for rows in batches])[order.argsort()]
+        logits = by_length(network, examples["values"], examples["lengths"], AT_ONCE)
         return prediction_table(logits.softmax(1).double().cpu().numpy(), examples["labels"].cpu().numpy())
-
-    def resampled_metrics(self, predictions: pd.DataFrame, card: Card, weights: np.ndarray) -> dict[str, np.ndarray]:
-        from pipeline.tasks.classification import resampled_metrics
-
-        return resampled_metrics(predictions, card, weights)
-
-    def example_scores(self, predictions: pd.DataFrame) -> np.ndarray:
-        from pipeline.tasks.classification import example_scores
-
-        return example_scores(predictions)
 
     def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
         from pipeline.tasks.classification import calibrated
@@ -201,12 +167,6 @@ def unpadded(table: Table, count: int) -> list[np.ndarray]:
     """The first series of a table, (C, T) each."""
     found = zip(table["values"][:count].numpy(), table["lengths"][:count].tolist(), strict=True)
     return [values[:, :length] for values, length in found]
-
-
-def trimmed(values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
-    """(B, C, T) without the steps that are padding in all, and lengths only where some padding is left."""
-    shortest, longest = (int(end) for end in torch.aminmax(lengths))
-    return values[..., :longest], None if shortest == longest else lengths
 
 
 def normalised(values: Tensor, lengths: Tensor, how: Normalise, card: Card) -> Tensor:

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from pipeline.data.tables import Prepared, Table
 from pipeline.models.encoder import Encoder, check_ranges
+from pipeline.tasks.settings import YES_OR_NO, number, one_of, whole
 from pipeline.tasks.task import Batch, Card, Encoders, Task
 
 if TYPE_CHECKING:
@@ -122,15 +123,15 @@ class SpeechRecognition(Task):
     length = "lengths"
     reads = "recording"
     progress = "right_transcripts"
-    SETTINGS = ("window", "hop", "bands", "normalise", "units", "lowercase", "longest")
+    SETTINGS: ClassVar = {
+        "window": number(0.002, 0.2), "hop": number(0.001, 0.1), "bands": whole(4, 256),
+        "normalise": one_of("recording", "train"), "units": one_of("letters", "words"), "lowercase": YES_OR_NO,
+        "longest": number(0.1, 3600),
+    }  # fmt: skip
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         "stack": (1, 16), "speed": (0.0, 1.0), "gain": (0.0, 40.0), "noise": (0.0, 1.0), "time_mask": (0.0, 0.9),
         "band_mask": (0.0, 0.9),
     }  # fmt: skip
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        super().__init__(settings)
-        _check(settings)
 
     def prepare(self, parts: Mapping[str, Any], split: Mapping[str, float | None], seed: int) -> Prepared:
         from pipeline.data.spoken import prepare_recordings
@@ -284,17 +285,3 @@ def unmasked(sizes: Tensor, width: int, share: float) -> Tensor:
     start = drawn[1] * (sizes[:, None] - length)
     place = torch.arange(width, device=sizes.device) + 0.5 - start
     return (place < 0) | (place >= length)
-
-
-def _check(settings: Mapping[str, Any]) -> None:
-    kinds = {"window": (float, 0.002, 0.2), "hop": (float, 0.001, 0.1), "bands": (int, 4, 256),
-             "lowercase": (bool, False, True), "longest": (float, 0.1, 3600.0)}  # fmt: skip
-    for name, (kind, low, high) in kinds.items():
-        if (
-            type(settings[name]) not in ((int, float) if kind is float else (kind,))
-            or not low <= settings[name] <= high
-        ):
-            raise ValueError(f"settings.{name}: found {settings[name]!r}; allowed: {low} to {high}")
-    for name, choices in (("normalise", ("recording", "train")), ("units", ("letters", "words"))):
-        if settings[name] not in choices:
-            raise ValueError(f"settings.{name}: found {settings[name]!r}; allowed: {', '.join(choices)}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from pipeline.data.image_files import png
 from pipeline.data.tables import Table
-from pipeline.tasks.painted_pictures import COLOURS, SMALLEST, encoded
+from pipeline.tasks.painted_pictures import COLOURS, SMALLEST
 from pipeline.tasks.probes import BATCHES, Probe
 
 CLOSE = 0.05  # colours, of 255, by which the mean of a picture may differ from machine to machine
@@ -15,7 +16,7 @@ CLOSE = 0.05  # colours, of 255, by which the mean of a picture may differ from 
 def style_probes(table: Table, predictions: pd.DataFrame) -> list[Probe]:
     """Batches of test pictures, whose mean colours are known, and pictures of other sizes."""
     images = table["images"][: max(BATCHES)].numpy()
-    files = [encoded(image) for image in images]
+    files = [png(image) for image in images]
     side = images.shape[2]
     answers = predictions[list(COLOURS)].assign(height=side, width=side)
     found = []
@@ -26,9 +27,9 @@ def style_probes(table: Table, predictions: pd.DataFrame) -> list[Probe]:
     for height, width in ((33, 70), (64, 32)):
         known = pd.DataFrame({"height": [height], "width": [width]})
         blank = np.full((3, height, width), 128, dtype=np.uint8)
-        found.append(Probe(f"a picture of {width} × {height} pixels", _request(encoded(blank)), known))
+        found.append(Probe(f"a picture of {width} × {height} pixels", _request(png(blank)), known))
     found.append(Probe("no picture", _request(), answers.iloc[:0]))
-    small = encoded(np.zeros((3, SMALLEST - 1, SMALLEST), dtype=np.uint8))
+    small = png(np.zeros((3, SMALLEST - 1, SMALLEST), dtype=np.uint8))
     found.append(Probe("a picture that is too small", _request(small), error=f"at least {SMALLEST} on both sides"))
     found.append(Probe("an empty file", _request(b""), error="not readable as an image"))
     return found

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from pipeline.data.tables import Prepared, Table
 from pipeline.models.encoder import Encoder, check_ranges
+from pipeline.tasks.settings import NAMES, POSITIVE, whole
 from pipeline.tasks.task import Batch, Card, Encoders, Task
 
 if TYPE_CHECKING:
@@ -137,23 +138,16 @@ class StyleTransfer(Task):
     reads = "picture"
     dependent = True  # squares of one picture follow each other
     references = frozenset({"optimised"})
-    SETTINGS = ("content_layers", "style_layers", "content_weight", "style_weight", "iterations")
+    SETTINGS: ClassVar = {
+        "content_layers": NAMES, "style_layers": NAMES, "content_weight": POSITIVE, "style_weight": POSITIVE,
+        "iterations": whole(1, 10_000),
+    }  # fmt: skip
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         "decoder_width": (4, 512), "window": (16, 4096), "zoom": (0.0, 1.0),
     }  # fmt: skip
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
-        for name in ("content_layers", "style_layers"):
-            found = settings[name]
-            if not isinstance(found, list) or not found or not all(isinstance(layer, str) for layer in found):
-                raise ValueError(f"settings.{name}: found {found!r}; allowed: a list of layers such as [relu2_2]")
-        for name in ("content_weight", "style_weight"):
-            found = settings[name]
-            if type(found) not in (int, float) or not 0 < found < float("inf"):
-                raise ValueError(f"settings.{name}: found {found!r}; allowed: a number above 0")
-        if type(settings["iterations"]) is not int or not 1 <= settings["iterations"] <= 10_000:
-            raise ValueError(f"settings.iterations: found {settings['iterations']!r}; allowed: from 1 to 10000")
         self.judge: Judge | None = None  # of the tables that were looked at last
         self.judged: tuple[Tensor, tuple[Tensor, Tensor, Tensor]] | None = None  # pictures and their losses, the last
         self.optimised: pd.DataFrame | None = None  # what the baseline has made of the test pictures
@@ -244,9 +238,9 @@ class StyleTransfer(Task):
         return [before_and_after(predictions, self.optimised, table, folder / "pictures.png", title)]
 
     def input_example(self, table: Table, card: Card) -> pd.DataFrame:
-        from pipeline.tasks.painted_pictures import encoded
+        from pipeline.data.image_files import png
 
-        return pd.DataFrame({"image": [encoded(image) for image in table["images"][:2].numpy()]})
+        return pd.DataFrame({"image": [png(image) for image in table["images"][:2].numpy()]})
 
     def answer(self, network: nn.Module, request: pd.DataFrame, card: Card) -> pd.DataFrame:
         from pipeline.tasks.painted_pictures import answer_table, decoded

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline.data.tables import Prepared, Table
 from pipeline.models.encoder import Encoder
+from pipeline.tasks.settings import Allowed, check_settings
 
 if TYPE_CHECKING:
     from pipeline.tasks.probes import Probe
@@ -38,7 +40,7 @@ class Task(ABC):
     score: str  # the metric that picks on validation and decides at the gate; a setting may name it
     maximize: ClassVar[bool]  # whether a higher score is better
     dimensions: ClassVar[int]  # of the encoder's input: 2 for a grid (B, C, H, W), 1 for a sequence (B, C, T)
-    SETTINGS: ClassVar[tuple[str, ...]]  # the keys of `settings` in params.yaml
+    SETTINGS: ClassVar[Mapping[str, Allowed]]  # the keys of `settings` in params.yaml, and what each may be
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {}  # lowest and highest value of the task's parameters
     dependent: ClassVar[bool]  # whether neighbouring examples overlap in time, so that resampling needs blocks
     corpus: ClassVar[bool] = False  # whether the score is of all examples together and no mean of single ones
@@ -47,7 +49,8 @@ class Task(ABC):
     reads: ClassVar[str] = "table"  # what a file for `predict` holds: a name in READERS of data/request_files.py
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        """Takes the experiment's `settings` of params.yaml."""
+        """Takes the experiment's `settings` of params.yaml. Raises ValueError for what they may not be."""
+        check_settings(self.SETTINGS, settings)
         self.settings = settings
 
     @property
@@ -159,3 +162,32 @@ class Task(ABC):
 
         What it must answer to the examples of `table` comes from their stored `predictions`.
         """
+
+
+class ClassificationTask(Task):
+    """A task that gives one of the card's `classes` to an example.
+
+    Its network answers (B, classes) logits and keeps `label_smoothing`; its batches have `labels` (B,).
+    """
+
+    score = "accuracy"
+    maximize = True
+    dependent = False
+
+    def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy, with smoothed labels in training."""
+        smoothing = float(network.label_smoothing) if network.training else 0.0  # type: ignore[arg-type]
+        return functional.cross_entropy(output.float(), batch["labels"], label_smoothing=smoothing)
+
+    def scores(self, output: Tensor, batch: Batch, card: Card) -> Tensor:
+        return (output.argmax(1) == batch["labels"]).float()
+
+    def resampled_metrics(self, predictions: pd.DataFrame, card: Card, weights: np.ndarray) -> dict[str, np.ndarray]:
+        from pipeline.tasks.classification import resampled_metrics
+
+        return resampled_metrics(predictions, card, weights)
+
+    def example_scores(self, predictions: pd.DataFrame) -> np.ndarray:
+        from pipeline.tasks.classification import example_scores
+
+        return example_scores(predictions)

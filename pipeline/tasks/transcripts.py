@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -83,19 +82,9 @@ def wav_files(table: Mapping[str, Tensor], card: Card, count: int) -> list[bytes
 
 def heard(request: pd.DataFrame, card: Card) -> Batch:
     """Examples without truth of a request. Raises ValueError with the row of what is no recording."""
-    if "audio" not in request:
-        raise ValueError(
-            f"found the columns {list(request.columns)}; expected one column `audio` with recordings (WAV, FLAC, OGG)"
-        )
-    sounds = []
-    for row, data in enumerate(request["audio"]):
-        if not isinstance(data, bytes):
-            kind = type(data).__name__
-            raise ValueError(f"row {row}: found {kind}; expected the bytes of a recording (base64 in JSON)")
-        try:
-            sounds.append(read_sound(io.BytesIO(data), card["sample_rate"]).samples)
-        except ValueError as error:
-            raise ValueError(f"row {row}: {error}") from None
+    from pipeline.data.requests import files_of
+
+    sounds = files_of(request, "audio", lambda file: read_sound(file, card["sample_rate"]).samples)
     samples, lengths = (torch.from_numpy(array) for array in padded_samples(sounds))
     nothing = {"targets": torch.zeros(len(sounds), 1, dtype=torch.int64), "target_lengths": torch.ones_like(lengths)}
     return {"samples": samples, "lengths": lengths, "reference": nothing["targets"].to(torch.uint8), **nothing}

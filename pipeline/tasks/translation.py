@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from pipeline.data.tables import Prepared, Table
 from pipeline.models.encoder import check_ranges, inside
+from pipeline.tasks.settings import YES_OR_NO, number, whole
 from pipeline.tasks.task import Batch, Card, Encoders, Task
 
 if TYPE_CHECKING:
@@ -126,15 +127,14 @@ class Translation(Task):
     corpus = True
     length = "source_lengths"
     reads = "text"
-    SETTINGS = ("vocabulary", "lowercase", "longest", "beams", "length_penalty")
+    SETTINGS: ClassVar = {
+        "vocabulary": whole(16, 100_000), "lowercase": YES_OR_NO, "longest": whole(1, 10_000), "beams": whole(1, 64),
+        "length_penalty": number(0, 10),
+    }  # fmt: skip
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         "embedding": (8, 4096), "heads": (1, 64), "hops": (1, 24), "embedding_dropout": (0.0, 0.9),
         "label_smoothing": (0.0, 0.9),
     }  # fmt: skip
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        super().__init__(settings)
-        _check(settings)
 
     @property
     def bf16_pays(self) -> bool:
@@ -288,15 +288,3 @@ def _sources(examples: Mapping[str, Tensor], card: Card) -> list[str]:
     from pipeline.data.tokens import Tokenizer
 
     return Tokenizer(card["source_tokenizer"]).decode(examples["source"].tolist())
-
-
-def _check(settings: Mapping[str, Any]) -> None:
-    ranges = {"vocabulary": (16, 100_000), "longest": (1, 10_000), "beams": (1, 64)}
-    for name, (low, high) in ranges.items():
-        if type(settings[name]) is not int or not low <= settings[name] <= high:
-            raise ValueError(f"settings.{name}: found {settings[name]!r}; allowed: a whole number from {low} to {high}")
-    if not isinstance(settings["lowercase"], bool):
-        raise ValueError(f"settings.lowercase: found {settings['lowercase']!r}; allowed: true or false")
-    penalty = settings["length_penalty"]
-    if not isinstance(penalty, int | float) or not 0 <= penalty <= 10:
-        raise ValueError(f"settings.length_penalty: found {penalty!r}; allowed: a number from 0 to 10, such as 1.0")

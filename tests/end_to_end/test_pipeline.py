@@ -97,15 +97,15 @@ def test_a_lost_tracking_store_is_restored_from_the_files(committed: Clone) -> N
 
 
 def test_the_champion_answers_over_http_with_the_class_that_evaluation_found(committed: Clone) -> None:
+    from pipeline.data.image_files import png
     from pipeline.data.tables import read_card, read_table
-    from pipeline.tasks.image_classification import encoded
 
     prepared = committed.folder / "data/prepared/digits"
     card, images = read_card(prepared), read_table(prepared, "test")["images"].numpy()
     champion = json.loads(committed.read("reports/registry.json"))["experiments"]["digits"]["champion"]["candidate"]
     expected = pd.read_parquet(committed.folder / f"evaluation/digits/{champion}/predictions.parquet")
     rows = expected[expected["label"] == expected["predicted"]]["example"].head(3).tolist()
-    records = [{"image": base64.b64encode(encoded(images[row], card)).decode()} for row in rows]
+    records = [{"image": base64.b64encode(png(images[row], card["maximum"])).decode()} for row in rows]
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/digits@champion"]
     command += ["--env-manager", "local", "-h", "127.0.0.1", "-p", str(port), "-w", "1"]

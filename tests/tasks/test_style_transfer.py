@@ -289,10 +289,10 @@ def test_a_request_that_holds_no_picture_is_refused(request_: dict[str, Any], sa
     ("change", "said"),
     [
         ({"content_layers": []}, r"settings\.content_layers: found \[\]"),
-        ({"style_layers": "relu1_1"}, r"settings\.style_layers: found 'relu1_1'; allowed: a list of layers"),
+        ({"style_layers": "relu1_1"}, r"settings\.style_layers: found 'relu1_1'; allowed: a list of names"),
         ({"style_weight": 0}, r"settings\.style_weight: found 0; allowed: a number above 0"),
         ({"content_weight": True}, r"settings\.content_weight: found True"),
-        ({"iterations": 0}, r"settings\.iterations: found 0; allowed: from 1 to 10000"),
+        ({"iterations": 0}, r"settings\.iterations: found 0; allowed: a whole number from 1 to 10000"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(change: dict[str, Any], said: str) -> None:
