@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.data.tables import Prepared, Table
-from pipeline.models.encoder import Encoder, check_ranges
+from pipeline.models.encoder import check_ranges
 from pipeline.tasks.settings import SHARE, one_of, whole
 from pipeline.tasks.task import Batch, Card, Encoders, Task
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Reference = Literal["last", "seasonal"]
 Series = Literal["together", "alone"]
 Point = Literal["median", "mean"]
+Decoder = Literal["direct", "segments"]
 SCORES, UNITS = ("mae", "mse"), ("own", "deviations")
 MISSING_RULES = ("last", "seasonal")
 
@@ -34,30 +35,31 @@ class Forecaster(nn.Module):
     2018). Everything is relative to the last value of the window, so that a trend does not leave the known range.
     Series are read together, or `alone`: each by itself, with the same weights for all, and `segment` steps at once
     (Nie et al. 2023). Encoders may normalise each step by itself: alone, a series has a channel of ones beside it, or
-    it would lose its size.
+    it would lose its size. The decoder is one `direct` layer on the last step for all of the horizon, or goes on in
+    `segments`: learned steps that ask for one segment each follow the window (SegRNN's decoder, Lin et al. 2023).
     """
 
     quantiles: Tensor
     spread: Tensor
 
     def __init__(
-        self,
-        encoder: Encoder,
-        card: Card,
-        quantiles: list[float],
-        *,
-        reference: Reference,
-        linear: bool,
-        alone: bool,
-        segment: int,
-        point: Point,
-    ) -> None:
+        self, encoders: Encoders, card: Card, quantiles: list[float], *, reference: Reference, linear: bool,
+        alone: bool, segment: int, decoder: Decoder, point: Point,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.lookback, self.horizon, self.season = card["lookback"], card["horizon"], card["season"]
         self.reference, self.alone, self.segment, self.point = reference, alone, segment, point
-        self.encoder = encoder
-        channels = 1 if alone else len(card["columns"])
-        self.head = nn.Linear(encoder.out_channels, channels * self.horizon * len(quantiles))
+        self.series = 1 if alone else len(card["columns"])
+        channels = segment * self.series + alone
+        self.encoder = encoders(channels, causal=True)
+        if decoder == "segments" and self.encoder.stride != 1:
+            raise ValueError(
+                f"patch: found {self.encoder.stride}; allowed: 1 with `decoder: segments`, where `segment` joins steps"
+            )
+        self.ahead: int = 1 if decoder == "direct" else -(-self.horizon // segment)
+        self.told: int = self.horizon if decoder == "direct" else segment
+        self.asking = None if decoder == "direct" else nn.Parameter(torch.randn(channels, self.ahead))
+        self.head = nn.Linear(self.encoder.out_channels, len(quantiles) * self.series * self.told)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.linear = nn.Linear(self.lookback, self.horizon) if linear else None
@@ -91,13 +93,17 @@ class Forecaster(nn.Module):
         batch, channels, steps = window.shape
         seen = functional.pad(window, (-steps % self.segment, 0))
         seen = seen.reshape(batch * channels if self.alone else batch, -1, seen.shape[-1] // self.segment, self.segment)
-        seen = seen.transpose(2, 3).flatten(1, 2)  # (B or B · C, series · segment, segments)
+        seen = seen.transpose(2, 3).flatten(1, 2)  # (N, series · segment, segments), N is B or B · C
         if self.alone:
             seen = torch.cat([seen, torch.ones_like(seen[:, :1])], dim=1)
-        found: Tensor = self.head(self.encoder(seen)[..., -1])  # of what is known at the last step
-        if self.alone:
-            return found.view(batch, channels, len(self.quantiles), self.horizon).transpose(1, 2)
-        return found.view(batch, len(self.quantiles), channels, self.horizon)
+        if self.asking is not None:
+            seen = torch.cat([seen, self.asking.expand(len(seen), -1, -1)], dim=2)
+        found: Tensor = self.head(
+            self.encoder(seen)[..., -self.ahead :].transpose(1, 2)
+        )  # (N, ahead, Q · series · told)
+        found = found.view(len(seen), self.ahead, len(self.quantiles), self.series, self.told).permute(0, 2, 3, 1, 4)
+        found = found.flatten(3)[..., : self.horizon]  # (N, Q, series, horizon)
+        return found.view(batch, channels, -1, self.horizon).transpose(1, 2) if self.alone else found
 
 
 class Forecasting(Task):
@@ -151,25 +157,21 @@ class Forecasting(Task):
         return {"past": values[..., :lookback], "future": future, "observed": seen, "times": times}
 
     def network(  # type: ignore[override]  # the keywords are this task's parameters in params.yaml
-        self,
-        encoders: Encoders,
-        card: Card,
-        *,
-        reference: Reference,
-        linear: bool,
-        series: Series,
-        segment: int,
-        point: Point,
-    ) -> Forecaster:
+        self, encoders: Encoders, card: Card, *, reference: Reference, linear: bool, series: Series, segment: int,
+        decoder: Decoder, point: Point,
+    ) -> Forecaster:  # fmt: skip
         check_ranges(self.RANGES, segment=segment)
-        words = {"reference": (reference, Reference), "series": (series, Series), "point": (point, Point)}
+        words: dict[str, tuple[str, Any]] = {
+            "reference": (reference, Reference), "series": (series, Series), "decoder": (decoder, Decoder),
+            "point": (point, Point),
+        }  # fmt: skip
         for name, (found, allowed) in words.items():
             if found not in get_args(allowed):
                 raise ValueError(f"{name}: found {found!r}; allowed: {', '.join(get_args(allowed))}")
-        alone = series == "alone"
-        encoder = encoders(segment + 1 if alone else segment * len(card["columns"]), causal=True)
-        chosen: dict[str, Any] = {"reference": reference, "linear": linear, "segment": segment, "point": point}
-        return Forecaster(encoder, card, self.quantiles, alone=alone, **chosen)
+        return Forecaster(
+            encoders, card, self.quantiles, reference=reference, linear=linear, alone=series == "alone",
+            segment=segment, decoder=decoder, point=point,
+        )  # fmt: skip
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:
         return batch

@@ -51,10 +51,10 @@ class Progress:
 
     def reach(self, epochs: int) -> None:
         """Shows that so many epochs are done in all."""
-        self.bar.update(epochs - self.done)
+        new, now = epochs - self.done, time.monotonic()
+        self.bar.update(new)
         self.done = epochs
-        now = time.monotonic()
-        if self.bar.disable and epochs and now - self.said > LINE_SECONDS:
+        if self.bar.disable and new and now - self.said > LINE_SECONDS:
             left = (now - self.started) / epochs * (self.epochs - epochs)
             print(f"{self.title}: {epochs} of at most {self.epochs} epochs, about {left:.0f} s left", file=sys.stderr)
             self.said = now

@@ -20,7 +20,7 @@ from pipeline.tasks.network import build_network
 SETTINGS = {"lookback": 12, "horizon": 4, "season": 6, "missing": "last", "interval": 0.8, "score": "mae",
             "units": "own"}  # fmt: skip
 TASK = Forecasting(SETTINGS)
-HEAD = {"reference": "last", "linear": True, "series": "together", "segment": 1, "point": "median"}
+HEAD = {"reference": "last", "linear": True, "series": "together", "segment": 1, "decoder": "direct", "point": "median"}
 SPLIT = {"validation": 0.25, "test": 0.25}
 
 

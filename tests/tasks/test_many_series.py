@@ -44,7 +44,7 @@ def tables_of(records: dict[str, Series]) -> tuple[dict[str, dict[str, torch.Ten
 
 def network(card: dict[str, Any], family: str = "cnn", **changes: Any) -> Forecaster:
     kind = load_family(family)
-    head = {"reference": "last", "linear": True, "series": "alone", "segment": 1, "point": "mean"}
+    head = {"reference": "last", "linear": True, "series": "alone", "segment": 1, "decoder": "direct", "point": "mean"}
     torch.manual_seed(0)
     chosen = {**kind.EXAMPLE, "architecture": next(iter(kind.ARCHITECTURES)), **head, **changes}
     model = build_network(TASK, family, card, chosen)
@@ -125,6 +125,30 @@ def test_segments_show_every_step_of_the_window(family: str, series: str) -> Non
     more = {"depth": 2} if family == "cnn" else {"patch": 1}
     network(card, family, series=series, segment=5, linear=False, **more)(past).square().sum().backward()
     assert past.grad is not None and (past.grad.abs() > 0).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("series", ["together", "alone"])
+def test_what_is_asked_for_later_segments_changes_no_earlier_one(family: str, series: str) -> None:
+    """A decoder of three segments of 4 steps for a horizon of 10, beside one of the first segment alone."""
+    _, card = tables_of(parts(sizes=(1.0,)))
+    past = torch.randn(2, 3, 12, generator=torch.Generator().manual_seed(0))
+    more = {"series": series, "segment": 4, "decoder": "segments", "linear": False}
+    more |= {} if family == "cnn" else {"patch": 1}
+    long, short = (network({**card, "horizon": horizon}, family, **more) for horizon in (10, 4))
+    assert long.asking is not None and long.asking.shape[1] == 3
+    weights = long.state_dict()
+    short.load_state_dict({**weights, "asking": weights["asking"][:, :1]})
+    found, first = long(past), short(past)
+    assert found.shape == (2, 3, 3, 10) and first.shape == (2, 3, 3, 4)
+    torch.testing.assert_close(found[..., :4], first)
+    assert not torch.allclose(found[..., 4:8], first), "each segment is asked for by a step of its own"
+
+
+def test_a_decoder_of_segments_refuses_an_encoder_that_joins_steps() -> None:
+    _, card = tables_of(parts())
+    with pytest.raises(ValueError, match="patch: found 2; allowed: 1 with `decoder: segments`"):
+        network(card, "rnn", decoder="segments", patch=2)
 
 
 def test_the_naive_baseline_has_a_drift_where_validation_says_so() -> None:
