@@ -137,12 +137,6 @@ def test_a_mistake_of_the_code_keeps_its_traceback(repository: Path, monkeypatch
             main(["fetch", "digits"])
 
 
-def test_the_readme_names_every_format_and_every_recipe(root: Path) -> None:
-    text = (root / "README.md").read_text(encoding="utf-8")
-    names = [*FORMATS, *(path.stem for path in (root / "recipes").glob("*.yaml"))]
-    assert [name for name in names if f"`{name}`" not in text and f"pipeline add {name} " not in text] == []
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

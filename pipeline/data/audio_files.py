@@ -120,5 +120,5 @@ def _library() -> Any:
     try:
         import soundfile
     except (ImportError, OSError):  # the second where the library that it calls is missing
-        raise ValueError("recordings are read by the extra `speech`: pip install 'model-pipeline[speech]'") from None
+        raise ValueError("recordings are read by the extra `speech`: pip install -e '.[speech]'") from None
     return soundfile

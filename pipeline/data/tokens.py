@@ -80,5 +80,5 @@ def _library() -> Any:
     try:
         import sentencepiece
     except ImportError:
-        raise ValueError("tasks with text need the extra `text`: pip install 'model-pipeline[text]'") from None
+        raise ValueError("tasks with text need the extra `text`: pip install -e '.[text]'") from None
     return sentencepiece

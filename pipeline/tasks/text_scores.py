@@ -83,5 +83,5 @@ def _library() -> Any:
     try:
         from sacrebleu import metrics
     except ImportError:
-        raise ValueError("translations are scored by the extra `text`: pip install 'model-pipeline[text]'") from None
+        raise ValueError("translations are scored by the extra `text`: pip install -e '.[text]'") from None
     return metrics
