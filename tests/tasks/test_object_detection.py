@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from faster_coco_eval import COCO, COCOeval_faster
 from PIL import Image
 
 from pipeline.models import load_family
@@ -113,6 +114,40 @@ def test_average_precision_is_that_of_a_plain_computation() -> None:
     assert figures["ap75"] == pytest.approx(expected[:, 5].mean(), abs=1e-12)
     assert figures["ap"] == pytest.approx(expected.mean(), abs=1e-12)
     assert figures["worst_class_ap50"] == pytest.approx(expected[:, 0].min(), abs=1e-12)
+
+
+def test_average_precision_is_that_of_cocos_own_evaluation() -> None:
+    found, truth = scene(pictures=60)
+    boxes, labels = truth["boxes"].numpy(), truth["labels"].numpy()
+
+    def entry(picture: int, box: np.ndarray, label: float) -> dict[str, Any]:
+        left, top, right, bottom = box[:4].astype(float).tolist()
+        sides = [left, top, right - left, bottom - top]
+        return {"image_id": picture + 1, "category_id": int(label) + 1, "bbox": sides, "area": sides[2] * sides[3]}
+
+    known = [
+        entry(picture, box, label) | {"iscrowd": 0}
+        for picture in range(60)
+        for box, label in zip(boxes[picture], labels[picture], strict=True)
+        if label >= 0
+    ]
+    answers = [
+        entry(picture, box, box[5]) | {"score": float(box[4])}
+        for picture in range(60)
+        for box in found[picture]
+        if box[5] >= 0
+    ]
+    described = {
+        "images": [{"id": picture + 1, "height": 24, "width": 32} for picture in range(60)],
+        "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}],
+        "annotations": [each | {"id": number} for number, each in enumerate(known, start=1)],
+    }
+    library = COCO(described)
+    evaluation = COCOeval_faster(library, library.loadRes(answers), iouType="bbox", print_function=lambda *_: None)
+    evaluation.run()
+    figures = TASK.metrics(prediction_table(found, truth, CARD), CARD)
+    assert 0.02 < figures["ap"] < figures["ap50"] < 0.9
+    assert [figures[name] for name in ("ap", "ap50", "ap75")] == pytest.approx(evaluation.stats[:3], abs=1e-6)
 
 
 def test_weights_are_repetitions_also_where_boxes_are_equally_sure() -> None:
