@@ -36,7 +36,7 @@ def build_network(task: Task, family: str, card: Card, parameters: Mapping[str, 
 
     def encoders(channels: int, *, causal: bool = False) -> Encoder:
         if chosen["architecture"] in encoder_type.PRESETS:
-            if task.dimensions != 2:
+            if task.dimensions != 2 or causal:
                 choose(chosen["architecture"], encoder_type.ARCHITECTURES, f"architecture of the family {family}")
             made: Any = preset(encoder_type.PRESETS[chosen["architecture"]], channels)
         else:
