@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.boxes import annotated_images
+from pipeline.data.classes import typed_labels
 from pipeline.data.coco_files import read_coco
 from pipeline.data.csv_files import csv_rows, number, raw_file, row_range
 from pipeline.data.idx_files import IMAGES, LABELS, read_idx
@@ -58,6 +59,8 @@ def pixel_table(
     A header is recognised by having no number in it. `rows` picks the rows [first, end), the header not counted.
     """
     _check_positive(height=height, width=width, channels=channels, maximum=maximum)
+    if channels not in (1, 3):
+        raise ValueError(f"data.options.channels: found {channels}; allowed: 1 (grey), 3 (colour)")
     path = raw_file(folder, file)
     count = channels * height * width
     pixels: list[np.ndarray] = []
@@ -74,7 +77,7 @@ def pixel_table(
         raise ValueError(f"{path}: the file has no rows")
     chosen = row_range(rows, len(pixels), path)
     array = np.stack(pixels[chosen]).reshape(-1, channels, height, width)
-    return Images(array, _typed(labels[chosen]), maximum=maximum, names=None)
+    return Images(array, typed_labels(labels[chosen]), maximum=maximum, names=None)
 
 
 def class_folders(folder: Path, *, directory: str, height: int, width: int, mode: str) -> Images:
@@ -132,7 +135,7 @@ def labelled_text(folder: Path, *, file: str, classes: dict[str, str] | None = N
     `classes` says what the labels mean, such as {"0": negative, "1": positive}; no other label may occur then.
     """
     texts, labels, warnings = labelled_sentences(folder, file, classes)
-    return LabelledText(texts, np.array(labels) if classes else _typed(labels), warnings)
+    return LabelledText(texts, np.array(labels) if classes else typed_labels(labels), warnings)
 
 
 def ts(folder: Path, *, file: str) -> LabelledSeries:
@@ -259,16 +262,6 @@ def _pixel_row(fields: list[str], maximum: int, place: str) -> np.ndarray:
     if not fields[-1].strip():
         raise ValueError(f"{place}, column {len(fields)}: the label is missing")
     return values.astype(np.uint8)
-
-
-def _typed(labels: list[str]) -> np.ndarray:
-    """Labels as whole numbers where all are, so that 10 comes after 9; as text otherwise."""
-    try:
-        numbers = np.array(labels, dtype=np.float64)
-    except ValueError:
-        return np.array(labels)
-    whole = np.isfinite(numbers) & (numbers == np.floor(numbers))
-    return numbers.astype(np.int64) if whole.all() else np.array(labels)
 
 
 def _class_root(folder: Path, directory: str) -> Path:

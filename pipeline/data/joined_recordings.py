@@ -40,6 +40,7 @@ def joined(single: Recordings, words: Sequence[int], gap: Sequence[float], passe
         names=["+".join(single.names[row] for row in rows) for _, rows in strings],
         sample_rate=single.sample_rate,
         warnings=single.warnings,
+        sources=[[single.names[row] for row in rows] for _, rows in strings],
     )
 
 

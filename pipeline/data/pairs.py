@@ -35,7 +35,7 @@ def prepare_pairs(
         tokens = [max(map(len, pair)) for pair in zip(*rows, strict=True)]
         kept = [index for index, count in enumerate(tokens) if part != "train" or count <= longest]
         left_out += len(sources) - len(kept)
-        tables[part] = _table(rows, targets, kept)
+        tables[part] = _table(rows, (sources, targets), kept)
     if not len(tables["train"]["source"]):
         raise ValueError(f"settings.longest: found {longest}; every pair of train is longer than that")
     warnings = [f"{left_out} pairs of train with more than {longest} tokens on a side are left out"] if left_out else []
@@ -67,12 +67,13 @@ def _split(parts: Mapping[str, Pairs], order: list[str], shares: Mapping[str, fl
     return {part: ([sides[0][row] for row in rows[part]], [sides[1][row] for row in rows[part]]) for part in SPLITS}
 
 
-def _table(rows: list[list[list[int]]], targets: list[str], kept: list[int]) -> dict[str, np.ndarray]:
+def _table(rows: list[list[list[int]]], texts: Sides, kept: list[int]) -> dict[str, np.ndarray]:
     source, source_lengths = padded([rows[0][index] for index in kept])
     target, target_lengths = padded([rows[1][index] for index in kept])
     return {
         "source": source, "source_lengths": source_lengths, "target": target, "target_lengths": target_lengths,
-        "reference": as_bytes([targets[index] for index in kept]),
+        "text": as_bytes([texts[0][index] for index in kept]),
+        "reference": as_bytes([texts[1][index] for index in kept]),
     }  # fmt: skip
 
 

@@ -82,6 +82,7 @@ class Recordings:
     names: list[str]  # of the files
     sample_rate: int  # samples a second
     warnings: tuple[str, ...] = ()
+    sources: list[list[str]] | None = None  # of joined recordings: the files that each is made of
 
 
 @dataclass(frozen=True)

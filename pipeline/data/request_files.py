@@ -7,6 +7,7 @@ in READERS.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -74,16 +75,24 @@ def series(file: Path, card: Mapping[str, Any], options: Options) -> pd.DataFram
     return request
 
 
-def table(file: Path, card: Mapping[str, Any], options: Options) -> pd.DataFrame:
-    """A CSV file with the columns that the served model takes; a column of numbers alone holds numbers.
+def draws(file: Path, card: Mapping[str, Any], options: Options) -> pd.DataFrame:
+    """A CSV file with the column `samples` (how many pictures) and, if wanted, `label` and `seed`, empty or not."""
 
-    An empty field holds nothing.
-    """
-    found = _table(file, dict.fromkeys(_header(file), lambda text, place: text.strip() or None))
-    for name in found:
-        numbers, there = pd.to_numeric(found[name], errors="coerce"), found[name].notna()
-        found[name] = numbers if numbers[there].notna().all() else found[name].astype(object).where(there, None)
-    return found
+    def whole(found: str, place: str) -> int:
+        value = number(found, place)
+        if not value.is_integer():  # a missing number is none either
+            raise ValueError(f"{place}: found {found!r}; allowed: a whole number")
+        return int(value)
+
+    def seed(found: str, place: str) -> float:
+        return float(whole(found, place)) if found.strip() else nan
+
+    cells: dict[str, Cell] = {"samples": whole, "label": lambda found, place: found.strip() or None, "seed": seed}
+    header = _header(file)
+    table = _table(file, {name: cell for name, cell in cells.items() if name in header or name == "samples"})
+    if "label" in table:
+        table["label"] = table["label"].astype(object).where(table["label"].notna(), None)
+    return table
 
 
 READERS: dict[str, Callable[[Path, Mapping[str, Any], Options], pd.DataFrame]] = {
@@ -92,7 +101,7 @@ READERS: dict[str, Callable[[Path, Mapping[str, Any], Options], pd.DataFrame]] =
     "text": text,
     "history": history,
     "series": series,
-    "table": table,
+    "draws": draws,
 }
 
 

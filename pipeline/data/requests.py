@@ -15,9 +15,13 @@ FILES = {"image": ("image files (PNG, JPEG)", "an image file"), "audio": ("recor
 
 def dates_after(last: pd.Timestamp, card: Mapping[str, Any]) -> pd.DatetimeIndex:
     """The dates of the forecast, in steps of the calendar where the series has them."""
-    step = (
-        pd.DateOffset(months=card["step_months"]) if card["step_months"] else pd.Timedelta(seconds=card["step_seconds"])
-    )
+    step: Any
+    if card["month_ends"]:
+        step = pd.offsets.MonthEnd(card["step_months"])
+    elif card["step_months"]:
+        step = pd.DateOffset(months=card["step_months"])
+    else:
+        step = pd.Timedelta(seconds=card["step_seconds"])
     return pd.date_range(last, periods=card["horizon"] + 1, freq=step)[1:]
 
 
@@ -32,8 +36,20 @@ def history_of(request: pd.DataFrame, card: Mapping[str, Any]) -> tuple[np.ndarr
             f"found {len(request)} rows; the model looks back {card['lookback']} steps and needs at least as many"
         )
     dates = _dates(request["date"])
+    _check_steps(dates.to_numpy().astype("datetime64[s]"), card)
     columns = [_numbers(request[name], name) for name in card["columns"]]
     return np.stack(columns, axis=1), dates.iloc[-1]
+
+
+def _check_steps(times: np.ndarray, card: Mapping[str, Any]) -> None:
+    """Raises ValueError where no step of a history is the one that the model has learned, such as days for weeks."""
+    from pipeline.data.steps import in_words, month_steps
+
+    seconds, months = np.diff(times.astype(np.int64)), card["step_months"]
+    known = month_steps(times) == months if months else seconds == card["step_seconds"]
+    if len(seconds) and not known.any():
+        learned = f"{months} months" if months else in_words(card["step_seconds"])
+        raise ValueError(f"date: no two rows are {learned} apart, as those are that the model has learned from")
 
 
 def _dates(given: pd.Series) -> pd.Series:

@@ -26,7 +26,7 @@ def prepare_scenes(parts: Mapping[str, AnnotatedImages], split: Shares, seed: in
     _check_parts({name: parts[name] for name in order})
     classes = _classes(parts, order)
     sizes_of_parts = {name: len(parts[name].names) for name in order}
-    rows = split_rows(sizes_of_parts, shares, seed, classes=["all pictures"])  # a picture has many: none decides
+    rows = split_rows(sizes_of_parts, shares, seed, classes=["pictures"])  # a picture has many: none decides
     pixels = np.concatenate([part.pixels for part in records])  # (N, C, H, W)
     boxes, labels = _padded(records, classes)
     sizes = np.concatenate([part.sizes for part in records])

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.data.records import Series
 from pipeline.data.splits import Shares, in_order, in_time, pool_name, shares_of_pool
 from pipeline.data.statistics import column_statistics
-from pipeline.data.steps import irregular_steps, usual_step
+from pipeline.data.steps import at_month_ends, irregular_steps, usual_step
 from pipeline.data.tables import SPLITS, Prepared, schema
 
 
@@ -24,7 +24,6 @@ def prepare_series(
     has its `lookback` rows. Rows before the first observation of every column are dropped from train. Raises
     ValueError if the parts do not follow each other in time or a split is too short for one forecast.
     """
-    _check_settings(lookback, horizon, season, missing)
     shares = shares_of_pool(parts, split)
     order = in_order(parts)
     records = _joined(parts, order)
@@ -49,6 +48,7 @@ def prepare_series(
         "columns": records.columns,
         "step_seconds": seconds,
         "step_months": months,
+        "month_ends": months is not None and at_month_ends(records.times),
         **_periods(records, observed, spans),
         **statistics,
         "lookback": lookback,
@@ -98,14 +98,6 @@ def _fill_seasonal(values: np.ndarray, season: int) -> None:
 
 
 RULES: dict[str, Callable[[np.ndarray, int], None]] = {"last": _fill_last, "seasonal": _fill_seasonal}
-
-
-def _check_settings(lookback: int, horizon: int, season: int, missing: str) -> None:
-    for name, value in (("lookback", lookback), ("horizon", horizon), ("season", season)):
-        if type(value) is not int or value < 1:
-            raise ValueError(f"settings.{name}: found {value!r}; allowed: a whole number of rows, 1 or more")
-    if missing not in RULES:
-        raise ValueError(f"settings.missing: found {missing!r}; allowed: {', '.join(RULES)}")
 
 
 def _joined(parts: Mapping[str, Series], order: list[str]) -> Series:

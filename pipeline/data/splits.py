@@ -75,8 +75,13 @@ def split_rows(
     pool = rows.pop(pool_name(sizes))  # comes first, so that its rows start at 0
     if not shares:
         return rows | {"train": pool}
-    drawn_by = np.zeros(len(pool), dtype=np.int64) if labels is None else labels[pool]
-    return rows | stratified(drawn_by, classes, shares, seed)
+    if labels is not None:
+        return rows | stratified(labels[pool], classes, shares, seed)
+    if len(pool) <= len(shares):
+        raise ValueError(
+            f"found {len(pool)} {classes[0]}, too few for train and shares of {' and '.join(shares)}; add some"
+        )
+    return rows | stratified(np.zeros(len(pool), dtype=np.int64), classes, shares, seed)
 
 
 def stratified(

@@ -1,4 +1,4 @@
-"""Recordings with transcripts: records of all parts → splits → letters or words of train → tables and card."""
+"""Recordings with transcripts: records of all parts → splits → characters or words of train → tables and card."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.data.splits import Shares, described, in_order, shares_of_pool, sp
 from pipeline.data.tables import SPLITS, Prepared, schema
 from pipeline.data.tokens import as_bytes, normalised, padded
 
-MOST_SIGNS = 5_000
+MOST_TOKENS = 5_000
 STILL = 1e-2  # the least deviation of a band: one that is silent throughout is shifted, not scaled
 
 Ear = Any  # tensors of (1, T) samples from -1 to 1 → (1, bands, frames); `frames` of a number of samples
@@ -28,11 +28,12 @@ def prepare_recordings(
 ) -> Prepared:  # fmt: skip
     """Splits the recordings, by chance where the parts are not published, and describes them.
 
-    Tables: samples (N, S) int16 with zeros behind the lengths (N,); targets (N, L), the places of the `units` (letters
-    or words) in the card's alphabet from 1 on, with zeros behind the target_lengths (N,); reference (N, R) uint8, the
-    transcripts in UTF-8; rows (N,). Recordings of train of more than `longest` seconds are left out and counted;
-    validation and test stay whole. `ears` makes for a sample rate what hears the bands; their means and deviations over
-    all frames of train go into the card. Raises ValueError if the parts do not fit together or a transcript is empty.
+    Tables: samples (N, S) int16 with zeros behind the lengths (N,); targets (N, L), the places of the `units`
+    (characters or words) in the card's alphabet from 1 on, with zeros behind the target_lengths (N,); reference (N, R)
+    uint8, the transcripts in UTF-8; rows (N,). Recordings of train of more than `longest` seconds are left out and
+    counted; validation and test stay whole. `ears` makes for a sample rate what hears the bands; their means and
+    deviations over all frames of train go into the card. Raises ValueError if the parts do not fit together, share
+    recordings that were joined, or have an empty transcript.
     """
     shares, order = shares_of_pool(parts, split), in_order(parts)
     _check_parts({name: parts[name] for name in order})
@@ -40,13 +41,12 @@ def prepare_recordings(
     rate = records[0].sample_rate
     samples = list(chain.from_iterable(part.samples for part in records))
     texts = [normalised(text, lowercase) for part in records for text in part.texts]
-    rows = split_rows({name: len(parts[name].texts) for name in order}, shares, seed, classes=["all recordings"])
-    short = [row for row in rows["train"] if len(samples[row]) <= longest * rate]
-    if not short:
-        raise ValueError(f"settings.longest: found {longest}; every recording of train lasts longer, in seconds")
-    left_out, rows["train"] = len(rows["train"]) - len(short), np.array(short, dtype=np.int64)
+    rows = split_rows({name: len(parts[name].texts) for name in order}, shares, seed, classes=["recordings"])
+    _check_apart(records, rows)
+    drawn, rows["train"] = len(rows["train"]), _short(rows["train"], samples, longest, rate)
+    left_out = drawn - len(rows["train"])
     spelt = [text.split() if units == "words" else list(text) for text in texts]
-    alphabet = _alphabet([spelt[row] for row in short], units)
+    alphabet = _alphabet([spelt[row] for row in rows["train"]], units)
     tables = {part: _table(samples, texts, spelt, rows[part], alphabet) for part in SPLITS}
     speakers = _speakers(records, rows)
     ear = ears(rate)
@@ -61,7 +61,7 @@ def prepare_recordings(
         "sample_rate": rate,
         "seconds": {part: _seconds(table["lengths"], rate) for part, table in tables.items()},
         **_bands(tables["train"], ear),
-        "frames_for_a_sign": _frames_for_a_sign(tables["train"], ear),
+        "frames_for_a_token": _frames_for_a_token(tables["train"], ear),
         "words": {part: sum(len(texts[row].split()) for row in rows[part]) for part in SPLITS},
         "speakers": speakers,
         "missing": {},
@@ -94,20 +94,44 @@ def _check_parts(parts: Mapping[str, Recordings]) -> None:
         raise ValueError(f"recordings of all parts need one sample_rate: {found}; write it into options")
 
 
+def _check_apart(records: list[Recordings], rows: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError where joined recordings of two splits share one that they are made of."""
+    if any(part.sources is None for part in records):
+        return
+    made_of = [names for part in records for names in part.sources or ()]
+    found = {part: {name for row in taken for name in made_of[row]} for part, taken in rows.items()}
+    for earlier, later in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        shared = sorted(found[earlier] & found[later])
+        if shared:
+            raise ValueError(
+                f"{shared[0]} and {len(shared) - 1} others stand in strings of {earlier} and of {later}; name "
+                "parts whose recordings differ, by `numbers` or `speakers`, instead of shares under `split`"
+            )
+
+
+def _short(rows: np.ndarray, samples: list[np.ndarray], longest: float, rate: int) -> np.ndarray:
+    """Those of the rows whose recordings last no longer than that, in seconds."""
+    found = [row for row in rows if len(samples[row]) <= longest * rate]
+    if not found:
+        raise ValueError(f"settings.longest: found {longest}; every recording of train lasts longer, in seconds")
+    return np.array(found, dtype=np.int64)
+
+
 def _alphabet(spelt: list[list[str]], units: str) -> list[str]:
-    signs = sorted(set(chain.from_iterable(spelt)))
-    if len(signs) > MOST_SIGNS:
-        hint = "; take letters" if units == "words" else ""
-        found = f"the transcripts of train have {len(signs)} different {units}"
-        raise ValueError(f"settings.units: {found}; allowed: up to {MOST_SIGNS}{hint}")
-    return signs
+    tokens = sorted(set(chain.from_iterable(spelt)))
+    if len(tokens) > MOST_TOKENS:
+        hint = "; take characters" if units == "words" else ""
+        found = f"the transcripts of train have {len(tokens)} different {units}"
+        raise ValueError(f"settings.units: {found}; allowed: up to {MOST_TOKENS}{hint}")
+    return tokens
 
 
 def _table(
     samples: list[np.ndarray], texts: list[str], spelt: list[list[str]], rows: np.ndarray, alphabet: list[str]
 ) -> dict[str, np.ndarray]:
-    place = {sign: number for number, sign in enumerate(alphabet, start=1)}
-    targets, target_lengths = padded([[place[sign] for sign in spelt[row] if sign in place] for row in rows], np.int64)
+    place = {token: number for number, token in enumerate(alphabet, start=1)}
+    known = [[place[token] for token in spelt[row] if token in place] for row in rows]
+    targets, target_lengths = padded(known, np.int64)
     sounds, lengths = padded_samples([samples[row] for row in rows])
     return {
         "samples": sounds, "lengths": lengths, "targets": targets, "target_lengths": target_lengths,
@@ -127,10 +151,10 @@ def _bands(train: Mapping[str, np.ndarray], ear: Ear) -> dict[str, list[float]]:
             for name, found in (("mean", frames.mean(1)), ("deviation", deviation))}  # fmt: skip
 
 
-def _frames_for_a_sign(train: Mapping[str, np.ndarray], ear: Any) -> int:
-    """So many frames may stand for one sign, and all but a hundredth of the recordings of train have enough of them.
+def _frames_for_a_token(train: Mapping[str, np.ndarray], ear: Any) -> int:
+    """So many frames may stand for one token, and all but a hundredth of the recordings of train have enough of them.
 
-    A letter needs a sign, and between two of the same kind stands a blank one.
+    A character needs a token, and between two of the same kind stands a blank one.
     """
     targets = train["targets"]
     twins = (targets[:, 1:] == targets[:, :-1]) & (targets[:, 1:] > 0)

@@ -20,8 +20,14 @@ def usual_step(times: np.ndarray) -> tuple[int, int | None]:
     seconds = int(steps[counts.argmax()])
     if seconds < 28 * DAY or not _same_day(times):
         return seconds, None
-    months, counts = np.unique(_month_steps(times), return_counts=True)
+    months, counts = np.unique(month_steps(times), return_counts=True)
     return seconds, int(months[counts.argmax()])
+
+
+def at_month_ends(times: np.ndarray) -> bool:
+    """Whether all times (T,) are the last day of their month."""
+    days = times.astype("datetime64[D]")
+    return bool(((days + np.timedelta64(1, "D")).astype("datetime64[M]") != days.astype("datetime64[M]")).all())
 
 
 def irregular_steps(times: np.ndarray) -> Iterator[str]:
@@ -30,7 +36,7 @@ def irregular_steps(times: np.ndarray) -> Iterator[str]:
     if months is None:
         wrong = np.flatnonzero(np.diff(times.astype(np.int64)) != seconds)
     else:
-        wrong = np.flatnonzero(_month_steps(times) != months)
+        wrong = np.flatnonzero(month_steps(times) != months)
     if len(wrong):
         usual = counted(months, "month") if months else in_words(seconds)
         first = f"{times[wrong[0]]} to {times[wrong[0] + 1]}"
@@ -54,9 +60,9 @@ def _same_day(times: np.ndarray) -> bool:
     """Whether all times are the same day of their month, or all the last one."""
     days = times.astype("datetime64[D]")
     first = days.astype("datetime64[M]").astype("datetime64[D]")
-    last = ((days + np.timedelta64(1, "D")).astype("datetime64[M]") != days.astype("datetime64[M]")).all()
-    return bool(last or len(np.unique(days - first)) == 1)
+    return at_month_ends(times) or len(np.unique(days - first)) == 1
 
 
-def _month_steps(times: np.ndarray) -> np.ndarray:
+def month_steps(times: np.ndarray) -> np.ndarray:
+    """(T - 1,) months of the calendar from each time to the next."""
     return np.diff(times.astype("datetime64[M]").astype(np.int64))

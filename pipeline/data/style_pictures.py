@@ -27,7 +27,7 @@ def prepare_pictures(parts: Mapping[str, StyledPictures], split: Shares, seed: i
     ends = np.cumsum([0, *(len(part.names) for part in records)])
     pixels = np.concatenate([part.squares for part in records])  # (N, 3, S, S)
     pictures = np.concatenate([part.pictures + start for part, start in zip(records, ends[:-1], strict=True)])
-    taken = split_rows({name: len(parts[name].names) for name in order}, shares, seed, classes=["all pictures"])
+    taken = split_rows({name: len(parts[name].names) for name in order}, shares, seed, classes=["pictures"])
     rows = {part: np.flatnonzero(np.isin(pictures, taken[part])) for part in SPLITS}
     tables = {part: {"images": pixels[rows[part]], "rows": rows[part], "pictures": pictures[rows[part]]}
               for part in SPLITS}  # fmt: skip

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.data.classes import typed_labels
 from pipeline.data.csv_files import DAMAGED, opened
 from pipeline.data.records import LabelledSeries
 
@@ -63,7 +64,7 @@ def read_ts(path: Path, labelled: bool = True) -> LabelledSeries:
         raise ValueError(f"{path}: the file has no series below @data")
     names = ["value"] if header.channels == 1 else [f"channel_{number}" for number in range(1, len(values[0]) + 1)]
     warnings = (f"{path.name}: the header has {', '.join(header.ignored)}, ignored",) if header.ignored else ()
-    return LabelledSeries(values, _typed(labels), names, warnings)
+    return LabelledSeries(values, typed_labels(labels), names, warnings)
 
 
 def _lines(path: Path) -> Iterator[Line]:
@@ -185,16 +186,6 @@ def _label(text: str, classes: list[str], place: str) -> str:
     if classes and label not in classes:
         raise ValueError(f"{place}: found the label {_short(label)}; allowed: {', '.join(classes)} (@classLabel)")
     return label
-
-
-def _typed(labels: list[str]) -> np.ndarray:
-    """Labels as whole numbers where all are written as such, so that 10 comes after 9; as text otherwise."""
-    found = np.array(labels)
-    try:
-        numbers = found.astype(np.int64)
-    except (ValueError, OverflowError):
-        return found
-    return numbers if (numbers.astype(str) == found).all() else found
 
 
 def _short(text: str) -> str:

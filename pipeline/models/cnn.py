@@ -170,7 +170,7 @@ class Gated(nn.Module):
     """The tanh of a convolution, let through by the sigmoid of another, beside a shortcut, as in WaveNet.
 
     (van den Oord et al., 2016.) Over a causal sequence these are its gated dilated causal convolutions. The one that
-    follows the gate has a kernel here, where WaveNet's has a point, so that all architectures see equally far.
+    follows the gate has a kernel here, where WaveNet's has a point, so that it sees as far as the others.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, layout: Layout) -> None:
@@ -196,7 +196,8 @@ class CNN(nn.Module):
         width: channels of the first level; on a grid that is not causal every further level has twice the channels.
         depth: number of levels. On a grid each halves height and width, ``stride = 2 ** depth``, unless it is causal;
             over a sequence each doubles the dilation, so that a feature sees
-            ``1 + (kernel_size - 1) * (2 ** (depth + 1) - 1)`` steps.
+            ``1 + (kernel_size - 1) * (2 ** (depth + 1) - 1)`` steps; of ``textcnn`` with its one kernel a level,
+            ``1 + (kernel_size + 1) * (2 ** depth - 1)``.
         kernel_size: side of all kernels but the point-wise ones.
         dropout: share of the channels that are dropped after each level in training.
 

@@ -49,7 +49,9 @@ def main(
         chosen, folder = _downloaded(address_of(params.tracking), name, alias, version, place / "version")
         described = read_json(folder / "artifacts" / "model.json")
         task = load_task(described["task"], described["settings"])
-        requests = [task.request(path, described["card"], params.experiments[name].data.options) for path in paths]
+        data = params.experiments[name].data
+        options = {**data.options, **next(iter(data.parts.values()))}
+        requests = [task.request(path, described["card"], options) for path in paths]
         requests += [_request_of_texts(task, text)] if text else []
         names = [*map(str, paths), *([""] if text else [])]
         answers = _answers(folder, requests, names, place)

@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.tasks.task import Card
 
 CALIBRATION_BINS = 15
-ANSWER = ("series", "class", "confidence")  # columns of an answer that are no probabilities
+ANSWER = ("series", "class", "confidence", "file", "picture", "text")  # columns of answers that are no probabilities
 
 
 def prediction_table(probabilities: np.ndarray, labels: np.ndarray) -> pd.DataFrame:

@@ -45,7 +45,8 @@ def component_predictions(
     features = np.concatenate([found[1] for found in pieces])
     known = len(features) > 0
     if known:
-        forest.fit(features, np.concatenate(fits))
+        targets = np.concatenate(fits)
+        forest.fit(features, targets.ravel() if targets.shape[1] == 1 else targets)
     predictions = {}
     for split in SPLITS:
         table = tables[split]
@@ -76,9 +77,10 @@ def _scale(table: Table, card: Card) -> Scale:
         for left, top, right, bottom in boxes[labels >= 0]:
             covered[int(top) : int(np.ceil(bottom)), int(left) : int(np.ceil(right))] = True
             areas.append((right - left) * (bottom - top))
-        few = pixels[:, :height:4, :width:4].astype(np.float64)
-        outside.append(few[:, ~covered[::4, ::4]])
-        inside.append(few[:, covered[::4, ::4]])
+        values = pixels[:, :height, :width].astype(np.float64)
+        step = 4 if covered[::4, ::4].any() else 1  # few pixels are enough, unless the boxes lie between them
+        outside.append(values[:, ::4, ::4][:, ~covered[::4, ::4]])
+        inside.append(values[:, ::step, ::step][:, covered[::step, ::step]])
     free, taken = np.concatenate(outside, axis=1), np.concatenate(inside, axis=1)  # (C, pixels)
     background = np.median(free if free.shape[1] else taken, axis=1).reshape(-1, 1, 1)
     low = np.median(_distances(free[..., None], background, deviation)) if free.shape[1] else 0.0

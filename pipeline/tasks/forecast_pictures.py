@@ -104,4 +104,4 @@ def _means_by(predictions: pd.DataFrame, column: str) -> tuple[pd.Series, pd.Ser
 
 def _label(predictions: pd.DataFrame) -> str:
     own = (predictions["unit"] == 1).all()
-    return "mean absolute error" if own else "mean absolute error in deviations"
+    return "mean absolute error" if own else "mean absolute error in standard deviations"

@@ -183,13 +183,14 @@ class Forecasting(Task):
     def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
         """Pinball loss (Koenker and Bassett 1978) over the observed targets, in units of the spread.
 
-        Where the point forecast shall be the mean, half its squared error takes the place of the median's loss.
+        Where the point forecast shall be the mean, half its squared error takes the place of the median's loss. In
+        evaluation the score decides, so that the losses of candidates with different points compare.
         """
         assert isinstance(network, Forecaster)
         error = (batch["future"][:, None] - output) / network.spread  # (B, Q, C, H)
         levels = network.quantiles.view(1, -1, 1, 1)
         losses = torch.maximum(levels * error, (levels - 1) * error)
-        if network.point == "mean":
+        if network.point == "mean" if network.training else self.score == "mse":
             losses = torch.stack([losses[:, 0], error[:, 1].square() / 2, losses[:, 2]], dim=1)
         observed = batch["observed"]
         return (losses.sum(1) * observed).sum() / observed.sum().clamp_min(1)

@@ -119,6 +119,7 @@ class ImageGeneration(Task):
     maximize = False
     dimensions = 2
     dependent = False
+    reads = "draws"
     SETTINGS: ClassVar = {"levels": whole(2, 256), "samples": whole(2, 100_000)}
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         "components": (1, 64), "label_channels": (1, 256), "head_width": (8, 1024),

@@ -105,10 +105,16 @@ class ObjectDetection(Task):
 
     def network(  # type: ignore[override]  # the keywords are this task's parameters in params.yaml
         self, encoders: Encoders, card: Card, *, head_width: int, head_depth: int, radius: float, flip: bool,
-        shift: int, zoom: float, brightness: float,
+        upside_down: bool, shift: int, zoom: float, brightness: float,
     ) -> Detector:  # fmt: skip
         head: dict[str, Any] = {"head_width": head_width, "head_depth": head_depth, "radius": radius}
-        augmentation = {"flip": flip, "shift": shift, "zoom": zoom, "brightness": brightness}
+        augmentation = {
+            "flip": flip,
+            "upside_down": upside_down,
+            "shift": shift,
+            "zoom": zoom,
+            "brightness": brightness,
+        }
         check_ranges(self.RANGES, **head, shift=shift, zoom=zoom, brightness=brightness)
         return Detector(encoders(card["channels"]), card, **head, augmentation=augmentation)
 
@@ -123,8 +129,9 @@ class ObjectDetection(Task):
 
         zoom = (1 + chosen["zoom"]) ** drawn()
         places, edges = [], []
-        for size, sides in ((width, batch["boxes"][..., 0::2]), (height, batch["boxes"][..., 1::2])):
-            factor = zoom.where(drawn() < 0, -zoom) if chosen["flip"] else zoom
+        across, down = (width, batch["boxes"][..., 0::2], "flip"), (height, batch["boxes"][..., 1::2], "upside_down")
+        for size, sides, mirrored in (across, down):
+            factor = zoom.where(drawn() < 0, -zoom) if chosen[mirrored] else zoom
             move = (drawn() * (chosen["shift"] + 0.5)).round() + size / 2
             target = torch.arange(size, device=images.device) + 0.5 - move[:, None]  # (B, size)
             places.append((target / factor[:, None] + size / 2).floor().long())

@@ -18,7 +18,7 @@ MOST_LETTERS = 48  # of a transcript
 
 def spectrograms(predictions: pd.DataFrame, table: Table, ear: LogMel, path: Path, title: str) -> Path:
     """Log-mel features of recordings from the worst to the best, with what was written and what was said."""
-    rates = (predictions["letter_errors"] / predictions["letters"]).to_numpy()
+    rates = (predictions["character_errors"] / predictions["characters"]).to_numpy()
     order = np.argsort(-rates, kind="stable")
     shown = order[np.unique(np.linspace(0, len(order) - 1, SHOWN).astype(int))]
     drawn = figure(10, 2.3 * -(-len(shown) // 2) + 0.4)
@@ -49,7 +49,7 @@ def errors_by_length(predictions: pd.DataFrame, path: Path, title: str) -> Path:
     drawn = figure(5.4, 3.0)
     axes = drawn.add_subplot()
     places = np.arange(len(parts))
-    for shift, colour, unit in ((-0.2, BLUE, "word"), (0.2, GREY, "letter")):
+    for shift, colour, unit in ((-0.2, BLUE, "word"), (0.2, GREY, "character")):
         rates = [100 * part[f"{unit}_errors"].sum() / part[f"{unit}s"].sum() for part in parts]
         bars = axes.bar(places + shift, rates, 0.38, color=colour, label=f"{unit}s")
         axes.bar_label(bars, fmt="%.1f", fontsize=7, color=INK)

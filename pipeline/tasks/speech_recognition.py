@@ -1,7 +1,7 @@
-"""Speech recognition: letters or words of recordings, by connectionist temporal classification (Graves et al. 2006).
+"""Speech recognition: characters or words of recordings, by connectionist temporal classification (Graves et al. 2006).
 
-The network hears log-mel features, which are computed on the batch, on the device. Each step of them names a sign (a
-letter, or a word) or none; steps in a row that name the same are one. Decoding is greedy: the likeliest of each step.
+The network hears log-mel features, which are computed on the batch, on the device. Each step of them names a token (a
+character or a word) or none; steps in a row that name the same are one. Decoding is greedy: the likeliest each time.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Listener(nn.Module):
             self.register_buffer(name, torch.tensor(card[name], dtype=torch.float32)[:, None])
 
     def steps(self, lengths: Tensor) -> Tensor:
-        """Numbers of samples → numbers of steps that name a sign."""
+        """Numbers of samples → numbers of steps that name a token."""
         whole = self.stack * self.encoder.stride
         return (self.ear.frames(lengths) + whole - 1) // whole
 
@@ -104,7 +104,7 @@ class Listener(nn.Module):
         return normalised
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """(B, bands, T) and the lengths (B,) of the recordings in samples → (B, T', signs), zero behind them."""
+        """(B, bands, T) and the lengths (B,) of the recordings in samples → (B, T', tokens), zero behind them."""
         ones = known_steps(self.ear.frames(lengths), features.shape[2])[:, None].to(features.dtype)
         features = functional.pad(torch.cat([features, ones], dim=1), (0, -features.shape[2] % self.stack))
         stacked = features.reshape(*features.shape[:2], -1, self.stack).transpose(2, 3)
@@ -125,7 +125,7 @@ class SpeechRecognition(Task):
     progress = "right_transcripts"
     SETTINGS: ClassVar = {
         "window": number(0.002, 0.2), "hop": number(0.001, 0.1), "bands": whole(4, 256),
-        "normalise": one_of("recording", "train"), "units": one_of("letters", "words"), "lowercase": YES_OR_NO,
+        "normalise": one_of("recording", "train"), "units": one_of("characters", "words"), "lowercase": YES_OR_NO,
         "longest": number(0.1, 3600),
     }  # fmt: skip
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
@@ -154,7 +154,7 @@ class SpeechRecognition(Task):
         noise beside it, `time_mask` and `band_mask` the largest shares of frames and bands that a mask hides."""
         augmentation = {"speed": speed, "gain": gain, "noise": noise, "time_mask": time_mask, "band_mask": band_mask}
         check_ranges(self.RANGES, stack=stack, **augmentation)
-        encoder, most = encoders((self.settings["bands"] + 1) * stack), card["frames_for_a_sign"]
+        encoder, most = encoders((self.settings["bands"] + 1) * stack), card["frames_for_a_token"]
         if stack * encoder.stride > most:
             said = f"{stack}, which with a patch of {encoder.stride} is {stack * encoder.stride} frames for a step"
             raise ValueError(f"stack: found {said}; allowed: up to {most}, or recordings of train have too few steps")
@@ -183,7 +183,7 @@ class SpeechRecognition(Task):
         return {**batch, "features": features, "lengths": lengths}
 
     def output(self, network: nn.Module, batch: Batch) -> Tensor:
-        """(B, T', signs) logits, zero behind the recordings."""
+        """(B, T', tokens) logits, zero behind the recordings."""
         assert isinstance(network, Listener)
         if "features" in batch:
             return network(batch["features"], batch["lengths"])  # type: ignore[no-any-return]
@@ -192,29 +192,29 @@ class SpeechRecognition(Task):
         return functional.pad(logits, (0, 0, 0, int(network.steps(whole)) - logits.shape[1]))
 
     def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
-        """Mean over the recordings of the loss of a sign. A recording too short for its signs counts nothing."""
+        """Mean over the recordings of the loss of a token. A recording too short for its tokens counts nothing."""
         assert isinstance(network, Listener)
         steps, wanted = network.steps(batch["lengths"]), batch["target_lengths"]
-        spoken = output.log_softmax(2).transpose(0, 1)  # (T', B, signs)
+        spoken = output.log_softmax(2).transpose(0, 1)  # (T', B, tokens)
         return functional.ctc_loss(spoken, batch["targets"], steps, wanted, BLANK, zero_infinity=True)
 
     def scores(self, output: Tensor, batch: Batch, card: Card) -> Tensor:
         """(B,) 1 where the whole transcript is right."""
         both = (written(output), batch["targets"])
-        width = max(signs.shape[1] for signs in both)
-        found, wanted = (functional.pad(signs, (0, width - signs.shape[1])) for signs in both)
+        width = max(tokens.shape[1] for tokens in both)
+        found, wanted = (functional.pad(tokens, (0, width - tokens.shape[1])) for tokens in both)
         return (found == wanted).all(1).float()
 
     @torch.inference_mode()
     def infer(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """(B, T') signs that are written, with blanks behind them, and (B,) how sure the network is of a step."""
+        """(B, T') tokens that are written, with blanks behind them, and (B,) how sure the network is of a step."""
         assert isinstance(network, Listener)
         logits, steps = self.output(network, batch), network.steps(batch["lengths"])
         sure = (logits.log_softmax(2).amax(2) * known_steps(steps, logits.shape[1])).sum(1) / steps
         return written(logits), sure.exp()
 
     def predict(self, network: nn.Module, examples: Batch, card: Card) -> pd.DataFrame:
-        """One recording at a time: sums in a batch are rounded in another order, and where two signs are nearly as
+        """One recording at a time: sums in a batch are rounded in another order, and where two tokens are nearly as
         likely as each other, the served model would then write another one than evaluation did."""
         from pipeline.tasks.transcripts import prediction_table
 
@@ -260,12 +260,12 @@ class SpeechRecognition(Task):
 
 
 def written(logits: Tensor) -> Tensor:
-    """(B, T, signs) → (B, T): the likeliest signs, one for each run of the same, without blanks between them."""
-    signs = logits.argmax(2)
-    first = signs != functional.pad(signs[:, :-1], (1, 0), value=-1)
-    kept = first & (signs != BLANK)
+    """(B, T, tokens) → (B, T): the likeliest tokens, one for each run of the same, without blanks between them."""
+    tokens = logits.argmax(2)
+    first = tokens != functional.pad(tokens[:, :-1], (1, 0), value=-1)
+    kept = first & (tokens != BLANK)
     order = (~kept).to(torch.uint8).argsort(dim=1, stable=True)
-    return (signs * kept).gather(1, order)
+    return (tokens * kept).gather(1, order)
 
 
 def at_speed(samples: Tensor, lengths: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:

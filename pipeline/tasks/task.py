@@ -46,7 +46,7 @@ class Task(ABC):
     corpus: ClassVar[bool] = False  # whether the score is of all examples together and no mean of single ones
     references: ClassVar[frozenset[str]] = frozenset()  # baselines that show what is possible at any price: no rivals
     length: ClassVar[str | None] = None  # the tensor of `examples` with their lengths, where those differ
-    reads: ClassVar[str] = "table"  # what a file for `predict` holds: a name in READERS of data/request_files.py
+    reads: ClassVar[str]  # what a file for `predict` holds: a name in READERS of data/request_files.py
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         """Takes the experiment's `settings` of params.yaml. Raises ValueError for what they may not be."""

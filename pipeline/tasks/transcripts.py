@@ -13,7 +13,7 @@ from pipeline.data.audio_files import padded_samples, read_sound, written
 from pipeline.data.tokens import as_texts
 from pipeline.tasks.task import Batch, Card
 
-COUNTS = ("word_errors", "words", "letter_errors", "letters")
+COUNTS = ("word_errors", "words", "character_errors", "characters")
 
 
 def edits(found: Sequence[Sequence[str]], truth: Sequence[Sequence[str]]) -> np.ndarray:
@@ -38,9 +38,9 @@ def edits(found: Sequence[Sequence[str]], truth: Sequence[Sequence[str]]) -> np.
 
 
 def prediction_table(found: Sequence[tuple[Tensor, Tensor]], examples: Batch, card: Card) -> pd.DataFrame:
-    """One row per recording of what `infer` found of each: signs (1, T) and how sure the network was (1,)."""
+    """One row per recording of what `infer` found of each: tokens (1, T) and how sure the network was (1,)."""
     between = " " if card["units"] == "words" else ""
-    texts = [between.join(card["alphabet"][sign - 1] for sign in signs[0].tolist() if sign) for signs, _ in found]
+    texts = [between.join(card["alphabet"][token - 1] for token in tokens[0].tolist() if token) for tokens, _ in found]
     return compared(texts, [float(sure) for _, sure in found], examples, card)
 
 
@@ -57,19 +57,19 @@ def compared(texts: list[str], sure: list[float], examples: Mapping[str, Tensor]
             "seconds": examples["lengths"].double().cpu().numpy() / card["sample_rate"],
             "word_errors": edits([text.split() for text in found], [text.split() for text in truths]),
             "words": np.array([len(text.split()) for text in truths], dtype=np.int64),
-            "letter_errors": edits(found, truths),
-            "letters": np.array([len(text) for text in truths], dtype=np.int64),
+            "character_errors": edits(found, truths),
+            "characters": np.array([len(text) for text in truths], dtype=np.int64),
         }
     )
 
 
 def resampled_metrics(predictions: pd.DataFrame, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Error rates: errors by words, by letters (blanks count), and the share of recordings with an error."""
-    errors, words, letter_errors, letters = (weights @ predictions[name].to_numpy(np.float64) for name in COUNTS)
+    """Error rates: errors by words, by characters (spaces count), and the share of recordings with an error."""
+    errors, words, character_errors, characters = (weights @ predictions[name].to_numpy(np.float64) for name in COUNTS)
     wrong = weights @ (predictions["word_errors"] > 0).to_numpy(np.float64)
     return {
         "word_error_rate": errors / words,
-        "character_error_rate": letter_errors / letters,
+        "character_error_rate": character_errors / characters,
         "recording_error_rate": wrong / weights.sum(1),
     }
 

@@ -151,9 +151,9 @@ class Translation(Task):
         return prepare_pairs(dict(parts), split, seed, **chosen)
 
     def examples(self, table: Table, card: Card) -> Batch:
-        """Tokens (N, S) and (N, T), lengths (N,), and references (N, L) as bytes."""
+        """Tokens (N, S) and (N, T), lengths (N,), and both sentences (N, L) as bytes."""
         tokens = {side: table[side].long() for side in ("source", "target")}
-        return {**tokens, **{name: table[name] for name in ("source_lengths", "target_lengths", "reference")}}
+        return {**tokens, **{name: table[name] for name in ("source_lengths", "target_lengths", "text", "reference")}}
 
     def network(  # type: ignore[override]  # the keywords are this task's parameters in params.yaml
         self, encoders: Encoders, card: Card, *, embedding: int, heads: int, hops: int, embedding_dropout: float,
@@ -223,7 +223,7 @@ class Translation(Task):
         from pipeline.tasks.text_scores import prediction_table
 
         found = Tokenizer(card["target_tokenizer"]).decode(self.infer(network, examples))
-        return prediction_table(_sources(examples, card), as_texts(examples["reference"].numpy()), found)
+        return prediction_table(as_texts(examples["text"].numpy()), as_texts(examples["reference"].numpy()), found)
 
     def resampled_metrics(self, predictions: pd.DataFrame, card: Card, weights: np.ndarray) -> dict[str, np.ndarray]:
         from pipeline.tasks.text_scores import COUNTS, bleu, chrf
@@ -246,7 +246,8 @@ class Translation(Task):
         from pipeline.tasks.text_scores import prediction_table
 
         texts = {
-            split: (_sources(table, card), as_texts(table["reference"].numpy())) for split, table in tables.items()
+            split: (as_texts(table["text"].numpy()), as_texts(table["reference"].numpy()))
+            for split, table in tables.items()
         }
         words = Dictionary(*texts["train"])
         found = {split: [words.translate(text) for text in texts[split][0]] for split in ("validation", "test")}
@@ -264,7 +265,9 @@ class Translation(Task):
         ]
 
     def input_example(self, table: Table, card: Card) -> pd.DataFrame:
-        return pd.DataFrame({"text": _sources({"source": table["source"][:3]}, card)})
+        from pipeline.data.tokens import as_texts
+
+        return pd.DataFrame({"text": as_texts(table["text"][:3].numpy())})
 
     def answer(self, network: nn.Module, request: pd.DataFrame, card: Card) -> pd.DataFrame:
         from pipeline.data.requests import texts_of
@@ -282,9 +285,3 @@ class Translation(Task):
         from pipeline.tasks.probes import translation_probes
 
         return translation_probes(predictions)
-
-
-def _sources(examples: Mapping[str, Tensor], card: Card) -> list[str]:
-    from pipeline.data.tokens import Tokenizer
-
-    return Tokenizer(card["source_tokenizer"]).decode(examples["source"].tolist())

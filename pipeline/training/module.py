@@ -74,9 +74,12 @@ class Fitting(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        output = self.task.output(self.network, batch)
-        count = len(output)
+        count = len(next(iter(batch.values())))
         precise = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+        if not count:  # of a last batch with fewer examples than processes
+            self.validation.append(torch.zeros(3, dtype=precise, device=self.device))
+            return
+        output = self.task.output(self.network, batch)
         loss = self.task.loss(self.network, output, batch).to(precise) * count
         scores = self.task.scores(output, batch, self.card).to(precise).sum()
         self.validation.append(torch.stack([loss, scores, torch.full_like(loss, count)]))

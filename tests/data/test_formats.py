@@ -44,8 +44,8 @@ def test_digits_of_scikit_learn_are_read_pixel_by_pixel():
 
 
 def test_pixel_table_reads_channels_rows_columns_header_byte_order_mark_and_windows_lines(tmp_path):
-    found = table(tmp_path, "\ufeffa,b,c,d,label\r\n1,2,3,4,cat\r\n\r\n5,6,7,16.0,dog\r\n", channels=2)
-    assert found.pixels.tolist() == [[[[1, 2]], [[3, 4]]], [[[5, 6]], [[7, 16]]]]
+    found = table(tmp_path, "\ufeffa,b,c,d,e,f,label\r\n1,2,3,4,5,6,cat\r\n\r\n5,6,7,8,9,16.0,dog\r\n", channels=3)
+    assert found.pixels.tolist() == [[[[1, 2]], [[3, 4]], [[5, 6]]], [[[5, 6]], [[7, 8]], [[9, 16]]]]
     assert found.labels.tolist() == ["cat", "dog"]
 
 

@@ -216,7 +216,7 @@ def spoken(texts: list[str], lengths: list[int], speakers: list[str] | None = No
     return Recordings(samples, texts, speakers, [f"{seed}-{row}.wav" for row in range(len(texts))], RATE)
 
 
-def prepare(parts: dict[str, Any], split: Any = PUBLISHED, longest: float = 1.0, units: str = "letters") -> Any:
+def prepare(parts: dict[str, Any], split: Any = PUBLISHED, longest: float = 1.0, units: str = "characters") -> Any:
     return prepare_recordings(parts, split, 0, ear, units=units, lowercase=True, longest=longest)
 
 
@@ -233,11 +233,11 @@ def test_letters_of_train_become_targets_and_recordings_are_padded() -> None:
     assert train["samples"].shape == (2, 2000) and train["lengths"].tolist() == [2000, 1500]
     assert train["samples"][1].tolist() == [*parts["train"].samples[1].tolist(), *[0] * 500]
     assert as_texts(train["reference"]) == ["be a", "ab"]
-    assert prepared.tables["test"]["targets"].tolist() == [[2]], "a letter that train lacks is nothing to aim at"
+    assert prepared.tables["test"]["targets"].tolist() == [[2]], "a character that train lacks is nothing to aim at"
     assert card["speakers"] == {"train": {"ann": 1, "bob": 1}, "validation": {"eve": 1}, "test": {"ann": 1}}
     assert card["seconds"]["train"] == {"shortest": 0.188, "longest": 0.25, "total": 0.438}
     assert "all speakers of test speak in train, too: the figures say nothing about other speakers" in card["warnings"]
-    assert "test has 1 letters that train lacks (c); each is an error" in card["warnings"]
+    assert "test has 1 characters that train lacks (c); each is an error" in card["warnings"]
 
 
 def test_words_can_be_the_units() -> None:
@@ -258,14 +258,14 @@ def test_statistics_are_of_train_alone_and_so_are_limits_of_length() -> None:
     again = prepare(parts)
     assert (again.card["mean"], again.card["deviation"]) == (found.card["mean"], found.card["deviation"])
     assert len(found.card["mean"]) == 8 and min(found.card["deviation"]) > 0
-    assert found.card["frames_for_a_sign"] == 10, "1,600 samples are 21 frames, for two letters"
+    assert found.card["frames_for_a_token"] == 10, "1,600 samples are 21 frames, for two characters"
     with pytest.raises(ValueError, match=r"settings\.longest: found 0\.1; every recording of train lasts longer"):
         prepare(parts, longest=0.1)
 
 
 def test_twins_need_a_sign_between_them() -> None:
     parts = {name: spoken(["seen"], [4000], seed=seed) for seed, name in enumerate(("train", "validation", "test"))}
-    assert prepare(parts).card["frames_for_a_sign"] == 51 // 5
+    assert prepare(parts).card["frames_for_a_token"] == 51 // 5
 
 
 def test_parts_that_are_not_published_are_drawn_by_chance() -> None:
@@ -294,3 +294,10 @@ def test_parts_that_do_not_fit_are_refused() -> None:
         prepare({"train": train, "validation": spoken([" "], [900], seed=1), "test": other})
     with pytest.raises(ValueError, match=r"part test holds list; choose a data\.format that reads recordings"):
         prepare({"train": train, "validation": other, "test": []})
+
+
+def test_strings_that_share_a_recording_do_not_come_into_two_splits() -> None:
+    strings = joined(single(20), [2, 3], [0.0, 0.0], 2)
+    assert strings.sources is not None and sum(map(len, strings.sources)) == 40
+    with pytest.raises(ValueError, match=r"stand in strings of train and of validation; name parts whose recordings"):
+        prepare({"all": strings}, {"validation": 0.2, "test": 0.2})

@@ -54,7 +54,7 @@ WRITERS: dict[str, Callable[[pd.DataFrame, Path], list[Path]]] = {
     "text": lines,
     "history": dated_csv,
     "series": csv,
-    "table": csv,
+    "draws": csv,
 }
 
 
@@ -75,10 +75,17 @@ def test_the_example_of_a_task_is_the_same_request_when_it_comes_from_files(
     pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), request, check_dtype=False)
 
 
-def test_a_table_has_numbers_where_all_are_numbers_and_text_elsewhere(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text(" seed ,class,share\n1,cat,0.5\n2,7,1e-3\n", encoding="utf-8")
-    found = READERS["table"](tmp_path / "t.csv", {}, {})
-    assert found.to_dict(orient="list") == {"seed": [1, 2], "class": ["cat", "7"], "share": [0.5, 0.001]}
+def test_draws_have_the_types_that_a_served_model_asks_for_also_where_classes_are_numbers(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text(" seed ,label,samples\n7,3,2\n,,1\n", encoding="utf-8")
+    found = READERS["draws"](tmp_path / "d.csv", {}, {})
+    assert found["samples"].dtype == np.int64 and found["samples"].tolist() == [2, 1]
+    assert found["label"].tolist() == ["3", None]
+    assert found["seed"].dtype == np.float64 and found["seed"].isna().tolist() == [False, True]
+    (tmp_path / "d.csv").write_text("samples\n5\n", encoding="utf-8")
+    assert READERS["draws"](tmp_path / "d.csv", {}, {}).to_dict(orient="list") == {"samples": [5]}
+    (tmp_path / "d.csv").write_text("samples,seed\n5,1.5\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"line 2, column 'seed': found '1\.5'; allowed: a whole number"):
+        READERS["draws"](tmp_path / "d.csv", {}, {})
 
 
 def test_gaps_in_a_history_are_missing_values_and_other_columns_are_left_out(tmp_path: Path) -> None:

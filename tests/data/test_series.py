@@ -148,9 +148,6 @@ def test_irregular_steps_are_warned_of():
         (np.full(50, NAN), {}, "column 'c0' has no observation in the 30 rows of train"),
         (np.r_[np.full(25, NAN), np.arange(25.0)], {}, "train has 5 rows after 25 rows without an observation"),
         (np.r_[np.arange(40.0), np.full(10, NAN)], {}, "column 'c0' has no observation in the 10 rows of test"),
-        (np.arange(50.0), {"missing": "mean"}, "settings.missing: found 'mean'; allowed: last, seasonal"),
-        (np.arange(50.0), {"horizon": 0}, "settings.horizon: found 0; allowed: a whole number of rows, 1 or more"),
-        (np.arange(50.0), {"season": None}, "settings.season: found None"),
     ],
 )
 def test_series_that_cannot_be_split_are_refused(values, settings, expected):

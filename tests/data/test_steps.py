@@ -1,6 +1,9 @@
 import numpy as np
+import pandas as pd
+import pytest
 
-from pipeline.data.steps import in_words, irregular_steps, usual_step
+from pipeline.data.requests import dates_after, history_of
+from pipeline.data.steps import at_month_ends, in_words, irregular_steps, usual_step
 
 
 def times(*texts: str) -> np.ndarray:
@@ -38,3 +41,32 @@ def test_steps_in_words():
         "15 minutes",
         "61 seconds",
     ]
+
+
+@pytest.mark.parametrize(
+    ("last", "months", "ends", "expected"),
+    [
+        ("2021-01-31", 1, True, ["2021-02-28", "2021-03-31", "2021-04-30"]),
+        ("2021-06-30", 3, True, ["2021-09-30", "2021-12-31", "2022-03-31"]),
+        ("2021-01-15", 1, False, ["2021-02-15", "2021-03-15", "2021-04-15"]),
+        ("2021-01-31", None, False, ["2021-02-07", "2021-02-14", "2021-02-21"]),
+    ],
+)
+def test_forecasts_go_on_in_steps_of_the_calendar(
+    last: str, months: int | None, ends: bool, expected: list[str]
+) -> None:
+    card = {"step_months": months, "month_ends": ends, "step_seconds": 7 * 86400, "horizon": 3}
+    assert dates_after(pd.Timestamp(last), card).strftime("%Y-%m-%d").tolist() == expected
+    times = np.array(expected, dtype="datetime64[s]")
+    assert at_month_ends(times) == ends
+
+
+def test_a_history_in_other_steps_than_those_of_train_is_refused() -> None:
+    card = {"columns": ["a"], "lookback": 3, "step_months": None, "step_seconds": 7 * 86400}
+    request = pd.DataFrame({"date": ["2021-01-01", "2021-01-02", "2021-01-03"], "a": [1.0, 2.0, 3.0]})
+    with pytest.raises(ValueError, match="date: no two rows are 7 days apart, as those are that the model has learned"):
+        history_of(request, card)
+    assert history_of(request, card | {"step_seconds": 86400})[0].tolist() == [[1.0], [2.0], [3.0]]
+    card |= {"step_months": 1, "step_seconds": 31 * 86400}
+    with pytest.raises(ValueError, match="date: no two rows are 1 months apart"):
+        history_of(request, card)

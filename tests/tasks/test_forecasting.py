@@ -291,3 +291,17 @@ def test_a_request_that_cannot_be_answered_is_refused_in_one_sentence(change: An
 def test_settings_out_of_range_are_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf"settings\.{name}: found '?{value}'?; allowed: "):
         load_task("forecasting", SETTINGS | {name: value})
+
+
+@pytest.mark.parametrize("score", ["mae", "mse"])
+def test_losses_of_different_points_compare_in_evaluation(score: str) -> None:
+    tables, card = tables_of(series())
+    task = load_task("forecasting", SETTINGS | {"score": score})
+    batch = task.examples(tables["validation"], card)
+    models = [network(card, point=point) for point in ("median", "mean")]
+    with torch.inference_mode():
+        assert task.loss(models[0], output := task.output(models[0], batch), batch) == task.loss(
+            models[1], output, batch
+        )
+        trained = [float(task.loss(model.train(), output, batch)) for model in models]
+    assert trained[0] != trained[1]

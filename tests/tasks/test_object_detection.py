@@ -27,6 +27,7 @@ PARAMETERS = {
     "head_depth": 1,
     "radius": 1.5,
     "flip": False,
+    "upside_down": False,
     "shift": 0,
     "zoom": 0.0,
     "brightness": 0.0,
@@ -305,7 +306,14 @@ def some_batch(count: int = 16) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"flip": True}, {"shift": 5}, {"zoom": 0.4}, {"flip": True, "shift": 3, "zoom": 0.3}]
+    "changes",
+    [
+        {"flip": True},
+        {"upside_down": True},
+        {"shift": 5},
+        {"zoom": 0.4},
+        {"flip": True, "upside_down": True, "shift": 3, "zoom": 0.3},
+    ],
 )
 def test_boxes_move_with_what_is_in_them(changes: dict[str, Any]) -> None:
     batch, model = some_batch(), network(**changes)

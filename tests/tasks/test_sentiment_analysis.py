@@ -176,9 +176,7 @@ def test_a_request_without_rows_gets_an_empty_answer(card: dict[str, Any]) -> No
 def test_a_missing_extra_is_one_clear_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
     part = LabelledText([*PRAISE, *BLAME], np.array(["good"] * 9 + ["bad"] * 9))
-    with pytest.raises(
-        ValueError, match=r"^tasks with text need the extra `text`: pip install 'model-pipeline\[text\]'$"
-    ):
+    with pytest.raises(ValueError, match=r"^tasks with text need the extra `text`: pip install -e '\.\[text\]'$"):
         prepare_labelled_text({"all": part}, {"validation": 0.2, "test": 0.2}, 0, **SETTINGS)
 
 

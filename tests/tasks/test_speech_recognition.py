@@ -1,4 +1,4 @@
-"""Speech recognition: what the network hears, how signs become transcripts, how errors are counted, what is refused."""
+"""Speech recognition: what the network hears, how tokens become transcripts, how errors count, what is refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pipeline.tasks.speech_recognition import LogMel, at_speed, mel_filters, unm
 from pipeline.tasks.transcripts import compared, edits, resampled_metrics
 
 RATE = 8000
-CARD = {"sample_rate": RATE, "alphabet": ["a", "b"], "units": "letters"}
+CARD = {"sample_rate": RATE, "alphabet": ["a", "b"], "units": "characters"}
 
 
 def sine(hertz: float, seconds: float = 0.5) -> Tensor:
@@ -63,9 +63,9 @@ def test_every_band_has_a_frequency_however_many_bands_there_are() -> None:
 
 
 def one_hot(*rows: str) -> Tensor:
-    """Logits of signs: - for none."""
+    """Logits of tokens: - for none."""
     return torch.stack(
-        [functional.one_hot(torch.tensor(["-ab".index(sign) for sign in row]), 3) for row in rows]
+        [functional.one_hot(torch.tensor(["-ab".index(token) for token in row]), 3) for row in rows]
     ).float()
 
 
@@ -215,7 +215,7 @@ def test_masks_hide_at_most_their_share_of_each_recording() -> None:
 
 
 def test_steps_that_are_too_few_for_the_letters_are_refused_before_training(bench: tuple[Any, Any, Any, Any]) -> None:
-    assert bench[2]["frames_for_a_sign"] == 5
+    assert bench[2]["frames_for_a_token"] == 5
     with pytest.raises(
         ValueError, match=r"^stack: found 3, which with a patch of 2 is 6 frames for a step; allowed: up to 5"
     ):
@@ -253,7 +253,7 @@ def test_words_are_written_with_blanks_between_them() -> None:
 
     examples = {"reference": torch.tensor([[97]]), "lengths": torch.tensor([RATE])}
     found = [(torch.tensor([[1, 2, 0]]), torch.tensor([0.5]))]
-    for units, text in (("letters", "ab"), ("words", "a b")):
+    for units, text in (("characters", "ab"), ("words", "a b")):
         assert prediction_table(found, examples, {**CARD, "units": units})["transcript"].tolist() == [text]
 
 

@@ -15,6 +15,7 @@ from pipeline.tasks import load_task
 from pipeline.tasks.network import build_network
 from pipeline.training.fit import Job, Outcome, fit, precision_of
 from pipeline.training.launch import is_first_process
+from pipeline.training.optimisation import optimisation_of
 
 Make = Callable[..., Job]
 
@@ -189,3 +190,17 @@ def test_large_examples_are_validated_in_smaller_batches() -> None:
     assert validation_batch({"images": digits, "labels": labels}) == 512
     assert validation_batch({"labels": labels, "images": photographs}) == 36
     assert validation_batch({"images": torch.empty(2, 3, 4000, 6000, device="meta")}) == 1
+
+
+def test_a_process_without_a_share_of_the_last_validation_batch_adds_nothing(job: Make) -> None:
+    from pipeline.training.module import Fitting
+
+    made = job("digits-cnn")
+    task, card = load_task(made.task, made.settings), read_card(Path(made.prepared))
+    network = build_network(task, made.family, card, made.parameters)
+    module = Fitting(task, network, card, optimisation_of(made.parameters), 0, 1)
+    examples = task.examples(read_table(Path(made.prepared), "validation"), card)
+    for count in (0, 4):
+        module.validation_step({name: tensor[:count] for name, tensor in examples.items()}, 0)
+    nothing, four = module.validation
+    assert nothing.tolist() == [0, 0, 0] and four[2] == 4 and torch.isfinite(four).all()
