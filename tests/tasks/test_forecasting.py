@@ -300,8 +300,7 @@ def test_losses_of_different_points_compare_in_evaluation(score: str) -> None:
     batch = task.examples(tables["validation"], card)
     models = [network(card, point=point) for point in ("median", "mean")]
     with torch.inference_mode():
-        assert task.loss(models[0], output := task.output(models[0], batch), batch) == task.loss(
-            models[1], output, batch
-        )
+        output = task.output(models[0], batch)
+        assert task.loss(models[0], output, batch) == task.loss(models[1], output, batch)
         trained = [float(task.loss(model.train(), output, batch)) for model in models]
     assert trained[0] != trained[1]
