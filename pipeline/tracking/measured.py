@@ -51,7 +51,7 @@ def table(facts: Sequence[Json]) -> str:
         return "Nothing is measured yet.\n"
     levels = readable.enumerated([readable.percent(level) for level in sorted({e["confidence"] for e in facts})])
     machines = sorted({entry["machine"] for entry in facts if entry["machine"]})
-    where = f" Times on {readable.enumerated(machines)}." if machines else ""
+    where = f"\nTimes on {readable.enumerated(machines)}." if machines else ""
     note = f"Test split with {levels} intervals; bold: picked on validation. Multiply-adds of one example.{where}"
     return "\n".join([*lines, "", note, ""])
 
