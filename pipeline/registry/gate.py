@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -160,5 +161,7 @@ def _about_baseline(found: Difference | None, both_sides: float, names: Names) -
 
 
 def _numbers(found: Difference, names: Names) -> str:
-    interval = f"[{found.low:+.4g}, {found.high:+.4g}]"
-    return f"{names.score} advantage {found.difference:+.4g} {interval}, p = {found.p_value:.2g}"
+    width = found.high - found.low
+    places = min(max(1 - math.floor(math.log10(width)), 0), 9) if width > 0 else 4  # two digits of the width
+    value, low, high = (f"{number:+.{places}f}" for number in (found.difference, found.low, found.high))
+    return f"{names.score} advantage {value} ({low} to {high}), p = {found.p_value:.2g}"

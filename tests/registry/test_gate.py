@@ -60,7 +60,7 @@ def test_margin_must_be_passed_by_the_whole_interval() -> None:
 def test_reason_names_the_models_and_the_score() -> None:
     names = Names("digits-cnn", "version 3 (digits-rnn)", "svc", "accuracy")
     reason = decision(0.9, 0.8, 0.7, names=names).reason
-    assert reason.startswith("digits-cnn is better than version 3 (digits-rnn): accuracy advantage +0.1 [+0.07")
+    assert reason.startswith("digits-cnn is better than version 3 (digits-rnn): accuracy advantage +0.100 (+0.07")
     assert reason.endswith(".") and "better than svc: accuracy advantage +0.2" in reason
 
 
