@@ -48,7 +48,7 @@ def measure(quick: bool) -> list[Figure]:
     rounds = ", ".join(f"{plain / ours:.2f}" for ours, plain in zip(seconds["ours"], seconds["plain"], strict=True))
     accuracy = " and ".join(f"{found[name][1]:.3f}" for name in ("ours", "plain"))
     data = "Fashion-MNIST" if _data(settings).real else "SYNTHETIC pictures (no files of Fashion-MNIST)"
-    units = fit.precision_of(TRAINER, dimensions=2) == "bf16-mixed"
+    units = fit.precision_of(TRAINER, pays=True) == "bf16-mixed"
     said = ", ".join(f"{name} {speed[name]:.0f}" for name in names)
     return [
         Figure(f"loop: {data}, {settings['threads']} thread(s) each; images/s: {said}", ""),
@@ -67,7 +67,7 @@ def bare_loop(turns: Turns, settings: Settings) -> float:
     optimizer = torch.optim.AdamW(network.parameters(), lr=optimisation.learning_rate, fused=True)
     steps = settings["epochs"] * -(-settings["train"] // BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: optimisation.factor(step, steps))
-    half = fit.precision_of(TRAINER, dimensions=2) == "bf16-mixed"
+    half = fit.precision_of(TRAINER, pays=True) == "bf16-mixed"
     images, labels = data.train["images"], data.train["labels"]
     accuracy = 0.0
     for _ in range(settings["epochs"]):

@@ -156,7 +156,14 @@ def with_own_data(document: dict[str, Any]) -> None:
     }  # fmt: skip
     heads = {
         "shades-cnn": {"shift": 0, "flip": False, "label_smoothing": 0.0},
-        "wave-rnn": {"reference": "last", "linear": True, "series": "together", "segment": 1, "point": "median"},
+        "wave-rnn": {
+            "reference": "last",
+            "linear": True,
+            "series": "together",
+            "segment": 1,
+            "decoder": "direct",
+            "point": "median",
+        },
     }
     for name, head in heads.items():
         experiment, family = name.split("-")
