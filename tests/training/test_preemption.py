@@ -55,6 +55,7 @@ class Stage:
             env=clean,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
         )
 
     def wait_for(self, pattern: str, count: int = 1) -> None:
