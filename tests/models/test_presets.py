@@ -111,7 +111,11 @@ def test_a_trunk_for_grey_pictures_answers_as_the_published_one_to_three_equal_c
 
 def test_a_file_without_counters_of_batches_is_enough() -> None:
     weights = {key: value for key, value in state_dict("resnet18").items() if not key.endswith("tracked")}
-    load_trunk(preset("resnet18"), weights, "a file")
+    trunk = preset("resnet18")
+    load_trunk(trunk, weights, "a file")
+    loaded = trunk.state_dict()
+    assert set(loaded) - set(weights) == {key for key in loaded if key.endswith("tracked")} != set()
+    assert all(torch.equal(loaded[key], value) for key, value in weights.items() if key in loaded)
 
 
 @pytest.mark.parametrize(

@@ -234,7 +234,8 @@ def test_settings_are_checked(bench: tuple[Any, Any, Any, Any], name: str, value
 
 
 def test_seconds_may_be_whole_numbers(bench: tuple[Any, Any, Any, Any]) -> None:
-    load_task("speech_recognition", {**bench[0].experiments["tones"].settings, "longest": 30})
+    task = load_task("speech_recognition", {**bench[0].experiments["tones"].settings, "longest": 30})
+    assert task.settings["longest"] == 30
 
 
 def test_a_request_that_is_no_recording_is_refused_with_its_row(bench: tuple[Any, Any, Any, Any]) -> None:
