@@ -43,12 +43,12 @@ def history_of(request: pd.DataFrame, card: Mapping[str, Any]) -> tuple[np.ndarr
 
 def _check_steps(times: np.ndarray, card: Mapping[str, Any]) -> None:
     """Raises ValueError where no step of a history is the one that the model has learned, such as days for weeks."""
-    from pipeline.data.steps import in_words, month_steps
+    from pipeline.data.steps import counted, in_words, month_steps
 
     seconds, months = np.diff(times.astype(np.int64)), card["step_months"]
     known = month_steps(times) == months if months else seconds == card["step_seconds"]
     if len(seconds) and not known.any():
-        learned = f"{months} months" if months else in_words(card["step_seconds"])
+        learned = counted(months, "month") if months else in_words(card["step_seconds"])
         raise ValueError(f"date: no two rows are {learned} apart, as those are that the model has learned from")
 
 

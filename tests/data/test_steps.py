@@ -68,5 +68,5 @@ def test_a_history_in_other_steps_than_those_of_train_is_refused() -> None:
         history_of(request, card)
     assert history_of(request, card | {"step_seconds": 86400})[0].tolist() == [[1.0], [2.0], [3.0]]
     card |= {"step_months": 1, "step_seconds": 31 * 86400}
-    with pytest.raises(ValueError, match="date: no two rows are 1 months apart"):
+    with pytest.raises(ValueError, match="date: no two rows are 1 month apart,"):
         history_of(request, card)
