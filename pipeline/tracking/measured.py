@@ -13,12 +13,14 @@ from typing import Any
 
 from pipeline.tracking import readable
 from pipeline.tracking.results import CandidateResults, Json, Results
-from pipeline.tracking.verdict import ranking, score_decimals, test_score
+from pipeline.tracking.verdict import Comparison, compare, lead_decimals, ranking, score_decimals, strongest, test_score
 
 BEGIN = "<!-- Made by `python -m pipeline results` from docs/results/; edits are lost. -->"
 END = "<!-- End of the results. -->"
 STAGES = ("tune", "train")
-KEPT = ("kind", "family", "architecture", "key", "parameters", "multiply_adds", "validation", "test")  # of a model
+KEPT = ("experiment", "task", "score", "maximize", "confidence", "challenger", "differences")
+KEPT_OF_A_MODEL = ("kind", "family", "architecture", "key", "parameters", "multiply_adds", "validation", "test")
+SAYS = {"better": "better", "equal": "can be chance", "worse": "worse"}  # of an outcome
 
 
 def facts_of(found: Results, command: str, machine: str, earlier: Json | None) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def facts_of(found: Results, command: str, machine: str, earlier: Json | None) -
         name: _model(entry, found.candidates.get(name), before.get(name, {}))
         for name, entry in metrics["models"].items()
     }
-    kept = {key: metrics[key] for key in ("experiment", "task", "score", "maximize", "confidence", "challenger")}
+    kept = {key: metrics[key] for key in KEPT if key in metrics}
     timed = any(candidate.seconds for candidate in found.candidates.values())
     known = any(model.get("seconds") for model in models.values())
     where = machine if timed else earlier["machine"] if known and earlier else None
@@ -42,10 +44,11 @@ def facts_of(found: Results, command: str, machine: str, earlier: Json | None) -
 
 
 def table(facts: Sequence[Json]) -> str:
-    """Markdown: one row a model, the best on test first, those of `make repro` before the recipes."""
+    """Markdown: one row a model, the best on test first, those of `make repro` before the recipes; and what follows."""
+    facts = sorted(facts, key=lambda entry: (entry["command"] != "make repro", entry["experiment"]))
     heads = ["experiment", "model", "test score", "validation", "parameters", "multiply-adds", "search + training"]
     lines = [_row([*heads, "command"]), _row(["---", "---", *["---:"] * 5, "---"])]
-    for entry in sorted(facts, key=lambda entry: (entry["command"] != "make repro", entry["experiment"])):
+    for entry in facts:
         lines += map(_row, _rows(entry))
     if not facts:
         return "Nothing is measured yet.\n"
@@ -53,7 +56,7 @@ def table(facts: Sequence[Json]) -> str:
     machines = sorted({entry["machine"] for entry in facts if entry["machine"]})
     where = f"\nTimes on {readable.enumerated(machines)}." if machines else ""
     note = f"Test split with {levels} intervals; bold: picked on validation. Multiply-adds of one example.{where}"
-    return "\n".join([*lines, "", note, ""])
+    return "\n".join([*lines, "", note, "", *_leads(facts), ""])
 
 
 def with_table(document: str, table: str) -> str:
@@ -64,8 +67,31 @@ def with_table(document: str, table: str) -> str:
     return f"{before}{BEGIN}\n\n{table}\n{END}{rest.split(END)[1]}"
 
 
+def _leads(facts: Sequence[Json]) -> Iterator[str]:
+    """A second table: by how much the model that validation picked is ahead, pair by pair on the same examples."""
+    yield "By how much the picked model is better on test, in pairs on the same examples (below zero: worse):"
+    yield ""
+    yield _row(["experiment", "picked", "than the other family", "than the best baseline"])
+    yield _row(["---"] * 4)
+    for entry in facts:
+        picked = entry["challenger"]
+        others = [strongest(entry, kind, without=picked) for kind in ("candidate", "baseline")]
+        name = f"{entry['experiment']}, {readable.words(entry['score'])}"
+        leads = [_lead(entry, compare(entry, picked, other)) for other in others]
+        yield _row([name, _named(picked, entry["models"][picked]), *leads])
+
+
+def _lead(facts: Json, found: Comparison | None) -> str:
+    if found is None:
+        return readable.ABSENT
+    gain, low, high = (
+        readable.signed(value, lead_decimals(facts, found)) for value in (found.gain, found.low, found.high)
+    )
+    return f"{gain} ({low} to {high}): {SAYS[found.outcome]}"
+
+
 def _model(entry: Json, candidate: CandidateResults | None, earlier: Json) -> dict[str, Any]:
-    kept = {key: entry[key] for key in KEPT if key in entry}
+    kept = {key: entry[key] for key in KEPT_OF_A_MODEL if key in entry}
     if entry["kind"] == "baseline":
         return kept
     seconds = dict(candidate.seconds) if candidate else {}

@@ -100,11 +100,12 @@ def train_run(experiment: str, candidate: str, measured: Mapping[str, Any]) -> R
     ]
     facts = {name: model[name] for name in FACTS if name in model}
     figures = {f"validation_{name}": number(value) for name, value in model["validation"].items()}
+    repeats = len(model["repeats"])
+    of_several = f", {repeats} repeats; number {model['chosen']} has the lowest validation loss" if repeats > 1 else ""
     pictures = _files(Path("evaluation", experiment, candidate), "evaluation/") if measured else {}
     return RunSpec(
         key=model["key"], kind="train", name=f"train {candidate}", begin=begin, end=end,
-        tags=_tags(model, candidate, f"Training of {candidate}, {len(model['repeats'])} repeats; "
-                   f"number {model['chosen']} has the lowest validation loss."),
+        tags=_tags(model, candidate, f"Training of {candidate}{of_several}."),
         parameters=parameter_texts(facts) | parameter_texts(model["parameters"]),
         points=tuple(points), figures=_numbers(figures) | measured_figures(measured) | timings,
         artifacts=_files(folder) | pictures, data=_data(experiment, model["data"]),

@@ -6,23 +6,8 @@ import math
 from typing import Any, TypeGuard
 
 MINUS, THIN_SPACE, ABSENT = "−", "\u202f", "–"
-ABBREVIATIONS = {
-    "auc",
-    "bleu",
-    "cer",
-    "cnn",
-    "crps",
-    "f1",
-    "iou",
-    "mae",
-    "map",
-    "mase",
-    "mse",
-    "rmse",
-    "rnn",
-    "smape",
-    "wer",
-}
+CAPITALS = "ap ap50 auc bleu cer cnn crps f1 iou mae map mase mse rmse rnn smape wer"
+SPELLED = {name: name.upper() for name in CAPITALS.split()} | {"chrf": "chrF"}
 
 
 def decimals_for(half_width: float | None) -> int:
@@ -107,7 +92,7 @@ def is_number(value: Any) -> TypeGuard[int | float]:
 def words(name: str) -> str:
     """A name of a file or figure as words: macro_f1 → macro F1."""
     parts = name.replace("-", "_").split("_")
-    return " ".join(part.upper() if part.lower() in ABBREVIATIONS else part for part in parts)
+    return " ".join(SPELLED.get(part.lower(), part) for part in parts)
 
 
 def capitalised(text: str) -> str:

@@ -40,7 +40,7 @@ class Verdict:
 def verdict(metrics: Json) -> Verdict:
     """The outcome for the challenger: against the other candidates, and against the strongest baseline."""
     challenger = metrics["challenger"]
-    rival, baseline = (_strongest(metrics, kind, without=challenger) for kind in ("candidate", "baseline"))
+    rival, baseline = (strongest(metrics, kind, without=challenger) for kind in ("candidate", "baseline"))
     against_rival, against_baseline = (compare(metrics, challenger, other) for other in (rival, baseline))
     clauses = [_about_rival(challenger, against_rival), _about_baseline(challenger, against_baseline, against_rival)]
     details = [_score_sentence(metrics, challenger)]
@@ -99,6 +99,12 @@ def ranking(metrics: Json) -> list[str]:
     return sorted(metrics["models"], key=place)
 
 
+def strongest(metrics: Json, kind: str, without: str) -> str | None:
+    """The model of a kind (candidate or baseline) with the best test score, but for one; None where there is none."""
+    names = [name for name in ranking(metrics) if metrics["models"][name]["kind"] == kind and name != without]
+    return names[0] if names else None
+
+
 def test_score(metrics: Json, name: str) -> dict[str, Any]:
     """The score of a model on test: value, low, high."""
     return dict(metrics["models"].get(name, {}).get("test", {}).get(metrics["score"]) or {})
@@ -120,11 +126,6 @@ def lead_decimals(metrics: Json, found: Comparison) -> int:
 def _share(level: float) -> str:
     """Two digits are enough for an error level: 2.5 %, 0.83 %."""
     return percent(float(f"{level:.2g}"))
-
-
-def _strongest(metrics: Json, kind: str, without: str) -> str | None:
-    names = [name for name in ranking(metrics) if metrics["models"][name]["kind"] == kind and name != without]
-    return names[0] if names else None
 
 
 def _about_rival(challenger: str, found: Comparison | None) -> str:

@@ -30,8 +30,9 @@ def changed(file: str, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
 
 
-def rows(readme: Path) -> list[list[str]]:
-    text = readme.read_text(encoding="utf-8").replace("\u202f", " ")
+def rows(readme: Path, table: int = 0) -> list[list[str]]:
+    """The cells of the figures (0), or of what the picked models are ahead of others (1)."""
+    text = readme.read_text(encoding="utf-8").replace("\u202f", " ").split("By how much")[table]
     return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in text.split("\n") if line[:1] == "|"]
 
 
@@ -49,6 +50,24 @@ def test_figures_times_and_commands_stand_in_the_table(readme: Path, capsys: pyt
     assert table[7][:6] == ["**CNN: resnet**", "0.983 (0.964 to 0.992)", "0.986", "77.1 k", "1.84 M", "1.9 min"]
     assert table[2][0] == "co2, MAE" and table[2][-1] == "`make repro`"
     assert "processors." in text and "95\u202f% intervals" in text
+
+
+def test_leads_are_those_of_pairs_and_say_whether_they_can_be_chance(readme: Path) -> None:
+    results.main(None, params.load())
+    assert rows(readme, 1) == [
+        ["experiment", "picked", "than the other family", "than the best baseline"],
+        ["---"] * 4,
+        ["co2, MAE", "RNN: lstm", "+0.018 (−0.021 to +0.058): can be chance", "+0.100 (+0.044 to +0.152): better"],
+        ["digits, accuracy", "CNN: resnet", "+0.028 (+0.008 to +0.050): better",
+         "−0.003 (−0.017 to +0.011): can be chance"],
+    ]  # fmt: skip
+
+
+def test_without_another_family_there_is_a_dash(readme: Path) -> None:
+    results.main("digits", params.load())
+    stored = facts("digits")
+    del stored["models"]["digits-rnn"]
+    assert "| CNN: resnet | – | −0.003 (" in table([stored])
 
 
 def test_doing_it_twice_changes_nothing(readme: Path) -> None:
