@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.check import check
+from pipeline.data.download import local_source
+from pipeline.data.provenance import file_digest
 from pipeline.params import ParamsError, load, read_raw
 from pipeline.recipes import available, merge, take_out
 
+MIRROR = Path(__file__).parents[2] / "shared/data"
 RECIPES = sorted(path.stem for path in (Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 RECIPE = """# A second set of digits
 
@@ -277,3 +280,14 @@ def test_the_command_line_adds_and_removes(file: Path, call: object) -> None:
     wrong = call(file.parent, "add")
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("add: name a recipe: python -m pipeline add NAME; allowed: ")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_a_recipe_downloads_lies_in_the_mirror(name: str, root: Path) -> None:
+    if not MIRROR.is_dir():
+        pytest.skip("the data of recipes are not beside this repository")
+    for folder, files in (read_raw(root / f"recipes/{name}.yaml").get("downloads") or {}).items():
+        for file, source in files.items():
+            path = local_source(source["url"]) if source["url"].startswith("package://") else MIRROR / folder / file
+            assert path.is_file(), f"{folder}/{file}"
+            assert "contents" in source or file_digest(path) == source["sha256"]

@@ -90,7 +90,10 @@ def _package_folder(package: str, url: str) -> Path:
     except (ImportError, ValueError):
         spec = None
     if spec is None or not spec.submodule_search_locations:
-        raise ValueError(f"{shown(url)}: no package {package!r} is installed here; install it or use another address")
+        raise ValueError(
+            f"{shown(url)}: no package {package!r} is installed here; `pip install -e '.[all]'` "
+            "brings those of recipes, any other has to be installed by you"
+        )
     return Path(next(iter(spec.submodule_search_locations)))
 
 

@@ -92,7 +92,7 @@ def _lead(facts: Json, found: Comparison | None) -> str:
 
 def _model(entry: Json, candidate: CandidateResults | None, earlier: Json) -> dict[str, Any]:
     kept = {key: entry[key] for key in KEPT_OF_A_MODEL if key in entry}
-    if entry["kind"] == "baseline":
+    if entry["kind"] != "candidate":
         return kept
     seconds = dict(candidate.seconds) if candidate else {}
     if not seconds and earlier.get("key") == entry["key"]:
@@ -118,8 +118,8 @@ def _rows(facts: Json) -> Iterator[list[str]]:
 
 
 def _named(name: str, entry: Json) -> str:
-    if entry["kind"] == "baseline":
-        return f"{readable.words(name)} (baseline)"
+    if entry["kind"] != "candidate":
+        return f"{readable.words(name)} ({entry['kind']})"
     return f"{readable.words(str(entry['family']))}: {entry['architecture']}"
 
 

@@ -70,6 +70,14 @@ def test_without_another_family_there_is_a_dash(readme: Path) -> None:
     assert "| CNN: resnet | – | −0.003 (" in table([stored])
 
 
+def test_a_reference_stands_in_the_table_and_is_no_baseline_to_beat(readme: Path) -> None:
+    metrics = json.loads(Path("metrics/digits.json").read_text(encoding="utf-8"))
+    metrics["models"]["svc"]["kind"] = "reference"
+    changed("metrics/digits.json", **metrics)
+    results.main("digits", params.load())
+    assert rows(readme)[2][1] == "svc (reference)" and rows(readme, 1)[2][3] == "–"
+
+
 def test_doing_it_twice_changes_nothing(readme: Path) -> None:
     results.main(None, params.load())
     before = {path: path.read_bytes() for path in (readme, *Path("docs/results").iterdir())}
