@@ -20,7 +20,6 @@ END = "<!-- End of the results. -->"
 STAGES = ("tune", "train")
 KEPT = ("experiment", "task", "score", "maximize", "confidence", "challenger", "differences")
 KEPT_OF_A_MODEL = ("kind", "family", "architecture", "key", "parameters", "multiply_adds", "validation", "test")
-SAYS = {"better": "better", "equal": "can be chance", "worse": "worse"}  # of an outcome
 
 
 def facts_of(found: Results, command: str, machine: str, earlier: Json | None) -> dict[str, Any]:
@@ -87,7 +86,7 @@ def _lead(facts: Json, found: Comparison | None) -> str:
     gain, low, high = (
         readable.signed(value, lead_decimals(facts, found)) for value in (found.gain, found.low, found.high)
     )
-    return f"{gain} ({low} to {high}): {SAYS[found.outcome]}"
+    return f"{gain} ({low} to {high}): {'can be chance' if found.outcome == 'equal' else found.outcome}"
 
 
 def _model(entry: Json, candidate: CandidateResults | None, earlier: Json) -> dict[str, Any]:
