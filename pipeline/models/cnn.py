@@ -20,19 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.models.encoder import Ranges, check_ranges, check_shape, choose, inside
+from pipeline.models.norms import ChannelNorm, StepNorm, normed
 from pipeline.models.raster import GatedLevel, Raster
 from pipeline.models.weights import initialise
-
-
-class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of each position (Ba et al., 2016).
-
-    Sequences use it because it knows one position only. The statistics of a batch norm mix all steps: in training
-    they would carry the future into the past, and padding into both.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -50,7 +40,9 @@ class Layout:
         return (left, right, 0, 0) if self.sequence else (left, right, left, right)
 
     def norm(self, channels: int) -> nn.Module:
-        return ChannelNorm(channels) if self.sequence else nn.BatchNorm2d(channels)
+        if not self.sequence:
+            return nn.BatchNorm2d(channels)
+        return ChannelNorm(channels) if self.causal else StepNorm(channels)
 
 
 class Convolution(nn.Module):
@@ -83,8 +75,7 @@ class Unit(nn.Module):
         self.norm = layout.norm(out_channels)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        y: Tensor = self.norm(self.convolution(x, mask))
-        return y
+        return normed(self.norm, self.convolution(x, mask), mask)
 
 
 class Plain(nn.Module):
@@ -127,7 +118,7 @@ class Inception(nn.Module):
         single = self.single(single, mask)
         double = self.double_second(F.relu_(self.double_first(double, mask)), mask)
         pooled = self.pooled(self.maximum(F.pad(x, self.window)), mask)
-        return F.relu_(self.norm(torch.cat([point, single, double, pooled], dim=1)))
+        return F.relu_(normed(self.norm, torch.cat([point, single, double, pooled], dim=1), mask))
 
 
 class Residual(nn.Module):
@@ -163,7 +154,7 @@ class Widths(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         if mask is not None:
             x = x * mask
-        return F.relu_(self.norm(torch.cat([kernels(x, None) for kernels in self.kernels], dim=1)))
+        return F.relu_(normed(self.norm, torch.cat([kernels(x, None) for kernels in self.kernels], dim=1), mask))
 
 
 class Gated(nn.Module):
