@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -127,18 +128,34 @@ def test_bfloat16_autocast_stays_close_to_float32(case: Case) -> None:
     assert (rounded - exact).abs().max() < 0.1 * max(1.0, exact.abs().max().item())
 
 
+def sequence_network(case: Case) -> nn.Module:
+    return case.build(kernel_size=3, depth=3) if case.family == "cnn" else case.build()
+
+
+LENGTHS = torch.tensor([13, 1, 6, 10])
+GARBAGE = torch.full((4, 3, 8), 1e3)
+
+
 @every_sequence
-@pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
-def test_more_padding_changes_nothing(case: Case, training: bool) -> None:
-    network = case.build(kernel_size=3, depth=3) if case.family == "cnn" else case.build()
-    network.train(training)
-    x, lengths = case.draw(), torch.tensor([13, 1, 6, 10])
-    garbage = torch.full((4, 3, 8), 1e3)
-    features = network(torch.cat([x, garbage], dim=2), lengths)
-    for example, length in enumerate(lengths.tolist()):
+def test_an_example_alone_equals_the_same_among_longer_ones(case: Case) -> None:
+    network, x = sequence_network(case).eval(), case.draw()
+    features = network(torch.cat([x, GARBAGE], dim=2), LENGTHS)
+    for example, length in enumerate(LENGTHS.tolist()):
         alone = network(x[example : example + 1, :, :length], torch.tensor([length]))
         assert torch.allclose(features[example, :, : alone.shape[2]], alone[0], atol=1e-5)
         assert (features[example, :, alone.shape[2] :] == 0).all()
+
+
+@every_sequence
+def test_more_padding_changes_nothing_in_training(case: Case) -> None:
+    network, x = sequence_network(case), case.draw()
+    other = copy.deepcopy(network)
+    features, padded = network(x, LENGTHS), other(torch.cat([x, GARBAGE], dim=2), LENGTHS)
+    steps = features.shape[2]
+    assert torch.allclose(padded[:, :, :steps], features, atol=1e-5)
+    assert (padded[:, :, steps:] == 0).all()
+    for name, moved in other.state_dict().items():
+        assert torch.allclose(moved, network.state_dict()[name], atol=1e-5), name
 
 
 @every_sequence
@@ -163,8 +180,8 @@ def test_causal_features_see_no_future_and_others_do(case: Case) -> None:
 @every_sequence
 def test_last_feature_sees_the_first_and_the_last_step(case: Case) -> None:
     network = case.build().eval()
-    x = case.draw(batch=1, steps=7).requires_grad_()
-    network(x)[0, :, -1].square().sum().backward()
+    x = case.draw(batch=8, steps=7).requires_grad_()
+    network(x)[:, :, -1].square().sum().backward()
     assert x.grad is not None
     reach = x.grad.abs().sum(dim=(0, 1)) > 0
     assert reach[0] and reach[-1]
