@@ -46,7 +46,8 @@ class Batches:
     """Iterates over dictionaries of tensors whose first dimension counts examples.
 
     `batch_size` is the global batch: each of `world_size` processes gets its share of every batch. Without an order the
-    examples come as they stand. With one, a last batch that the processes cannot share evenly is cut to what they can.
+    examples come as they stand. With one, a last batch that the processes cannot share evenly is cut to what they can,
+    and left out after others where a single example each would remain: a batch norm has nothing to compare it with.
     """
 
     batch_sampler = None  # Lightning asks whatever has a `sampler` for this one too
@@ -76,7 +77,8 @@ class Batches:
 
     def __len__(self) -> int:
         full, rest = divmod(self.count, self.batch_size)
-        return full + (rest >= self.world_size if self.sampler else rest > 0)
+        least = (2 if full and self.batch_size > self.world_size else 1) * self.world_size if self.sampler else 1
+        return full + (rest >= least)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         order = self.sampler.indices() if self.sampler else None

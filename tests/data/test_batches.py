@@ -49,6 +49,21 @@ def test_without_an_order_examples_come_as_they_stand() -> None:
     assert numbers_of(Batches(table(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
 
 
+@pytest.mark.parametrize(
+    ("count", "world", "lengths"),
+    [(17, 1, [8, 8]), (18, 1, [8, 8, 2]), (18, 2, [4, 4]), (20, 2, [4, 4, 2]), (1, 1, [1]), (2, 2, [1])],
+)
+def test_no_process_gets_a_lone_example_after_full_batches(count: int, world: int, lengths: list[int]) -> None:
+    batches = Batches(table(count), 8, at_epoch(0, count=count), 0, world)
+    assert [len(numbers) for numbers in numbers_of(batches)] == lengths
+    assert len(batches) == len(lengths)
+
+
+def test_who_is_left_out_changes_with_the_epoch() -> None:
+    epochs = [Batches(table(17), 8, at_epoch(epoch, count=17)) for epoch in range(3)]
+    assert {number for epoch in epochs for numbers in numbers_of(epoch) for number in numbers} == set(range(17))
+
+
 @pytest.mark.parametrize(("count", "world"), [(24, 2), (23, 2), (25, 4), (8, 4), (4, 4)])
 def test_shards_of_all_processes_together_are_the_global_batch(count: int, world: int) -> None:
     whole = numbers_of(Batches(table(count), 8, at_epoch(1, count=count)))
