@@ -26,7 +26,8 @@ from pipeline.tasks.task import Batch, Card, Encoders, Task
 if TYPE_CHECKING:
     from pipeline.tasks.probes import Probe
 
-STEEPNESS = 5.0  # of the curve by which colours stay in their range: a new network nearly answers the picture itself
+STEEPNESS = 5.0  # of the curve by which colours stay in their range: undone, it nearly is a straight line
+NOISE = 64.0  # a variance of colours that is no picture yet: an even wall is not to become a colourful one
 CAUTION = 0.05  # of the last convolution, which adds up so many features that one step would turn all colours to white
 MARGIN = 12  # pixels by which a picture is mirrored beyond its edges, where a network would otherwise paint a frame
 WHITE = 255.0
@@ -37,14 +38,11 @@ class Stylist(nn.Module):
 
     Johnson et al. (2016) with the encoder of a family as its body, instance norms (Ulyanov et al. 2016), enlargement
     by repetition instead of transposed convolutions (Odena et al. 2016), and the picture itself beside the decoder.
+    The picture is normalised by the mean and deviation of its own colours, so that a red one is nothing new to a
+    network that has learnt from blue ones; what is changed lies between the colours as they are and as normalised.
     """
 
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(
-        self, encoder: Encoder, card: Card, *, decoder_width: int, window: int, flip: bool, zoom: float
-    ) -> None:
+    def __init__(self, encoder: Encoder, *, decoder_width: int, window: int, flip: bool, zoom: float) -> None:
         super().__init__()
         self.encoder, self.window, self.flip, self.zoom = encoder, window, flip, zoom
         self.factors = list(prime_factors(encoder.stride))
@@ -57,14 +55,14 @@ class Stylist(nn.Module):
         self.mix = painted(channels + 3, decoder_width)
         self.colours = nn.Conv2d(decoder_width, 3, 9, padding=4, padding_mode="reflect")
         nn.init.normal_(self.colours.weight, std=0.1)
-        for name in ("mean", "deviation"):
-            self.register_buffer(name, torch.tensor(card[name], dtype=torch.float32).view(1, -1, 1, 1) * WHITE)
+        self.share = nn.Parameter(torch.full((3, 1, 1), 0.5))  # of the normalised colours in what is changed
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) colours from 0 to 255 → (B, 3, H, W) float32, likewise."""
         height, width = images.shape[2:]
         colours = images.float()
-        pixels = functional.pad((colours - self.mean) / self.deviation, [MARGIN] * 4, mode="reflect")
+        normalised = functional.instance_norm(colours, eps=NOISE)
+        pixels = functional.pad(normalised, [MARGIN] * 4, mode="reflect")
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         x = self.encoder(pixels)  # (B, F, H', W')
         for factor, stage in zip(self.factors, self.stages, strict=True):
@@ -72,7 +70,8 @@ class Stylist(nn.Module):
         x = x[:, :, : pixels.shape[2], : pixels.shape[3]]
         x = self.mix(torch.cat([x, pixels.to(x.dtype)], dim=1))[:, :, MARGIN : MARGIN + height, MARGIN : MARGIN + width]
         change = CAUTION * self.colours(x).float()
-        return torch.sigmoid(STEEPNESS * (colours / WHITE - 0.5) + change) * WHITE
+        start = torch.lerp(STEEPNESS * (colours / WHITE - 0.5), normalised, self.share)
+        return torch.sigmoid(start + change) * WHITE
 
 
 class Judge:
@@ -173,7 +172,7 @@ class StyleTransfer(Task):
                 f"window: found {window}; allowed: pixels from {least}, which the perceptual network needs, to {most}, "
                 "the side of the squares"
             )
-        return Stylist(encoders(3), card, decoder_width=decoder_width, window=window, flip=flip, zoom=zoom)
+        return Stylist(encoders(3), decoder_width=decoder_width, window=window, flip=flip, zoom=zoom)
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:
         """A window at any place, mirrored and enlarged, of every picture by its own draw."""
