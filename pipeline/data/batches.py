@@ -35,11 +35,12 @@ class EpochOrder:
 
     def _grouped(self, order: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
         """Sorted by length in pools of batches; then the batches are shuffled, and an incomplete one comes last."""
+        full = len(order) // self.batch_size * self.batch_size
+        order, rest = order[:full], order[full:]  # before sorting: what processes cannot share is any, not the longest
         pools = torch.split(order, POOL * self.batch_size)
         order = torch.cat([pool[lengths[pool].argsort(stable=True)] for pool in pools])
-        full = len(order) // self.batch_size * self.batch_size
-        batches = order[:full].view(-1, self.batch_size)
-        return torch.cat([batches[torch.randperm(len(batches), generator=generator)].flatten(), order[full:]])
+        batches = order.view(-1, self.batch_size)
+        return torch.cat([batches[torch.randperm(len(batches), generator=generator)].flatten(), rest])
 
 
 class Batches:

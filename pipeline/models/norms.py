@@ -36,11 +36,13 @@ class StepNorm(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, C, 1, T) and, where lengths differ, mask (B, 1, 1, T) → (B, C, 1, T)."""
+        if mask is None and self.training and x.shape[0] * x.shape[-1] == 1:
+            mask = x.new_ones(1, dtype=torch.bool)  # torch refuses a single value, which here has no deviation
         if mask is None or not self.training:
             return F.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
             )
-        count, known = mask.sum(), x.float() * mask
+        count, known = mask.sum(), x.to(self.running_mean.dtype) * mask
         mean = known.sum((0, 2, 3), keepdim=True) / count
         variance = ((known - mean).square() * mask).sum((0, 2, 3), keepdim=True) / count
         with torch.no_grad():

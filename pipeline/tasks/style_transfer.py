@@ -39,7 +39,7 @@ class Stylist(nn.Module):
     Johnson et al. (2016) with the encoder of a family as its body, instance norms (Ulyanov et al. 2016), enlargement
     by repetition instead of transposed convolutions (Odena et al. 2016), and the picture itself beside the decoder.
     The picture is normalised by the mean and deviation of its own colours, so that a red one is nothing new to a
-    network that has learnt from blue ones; what is changed lies between the colours as they are and as normalised.
+    network that has learnt from blue ones; what is changed begins half way from the colours as they are to these.
     """
 
     def __init__(self, encoder: Encoder, *, decoder_width: int, window: int, flip: bool, zoom: float) -> None:
@@ -55,7 +55,7 @@ class Stylist(nn.Module):
         self.mix = painted(channels + 3, decoder_width)
         self.colours = nn.Conv2d(decoder_width, 3, 9, padding=4, padding_mode="reflect")
         nn.init.normal_(self.colours.weight, std=0.1)
-        self.share = nn.Parameter(torch.full((3, 1, 1), 0.5))  # of the normalised colours in what is changed
+        self.share = nn.Parameter(torch.full((3,), 0.5))  # of the normalised colours in what is changed
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) colours from 0 to 255 → (B, 3, H, W) float32, likewise."""
@@ -70,7 +70,7 @@ class Stylist(nn.Module):
         x = x[:, :, : pixels.shape[2], : pixels.shape[3]]
         x = self.mix(torch.cat([x, pixels.to(x.dtype)], dim=1))[:, :, MARGIN : MARGIN + height, MARGIN : MARGIN + width]
         change = CAUTION * self.colours(x).float()
-        start = torch.lerp(STEEPNESS * (colours / WHITE - 0.5), normalised, self.share)
+        start = torch.lerp(STEEPNESS * (colours / WHITE - 0.5), normalised, self.share.view(3, 1, 1))
         return torch.sigmoid(start + change) * WHITE
 
 

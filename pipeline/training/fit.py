@@ -20,6 +20,7 @@ import torch
 from pipeline.data.exclusive import alone
 from pipeline.data.folders import write_whole
 from pipeline.data.tables import read_card, read_table
+from pipeline.models.norms import StepNorm
 from pipeline.tasks import load_task
 from pipeline.tasks.network import build_network, start_from
 from pipeline.training.launch import is_first_process
@@ -152,6 +153,8 @@ def _fit(job: Job) -> tuple[Outcome, Mapping[str, torch.Tensor], bool]:
     if task.dimensions == 2:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimisation = optimisation_of(job.parameters)
+    if job.trainer.get("sync_batchnorm") and any(isinstance(module, StepNorm) for module in network.modules()):
+        logger.warning("%s: sync_batchnorm does not reach norms over the steps of sequences", job.name)
     best, journal = BestWeights(), Journal(job.journal)
     pruning = Pruning(lambda epoch, lowest: lowest > job.limits.get(epoch, float("inf")))
     callbacks: list[pl.Callback] = [best, journal, pruning]

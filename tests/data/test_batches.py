@@ -60,8 +60,13 @@ def test_no_process_gets_a_lone_example_after_full_batches(count: int, world: in
 
 
 def test_who_is_left_out_changes_with_the_epoch() -> None:
-    epochs = [Batches(table(17), 8, at_epoch(epoch, count=17)) for epoch in range(3)]
-    assert {number for epoch in epochs for numbers in numbers_of(epoch) for number in numbers} == set(range(17))
+    for lengths in (None, torch.arange(17)):
+        seen = set()
+        for epoch in range(3):
+            order = EpochOrder(17, 0, lengths, 8)
+            order.set_epoch(epoch)
+            seen |= {number for numbers in numbers_of(Batches(table(17), 8, order)) for number in numbers}
+        assert seen == set(range(17))
 
 
 @pytest.mark.parametrize(("count", "world"), [(24, 2), (23, 2), (25, 4), (8, 4), (4, 4)])

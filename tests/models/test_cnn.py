@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from pipeline.models.cnn import CNN, Layout
+from pipeline.models.norms import ChannelNorm, StepNorm
 
 
-def build(architecture: str = "resnet", dimensions: int = 1, causal: bool = True, **parameters: int) -> CNN:
+def build(architecture: str = "resnet", dimensions: int = 1, causal: bool = True, **parameters: Any) -> CNN:
     torch.manual_seed(0)
     chosen = {"width": 16, "depth": 3, "kernel_size": 3, "dropout": 0.0, **parameters}
-    return CNN(2, dimensions, causal, architecture=architecture, **chosen)  # type: ignore[arg-type]
+    return CNN(2, dimensions, causal, architecture=architecture, **chosen)
 
 
 def test_padding_keeps_the_size_and_lies_on_the_left_of_a_causal_sequence() -> None:
@@ -57,9 +60,14 @@ def test_grids_halve_and_double_from_level_to_level() -> None:
     assert network(torch.randn(2, 2, 28, 28)).shape == (2, 64, 4, 4)
 
 
-def test_sequences_have_no_batch_statistics() -> None:
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in build().modules())
-    assert any(isinstance(module, nn.BatchNorm2d) for module in build(dimensions=2, causal=False).modules())
+def test_causal_sequences_have_no_batch_statistics() -> None:
+    def norms(**shape: Any) -> set[type]:
+        kinds = (nn.BatchNorm2d, StepNorm, ChannelNorm)
+        return {type(module) for module in build(**shape).modules() if isinstance(module, kinds)}
+
+    assert norms(causal=True) == {ChannelNorm}
+    assert norms(causal=False) == {StepNorm}
+    assert norms(dimensions=2, causal=False) == {nn.BatchNorm2d}
 
 
 def test_features_lie_with_their_channels_last_even_for_one_input_channel() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -64,6 +65,23 @@ def test_in_evaluation_each_step_is_by_itself() -> None:
 
 
 def test_a_single_step_has_no_deviation_and_no_gap_in_its_figures() -> None:
-    x, mask = sequences(1, padding=3)
-    norm = StepNorm(CHANNELS)
-    assert torch.isfinite(normed(norm, x, mask)).all() and torch.isfinite(norm.running_var).all()
+    for x, mask in (sequences(1, padding=3), (sequences(1)[0], None)):
+        norm = StepNorm(CHANNELS)
+        assert torch.isfinite(normed(norm, x, mask)).all() and torch.isfinite(norm.running_var).all()
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_statistics_have_the_type_of_the_weights(kind: torch.dtype) -> None:
+    x, mask = sequences(7, 3, 5)
+    norm = StepNorm(CHANNELS).to(kind)
+    assert normed(norm, x.to(kind), mask).dtype == norm.running_mean.dtype == kind
+
+
+def test_half_precision_by_autocast_keeps_the_statistics_exact() -> None:
+    x, mask = sequences(7, 3, 5)
+    exact, norm = StepNorm(CHANNELS), StepNorm(CHANNELS)
+    whole = normed(exact, x, mask) * mask
+    with torch.autocast("cpu", torch.bfloat16):
+        half = normed(norm, x.bfloat16(), mask) * mask
+    torch.testing.assert_close(half.float(), whole, rtol=0.05, atol=0.05)
+    assert half.dtype == torch.bfloat16 and norm.running_mean.dtype == torch.float32

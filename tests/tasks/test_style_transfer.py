@@ -235,7 +235,7 @@ def test_pictures_of_any_size_come_back_in_their_size(family: str, size: tuple[i
     assert made.isfinite().all() and made.min() >= 0 and made.max() <= 255
 
 
-def test_a_new_network_answers_nearly_the_picture_itself() -> None:
+def test_a_new_network_answers_a_picture_much_like_its_own() -> None:
     image = pictures(4)
     made = network().eval()(image).detach()
     assert np.corrcoef(made.flatten(), image.flatten())[0, 1] > 0.9
