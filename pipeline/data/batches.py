@@ -78,8 +78,10 @@ class Batches:
 
     def __len__(self) -> int:
         full, rest = divmod(self.count, self.batch_size)
-        least = (2 if full and self.batch_size > self.world_size else 1) * self.world_size if self.sampler else 1
-        return full + (rest >= least)
+        if not self.sampler:
+            return full + (rest > 0)
+        alone = 1 if full and self.batch_size > self.world_size else 0  # one example a process has no batch statistics
+        return full + (rest >= (1 + alone) * self.world_size)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         order = self.sampler.indices() if self.sampler else None

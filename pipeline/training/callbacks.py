@@ -22,7 +22,10 @@ from pipeline.training.module import Fitting
 
 
 class AveragedWeights(pl.Callback):
-    """An exponential moving average of the weights, in their place while validation runs (Polyak and Juditsky 1992)."""
+    """An exponential moving average of the weights, in their place while validation runs (Polyak and Juditsky 1992).
+
+    The running statistics of norms are averaged with them: those of the last weights would fit no average.
+    """
 
     def __init__(self, decay: float) -> None:
         self.decay = decay
@@ -31,7 +34,7 @@ class AveragedWeights(pl.Callback):
         self.trained: list[Tensor] = []
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.weights = list(module.parameters())
+        self.weights = _averaged(module)
         self.average = [average.to(weight.device) for average, weight in zip(self.average, self.weights, strict=False)]
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
@@ -43,7 +46,7 @@ class AveragedWeights(pl.Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if self.average:
-            self.trained = [weight.detach().clone() for weight in module.parameters()]
+            self.trained = [weight.detach().clone() for weight in _averaged(module)]
             _overwrite(module, self.average)
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -58,9 +61,14 @@ class AveragedWeights(pl.Callback):
         self.average = state_dict["average"]
 
 
+def _averaged(module: nn.Module) -> list[Tensor]:
+    """What an average is taken of: the parameters and the buffers of real numbers, counters left out."""
+    return [*module.parameters(), *(buffer for buffer in module.buffers() if buffer.is_floating_point())]
+
+
 def _overwrite(module: nn.Module, values: list[Tensor]) -> None:
     with torch.no_grad():
-        torch._foreach_copy_(list(module.parameters()), values)
+        torch._foreach_copy_(_averaged(module), values)
 
 
 class BestWeights(pl.Callback):

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(400)
 def repository(tiny: dict[str, Any], prepared: Path, tmp_path: Path, save: Callable[..., Path]) -> Path:
     """A folder with prepared data and the best parameters of two candidates."""
     tiny["experiments"]["co2"]["training"] |= {"epochs": 2, "repeats": 2, "batch_size": 30}
-    tiny["experiments"]["digits"]["training"] |= {"epochs": 3, "repeats": 1}
+    tiny["experiments"]["digits"]["training"] |= {"epochs": 10, "repeats": 1}
     save(tiny, tmp_path)
     (tmp_path / "data").symlink_to(prepared / "data")
     for candidate in ("co2-rnn", "digits-cnn"):
@@ -46,7 +46,7 @@ def repository(tiny: dict[str, Any], prepared: Path, tmp_path: Path, save: Calla
 def edit(folder: Path, **trainer: Any) -> None:
     document = YAML(typ="safe", pure=True).load(folder / "params.yaml")
     document["launcher"] = trainer.pop("launcher", None)
-    document["experiments"]["digits"]["training"]["epochs"] = trainer.pop("epochs", 3)
+    document["experiments"]["digits"]["training"]["epochs"] = trainer.pop("epochs", 10)
     document["trainer"] |= trainer
     YAML(pure=True).dump(document, folder / "params.yaml")
 

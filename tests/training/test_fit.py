@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from pipeline.data.tables import read_card, read_table
 from pipeline.tasks import load_task
 from pipeline.tasks.network import build_network
+from pipeline.training.callbacks import AveragedWeights
 from pipeline.training.fit import Job, Outcome, fit, precision_of
 from pipeline.training.launch import is_first_process
 from pipeline.training.optimisation import optimisation_of
@@ -88,6 +90,22 @@ def test_averaging_changes_what_is_validated_but_not_how_weights_move(job: Make)
     averaged = fit(job(work="b", parameters={"ema_decay": 0.9}))
     assert [row["train_loss"] for row in plain.history] == [row["train_loss"] for row in averaged.history]
     assert plain.figures["validation_loss"] != averaged.figures["validation_loss"]
+
+
+def test_running_statistics_are_averaged_with_the_weights_and_counters_are_not() -> None:
+    module, averaged = torch.nn.Sequential(torch.nn.BatchNorm1d(2)), AveragedWeights(0.5)
+    norm, trainer = module[0], SimpleNamespace(global_step=1_000)
+    averaged.on_train_start(trainer, module)  # type: ignore[arg-type]
+    for value in (0.0, 1.0, 2.0):
+        norm.running_mean.fill_(value)
+        norm.weight.data.fill_(value)
+        norm.num_batches_tracked.add_(1)
+        averaged.on_train_batch_end(trainer, module)  # type: ignore[arg-type]
+    averaged.on_validation_start(trainer, module)  # type: ignore[arg-type]
+    assert norm.running_mean.tolist() == norm.weight.tolist() == [1.25, 1.25]  # ((0 + 1) / 2 + 2) / 2
+    assert int(norm.num_batches_tracked) == 3
+    averaged.on_validation_end(trainer, module)  # type: ignore[arg-type]
+    assert norm.running_mean.tolist() == norm.weight.tolist() == [2.0, 2.0]
 
 
 def test_patience_ends_a_fit_and_the_best_epoch_is_kept(job: Make) -> None:
