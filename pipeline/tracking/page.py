@@ -237,7 +237,6 @@ def _with_interval(cell: Json) -> tuple[str, str]:
     low, high = cell.get("low"), cell.get("high")
     if not (readable.is_number(low) and readable.is_number(high)):
         return readable.plain(cell.get("value")), ""
-    assert low is not None and high is not None
     decimals = readable.decimals_for((high - low) / 2)
     ends = f"{readable.plain(low, decimals)} to {readable.plain(high, decimals)}"
     return readable.plain(cell.get("value"), decimals), ends
@@ -254,7 +253,8 @@ def space(entry: Any) -> str:
 
 def _grid_facts(card: Json) -> dict[str, str]:
     size = f"{card.get('channels')} × {card.get('height')} × {card.get('width')} (channels × height × width)"
-    return {"Size": size, "Pixel values": f"0 to {card.get('maximum')}", "Classes": str(len(card.get("classes", [])))}
+    classes = {"Classes": str(len(card["classes"]))} if card.get("classes") else {}
+    return {"Size": size, "Pixel values": f"0 to {card.get('maximum')}", **classes}
 
 
 def _labelled_facts(card: Json) -> dict[str, str]:

@@ -48,3 +48,4 @@ def test_images_are_told_by_their_size() -> None:
     unit, found = facts(shape="grid", channels=1, height=8, width=8, maximum=16, classes=["0", "1"])
     assert unit == "images"
     assert found["Size"] == "1 × 8 × 8 (channels × height × width)" and found["Classes"] == "2"
+    assert "Classes" not in facts(shape="grid", channels=3, height=8, width=8, maximum=255)[1], "photographs have none"
