@@ -34,7 +34,9 @@ def read_coco(folder: Path, images: str, annotations: str) -> tuple[list[Annotat
             raise ValueError(f"{place}: the id {number} occurs twice; give each picture its own")
         if not picture.is_file():
             raise ValueError(f"{place}: its picture {picture} is not there; add it or remove the entry")
-        size = (entry["height"], entry["width"]) if entry.get("height") and entry.get("width") else None
+        size = None
+        if entry.get("height") and entry.get("width"):
+            size = _value(entry, "height", int, place), _value(entry, "width", int, place)
         found[number] = Annotation(picture, size, [], [])
     crowds = 0
     for place, entry in boxes:

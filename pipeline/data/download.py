@@ -15,12 +15,14 @@ from pipeline.data.transfer import chunks_of, shown, transferred
 
 logger = logging.getLogger(__name__)
 
+SUMS = "SHA256SUMS"  # of a mirror: the checksums of its own copies
+
 
 def fetch_file(url: str, sha256: str | None, work: Path, mirror: Path | None = None) -> Path:
     """Brings one file to `work/<sha256>.part` and returns this path once the checksum is right.
 
     url: http(s)://…, file:///absolute/path or package://<installed package>/<path in it>. Where the file `mirror`
-    exists, it is read instead of an http(s) address. The `.part` lies outside the outputs, which DVC deletes before a
+    exists, it is read instead of any of them. The `.part` lies outside the outputs, which DVC deletes before a
     stage reruns, so that an interrupted transfer goes on where it stopped. Without a checksum of the file each run
     begins anew, and `check_contents` has to follow. Raises ValueError for a source that is missing, cannot be reached
     or has another checksum; in the last case the `.part` is removed.
@@ -52,6 +54,41 @@ def fetch_file(url: str, sha256: str | None, work: Path, mirror: Path | None = N
             "Either the transfer was disturbed (try again) or the source has changed (look at it, then change sha256)"
         )
     return part
+
+
+def mirrored_file(mirror: Path | None, name: str, file: str, sha256: str | None) -> Path | None:
+    """The copy of a file of the download `name` in the mirror; None where there is none.
+
+    A copy of an archive that has no lasting checksum may be packed anew, or a part: what is known of it stands in
+    SHA256SUMS of the mirror. Raises ValueError for a mirror that is no folder, and for a copy that is not as listed.
+    """
+    if mirror is None:
+        return None
+    if not mirror.is_dir():
+        raise ValueError(f"PIPELINE_DATA_MIRROR: found {mirror}, which is no folder; allowed: one of <name>/<file>")
+    copy = mirror / name / file
+    if not copy.is_file():
+        return None
+    if sha256 is not None:  # by which it is checked like a file from anywhere
+        return copy
+    listed = _listed(mirror / SUMS).get(f"{name}/{file}")
+    if listed is None:
+        logger.info("%s/%s: from the mirror, whose %s does not list it", name, file, SUMS)
+    elif file_digest(copy) == listed:
+        logger.info("%s/%s: from the mirror, packed anew there or a part; checked by its %s", name, file, SUMS)
+    else:
+        raise ValueError(f"{copy}: found SHA-256 {file_digest(copy)}; {SUMS} of the mirror has {listed}. Copy it anew")
+    return copy
+
+
+def _listed(sums: Path) -> dict[str, str]:
+    """What `sha256sum` has written: digest and name in a line, the name after a blank and a blank or an asterisk."""
+    try:
+        lines = sums.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    found = (line.split(maxsplit=1) for line in lines)
+    return {entry[1].lstrip("*").removeprefix("./"): entry[0].lower() for entry in found if len(entry) == 2}
 
 
 def check_contents(folder: Path, contents: str, file: str) -> None:

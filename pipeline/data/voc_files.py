@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -22,8 +22,8 @@ def read_voc(root: Path, image_set: str | None) -> list[Annotation]:
     Coordinates are taken as edges in pixels. Objects that are marked as difficult are objects like all others. Raises
     ValueError for a name without picture or annotation, and for annotations that cannot be read.
     """
-    pictures = {path.stem: path for path in _files(root / "JPEGImages") if path.suffix.lower() in SUFFIXES}
-    annotations = {path.stem: path for path in _files(root / "Annotations") if path.suffix.lower() == ".xml"}
+    pictures = _by_name(path for path in _files(root / "JPEGImages") if path.suffix.lower() in SUFFIXES)
+    annotations = _by_name(path for path in _files(root / "Annotations") if path.suffix.lower() == ".xml")
     if image_set is None:
         names, source = sorted(pictures.keys() | annotations.keys()), root.as_posix()
     else:
@@ -45,6 +45,16 @@ def read_voc(root: Path, image_set: str | None) -> list[Annotation]:
     return found
 
 
+def _by_name(files: Iterable[Path]) -> dict[str, Path]:
+    """The files by their names without suffix. Raises ValueError for two of one name."""
+    found: dict[str, Path] = {}
+    for path in files:
+        if path.stem in found:
+            raise ValueError(f"{path}: {found[path.stem].name} has the same name; keep one of them")
+        found[path.stem] = path
+    return found
+
+
 def _files(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         there = [entry.name for entry in folder.parent.iterdir() if entry.is_dir()] if folder.parent.is_dir() else []
@@ -55,8 +65,12 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _names(listing: Path) -> list[str]:
     """The names of a list, one a line. Raises ValueError for a line with more, and for a name that stands twice."""
+    try:
+        text = listing.read_text(encoding="utf-8-sig")  # some editors of Windows put a mark before the first name
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{listing}: not readable as UTF-8 ({error}); save the list in UTF-8") from None
     names: dict[str, int] = {}
-    for number, line in enumerate(listing.read_text(encoding="utf-8").split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         name = line.strip()
         if not name:
             continue

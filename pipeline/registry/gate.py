@@ -157,7 +157,8 @@ def _about_baseline(found: Difference | None, both_sides: float, names: Names) -
         return "; there is no baseline to compare with."
     if _better(found, both_sides):
         return f"; better than {names.baseline}: {_numbers(found, names)}."
-    return f"; {names.baseline} does as well: {_numbers(found, names)}."
+    torn = "; interval and test disagree, and it takes both" if found.low > 0 or found.high < 0 else ""
+    return f"; {names.baseline} does as well: {_numbers(found, names)}{torn}."
 
 
 def _numbers(found: Difference, names: Names) -> str:

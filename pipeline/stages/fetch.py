@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from pipeline.data.download import check_contents, fetch_file
+from pipeline.data.download import check_contents, fetch_file, mirrored_file
 from pipeline.data.folders import remove, replaced_folder
 from pipeline.data.unpack import unpack
 from pipeline.params import Params, ParamsError, nearest
@@ -19,11 +19,10 @@ def main(name: str | None, params: Params) -> None:
     if name not in params.downloads:
         raise ParamsError(f"download: found {name}; {nearest(str(name), params.downloads)}")
     files = params.downloads[name]
-    mirror = os.environ.get("PIPELINE_DATA_MIRROR")
-    parts = {
-        file: fetch_file(source.url, source.sha256, WORK, Path(mirror).expanduser() / name / file if mirror else None)
-        for file, source in files.items()
-    }
+    given = os.environ.get("PIPELINE_DATA_MIRROR")
+    mirror = Path(given).expanduser() if given else None
+    copies = {file: mirrored_file(mirror, name, file, source.sha256) for file, source in files.items()}
+    parts = {file: fetch_file(source.url, source.sha256, WORK, copies[file]) for file, source in files.items()}
     folder = Path("data/raw") / name
     count = 0
     with replaced_folder(folder) as fresh:
@@ -39,7 +38,9 @@ def main(name: str | None, params: Params) -> None:
     for part in parts.values():
         remove(part)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    print(f"fetch: {count} file{'s' if count != 1 else ''}, {size / 1e6:.1f} MB → {folder}")
+    taken = sum(copy is not None for copy in copies.values())
+    origin = f", {taken} of {len(copies)} downloads from {mirror}" if mirror else ""
+    print(f"fetch: {count} file{'s' if count != 1 else ''}, {size / 1e6:.1f} MB → {folder}{origin}")
 
 
 def _placed(part: Path, target: Path) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.params import Params
 from pipeline.tracking import readable
+from pipeline.tracking.data_card import described
 from pipeline.tracking.events import history
 from pipeline.tracking.leaderboard import differences, leaderboard
 from pipeline.tracking.results import CandidateResults, Json, Results
@@ -21,9 +22,6 @@ from pipeline.tracking.verdict import asked_often, ranking, verdict
 
 if TYPE_CHECKING:
     from markupsafe import Markup
-
-SPLITS = ("train", "validation", "test")
-MANY_CLASSES = 50  # from here on the page says how the counts of the classes spread instead of listing them
 
 
 def page(results: Sequence[Results], params: Params, commit: str | None, tracking: str | None) -> str:
@@ -51,7 +49,7 @@ def experiment(found: Results, params: Params) -> dict[str, Any]:
         "task": readable.words(found.task),
         "notes": found.notes,
         "verdict": None,
-        "data": data(found.card) if found.card else None,
+        "data": described(found.card) if found.card else None,
         "candidates": [training(candidate) for candidate in found.candidates.values()],
         "parameters": parameters(found, params),
         "predictions": predictions(found),
@@ -164,22 +162,6 @@ def predictions(found: Results) -> list[dict[str, Any]]:
     return groups
 
 
-def data(card: Json) -> dict[str, Any]:
-    """Counts, split and warnings of the prepared data."""
-    counts = {part: card["counts"][part] for part in SPLITS if part in card["counts"]}
-    total = sum(counts.values()) or 1
-    unit = "images" if card.get("shape") == "grid" else "series" if "classes" in card else "rows"
-    facts = card.get("facts") or {"images": _grid_facts, "series": _labelled_facts, "rows": _sequence_facts}[unit](card)
-    return {
-        "counts": [{"name": name, "count": n, "share": round(100 * n / total, 2)} for name, n in counts.items()],
-        "unit": card.get("unit", unit),
-        "split": card.get("split", {}),
-        "facts": {name: value for name, value in facts.items() if value},
-        "warnings": card.get("warnings", []),
-        "classes": _class_table(card),
-    }
-
-
 def decision(registry: Json | None) -> dict[str, Any] | None:
     """What the gate decided last, why, and which version is the champion; None before its first decision."""
     found = (registry or {}).get("decision")
@@ -249,52 +231,3 @@ def space(entry: Any) -> str:
     if hasattr(entry, "low"):
         return f"of {entry.low:g} to {entry.high:g}" + (", logarithmic" if entry.log else "")
     return ""
-
-
-def _grid_facts(card: Json) -> dict[str, str]:
-    size = f"{card.get('channels')} × {card.get('height')} × {card.get('width')} (channels × height × width)"
-    classes = {"Classes": str(len(card["classes"]))} if card.get("classes") else {}
-    return {"Size": size, "Pixel values": f"0 to {card.get('maximum')}", **classes}
-
-
-def _labelled_facts(card: Json) -> dict[str, str]:
-    steps = {part: " to ".join(map(str, sorted(set(ends)))) for part, ends in card.get("steps", {}).items()}
-    return {
-        "Channels": str(len(card.get("columns", []))),
-        **{f"Steps in {part}": found for part, found in steps.items()},
-        "Classes": str(len(card["classes"])),
-        "Missing values": _gaps(card),
-    }
-
-
-def _sequence_facts(card: Json) -> dict[str, str]:
-    spans = {part: f"{card['start'][part]} to {card['end'][part]}" for part in SPLITS if part in card.get("start", {})}
-    return {
-        "Series": ", ".join(card.get("columns", [])),
-        **{f"Time of {part}": span.replace("T00:00:00", "") for part, span in spans.items()},
-        "Forecast": f"{card.get('horizon')} rows ahead from {card.get('lookback')} rows; season {card.get('season')}",
-        "Missing values": _gaps(card),
-    }
-
-
-def _gaps(card: Json) -> str:
-    missing = {part: sum(_counts(card["missing"][part])) for part in SPLITS if part in card.get("missing", {})}
-    gaps = readable.enumerated([f"{count} in {part}" for part, count in missing.items() if count])
-    return f"{gaps}; filled by the rule “{card.get('missing_rule')}”" if gaps else "none"
-
-
-def _counts(found: Any) -> list[int]:
-    return [int(count) for count in found.values()] if isinstance(found, Mapping) else [int(found)]
-
-
-def _class_table(card: Json) -> dict[str, Any] | None:
-    counts = {part: n for part in SPLITS if (n := card.get("class_counts", {}).get(part))}
-    if not counts:
-        return None
-    if len(card["classes"]) > MANY_CLASSES:
-        spread = {part: f"{min(n.values())} to {max(n.values())} a class" for part, n in counts.items()}
-        return {"columns": list(spread), "rows": {"Examples": list(spread.values())}}
-    return {
-        "columns": list(counts),
-        "rows": {name: [n.get(name, 0) for n in counts.values()] for name in card["classes"]},
-    }

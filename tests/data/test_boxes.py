@@ -111,6 +111,8 @@ def test_a_small_picture_is_made_larger(voc: Path) -> None:
         ("ImageSets/Main/train.txt", b"aa\n", "picture aa has no annotation"),
         ("ImageSets/Main/train.txt", b"\n", "train.txt: names no pictures"),
         ("ImageSets/Main/train.txt", None, "train.txt: no such file"),
+        ("ImageSets/Main/train.txt", "é\n".encode("latin-1"), "train.txt: not readable as UTF-8"),
+        ("JPEGImages/a.png", b"", "a.png: a.JPG has the same name; keep one of them"),
     ],
 )
 def test_what_is_broken_is_named_in_one_sentence(voc: Path, file: str, content: bytes | None, expected: str) -> None:
@@ -126,6 +128,12 @@ def test_a_missing_folder_is_named_with_what_is_there(voc: Path) -> None:
     assert "VOX: no such folder; " in complaint(voc, directory="VOX")
     assert "data.options.height: found 0" in complaint(voc, height=0)
     assert "data.options.mode: found 'CMYK'" in complaint(voc, mode="CMYK")
+
+
+def test_a_mark_before_the_first_name_of_a_list_is_no_name(voc: Path) -> None:
+    (voc / "VOC/ImageSets/Main/train.txt").write_text("a\nc\n", encoding="utf-8-sig")
+    found = pascal_voc(voc, directory="VOC", image_set="train", **SIZE)
+    assert found.names == ["VOC/JPEGImages/a.JPG", "VOC/JPEGImages/c.JPG"]
 
 
 def test_sizes_of_zero_say_nothing(voc: Path) -> None:
@@ -187,6 +195,7 @@ def test_coco_gives_pictures_in_the_order_of_the_file(common: Path) -> None:
         (lambda d: d["annotations"][0].update(bbox=[1, 2, 3, None]), "annotations[0]: found [1, 2, 3, None] for bbox"),
         (lambda d: d["categories"][0].pop("name"), "categories[0]: found None for name; allowed: text"),
         (lambda d: d.pop("categories"), "has no list of objects `categories`"),
+        (lambda d: d["images"][0].update(width="60"), "images[0]: found '60' for width; allowed: a whole number"),
         (lambda d: d["images"].clear(), "`images` names no pictures"),
     ],
 )

@@ -41,6 +41,15 @@ def test_decisions(
     assert said in found.reason
 
 
+def test_where_interval_and_test_disagree_it_is_said() -> None:
+    """Few pairs that differ: the bootstrap leaves zero out, and McNemar's exact test does not."""
+    challenger, baseline = np.ones(300), np.ones(300)
+    challenger[:5] = 0
+    found = decide(challenger, None, baseline_scores=baseline, **{"maximize": True, **OPTIONS})  # type: ignore[arg-type]
+    assert found.over_baseline is not None and found.over_baseline.high < 0 and found.over_baseline.p_value > 0.05
+    assert found.promoted and found.reason.endswith("p = 0.062; interval and test disagree, and it takes both.")
+
+
 def test_lower_is_better_where_the_score_says_so() -> None:
     generator = np.random.default_rng(1)
     errors = generator.gamma(2.0, size=300)

@@ -142,6 +142,31 @@ def test_a_repacked_copy_in_a_mirror_is_checked_as_well(here, monkeypatch):
     assert (here / "data/raw/set/data/b.txt").read_bytes() == b"two", "earlier data stay"
 
 
+def test_an_archive_in_a_mirror_is_checked_against_the_sums_of_the_mirror(here, monkeypatch, caplog, capsys):
+    params = by_contents(here, REPACKED)
+    (here / "mirror/set").mkdir(parents=True)
+    (here / "mirror/set/set.zip").write_bytes(REPACKED)
+    monkeypatch.setenv("PIPELINE_DATA_MIRROR", str(here / "mirror"))
+    caplog.set_level("INFO")
+    main("set", params)
+    assert "set/set.zip: from the mirror, whose SHA256SUMS does not list it" in caplog.text
+    digest = hashlib.sha256(REPACKED).hexdigest()
+    (here / "mirror/SHA256SUMS").write_text(f"{'0' * 64}  set/other.zip\n{digest}  set/set.zip\n")
+    main("set", params)
+    assert "packed anew there or a part; checked by its SHA256SUMS" in caplog.text
+    assert "1 of 1 downloads from " in capsys.readouterr().out
+    (here / "mirror/SHA256SUMS").write_text(f"{'0' * 64} *./set/set.zip\n")
+    with pytest.raises(ValueError, match=rf"set\.zip: found SHA-256 {digest}; SHA256SUMS of the mirror has 0{{64}}"):
+        main("set", params)
+    assert (here / "data/raw/set/data/b.txt").read_bytes() == b"two", "earlier data stay"
+
+
+def test_a_mirror_that_is_not_there_is_told(here, monkeypatch):
+    monkeypatch.setenv("PIPELINE_DATA_MIRROR", str(here / "mirro"))
+    with pytest.raises(ValueError, match=r"PIPELINE_DATA_MIRROR: found .*mirro, which is no folder; allowed: "):
+        main("set", by_contents(here, REPACKED))
+
+
 def test_a_folder_that_is_not_in_the_archive_is_named(here):
     with pytest.raises(ValueError, match=r"set\.zip: has no files in a folder images; look into it"):
         main("set", by_contents(here, UPSTREAM, folder="images"))

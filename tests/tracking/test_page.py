@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.tracking.page import data
+from pipeline.tracking.data_card import described
 
 COUNTS = {"train": 6, "validation": 2, "test": 2}
 
 
 def facts(**card: Any) -> tuple[str, dict[str, str]]:
-    found = data({"counts": COUNTS, **card})
+    found = described({"counts": COUNTS, **card})
     return found["unit"], found["facts"]
 
 
@@ -49,3 +49,20 @@ def test_images_are_told_by_their_size() -> None:
     assert unit == "images"
     assert found["Size"] == "1 × 8 × 8 (channels × height × width)" and found["Classes"] == "2"
     assert "Classes" not in facts(shape="grid", channels=3, height=8, width=8, maximum=255)[1], "photographs have none"
+
+
+def test_text_is_told_by_its_tokens() -> None:
+    means = {"train": 14.25, "validation": 14.0, "test": 13.5}
+    unit, found = facts(
+        shape="sequence", tokenizer="…", vocabulary=8000, mean_tokens=means, lowercase=True, classes=["bad", "good"]
+    )
+    assert unit == "sentences"
+    assert found["Tokens of a sentence of train"] == "14.25" and found["Classes"] == "2"
+    assert found["Vocabulary"] == "8\u202f000" and found["Case"] == "all text in lower case"
+    unit, found = facts(
+        shape="sequence", source_tokenizer="…", source_vocabulary=6000, target_vocabulary=5000, lowercase=False,
+        mean_tokens={part: [mean, mean + 1] for part, mean in means.items()}, missing={},
+    )  # fmt: skip
+    assert unit == "pairs of sentences"
+    assert found["Tokens of a pair of test"] == "13.5 source, 14.5 target" and found["Case"] == "as written"
+    assert not any("Missing" in name or "Forecast" in name for name in found), "sentences have no gaps"

@@ -15,11 +15,14 @@ from typing import Any
 import pytest
 
 from pipeline.data.exclusive import alone
+from pipeline.models import load_family
+from pipeline.params import load as load_params
 from pipeline.training import resume, signals
 from pipeline.training.fit import Job, fit
 from pipeline.training.resume import Checkpoints, checkpoints, newest
 
 Make = Callable[..., Job]
+TINY = load_params(Path(__file__).parents[1] / "tiny.yaml")
 STEPS = 8  # of an epoch: 240 training digits in batches of 32
 
 
@@ -89,6 +92,27 @@ def test_a_fit_killed_in_any_step_goes_on_to_the_same_bytes(
             fit(cut)
         assert fit(cut) == outcome, f"killed after step {step} of {last}"
         assert same(straight, cut)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "architecture"),
+    [(name, kind) for name, entry in TINY.candidates.items() for kind in load_family(entry.family).ARCHITECTURES],
+)
+def test_a_killed_fit_of_any_task_and_architecture_goes_on_to_the_same_bytes(
+    candidate: str, architecture: str, job: Make, kill: Callable[[int], None]
+) -> None:
+    """Killed within the last epoch; augmentation and dropout go on where they were."""
+    changes: dict[str, Any] = {"epochs": 2, "checkpoint_steps": 1, "batch_size": 16}
+    changes["parameters"] = {"architecture": architecture}
+    straight, cut = job(candidate, "straight", **changes), job(candidate, "cut", **changes)
+    outcome = fit(straight)
+    first, last = (int(row["step"]) for row in outcome.history)
+    kill((first + last + 1) // 2)
+    with pytest.raises(Killed):
+        fit(cut)
+    assert checkpoints(Path(cut.work), cut.name), "there is something to go on from"
+    assert fit(cut) == outcome
+    assert same(straight, cut)
 
 
 def test_kill_after_kill_after_kill(job: Make, kill: Callable[[int], None]) -> None:
