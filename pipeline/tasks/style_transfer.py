@@ -9,6 +9,7 @@ every model of an experiment is judged alike; the served model does without them
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -31,6 +32,7 @@ NOISE = 64.0  # a variance of colours that is no picture yet: an even wall is no
 CAUTION = 0.05  # of the last convolution, which adds up so many features that one step would turn all colours to white
 MARGIN = 12  # pixels by which a picture is mirrored beyond its edges, where a network would otherwise paint a frame
 WHITE = 255.0
+SEEN = 7  # channels that a network sees: normalised colours, the colours as they are, and a grain
 
 
 class Stylist(nn.Module):
@@ -38,21 +40,19 @@ class Stylist(nn.Module):
 
     Johnson et al. (2016) with the encoder of a family as its body, instance norms (Ulyanov et al. 2016), enlargement
     by repetition instead of transposed convolutions (Odena et al. 2016), and the picture itself beside the decoder.
-    The picture is normalised by the mean and deviation of its own colours, so that a red one is nothing new to a
-    network that has learnt from blue ones; what is changed begins half way from the colours as they are to these.
+    The network sees the colours normalised by the picture's own mean and deviation, so that a red one is not all new
+    to a network that has learnt from blue ones, the colours as they are, and a grain: where a picture is even there is
+    nothing else to paint strokes from (Ulyanov et al. 2016, "Texture networks"). What is changed begins half way from
+    the colours as they are to the normalised ones.
     """
 
     def __init__(self, encoder: Encoder, *, decoder_width: int, window: int, flip: bool, zoom: float) -> None:
         super().__init__()
         self.encoder, self.window, self.flip, self.zoom = encoder, window, flip, zoom
         self.factors = list(prime_factors(encoder.stride))
-        channels = encoder.out_channels
-        stages: list[nn.Module] = []
-        for _ in self.factors:
-            stages.append(painted(channels, decoder_width))
-            channels = decoder_width
-        self.stages = nn.ModuleList(stages)
-        self.mix = painted(channels + 3, decoder_width)
+        widths = [encoder.out_channels, *[decoder_width] * len(self.factors)]
+        self.stages = nn.ModuleList(painted(*pair) for pair in pairwise(widths))
+        self.mix = painted(widths[-1] + SEEN, decoder_width)
         self.colours = nn.Conv2d(decoder_width, 3, 9, padding=4, padding_mode="reflect")
         nn.init.normal_(self.colours.weight, std=0.1)
         self.share = nn.Parameter(torch.full((3,), 0.5))  # of the normalised colours in what is changed
@@ -62,8 +62,10 @@ class Stylist(nn.Module):
         height, width = images.shape[2:]
         colours = images.float()
         normalised = functional.instance_norm(colours, eps=NOISE)
-        pixels = functional.pad(normalised, [MARGIN] * 4, mode="reflect")
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        shape = len(colours), 1, height, width
+        speckles = torch.randn(shape) if self.training else grain(height, width)
+        seen = torch.cat([normalised, 2 * colours / WHITE - 1, speckles.to(colours.device).expand(shape)], dim=1)
+        pixels = functional.pad(seen, [MARGIN] * 4, mode="reflect").contiguous(memory_format=torch.channels_last)
         x = self.encoder(pixels)  # (B, F, H', W')
         for factor, stage in zip(self.factors, self.stages, strict=True):
             x = stage(functional.interpolate(x, scale_factor=float(factor), mode="nearest"))
@@ -172,7 +174,7 @@ class StyleTransfer(Task):
                 f"window: found {window}; allowed: pixels from {least}, which the perceptual network needs, to {most}, "
                 "the side of the squares"
             )
-        return Stylist(encoders(3), decoder_width=decoder_width, window=window, flip=flip, zoom=zoom)
+        return Stylist(encoders(SEEN), decoder_width=decoder_width, window=window, flip=flip, zoom=zoom)
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:
         """A window at any place, mirrored and enlarged, of every picture by its own draw."""
@@ -268,6 +270,17 @@ def painted(before: int, after: int) -> nn.Sequential:
     """Convolution, instance norm and ReLU; the picture is mirrored at its edges, which would show otherwise."""
     kernels = nn.Conv2d(before, after, 3, padding=1, padding_mode="reflect", bias=False)
     return nn.Sequential(kernels, nn.InstanceNorm2d(after, affine=True), nn.ReLU())
+
+
+def grain(height: int, width: int) -> Tensor:
+    """(1, 1, H, W) float32, normally distributed, and always the same: hashes of places (Teschner et al. 2003)."""
+    down, across = torch.arange(height), torch.arange(width)
+    number = (down[:, None] * 73_856_093) ^ (across * 19_349_663)
+    for _ in range(2):
+        number = ((number ^ (number >> 16)) * 0x45D9F3B) & 0xFFFF_FFFF
+    shares = (((number ^ (number >> 16)) & 0xFFFFFF).double() + 0.5) / 2**24
+    found: Tensor = torch.special.ndtri(shares).float()[None, None]
+    return found
 
 
 def gram(features: Tensor) -> Tensor:

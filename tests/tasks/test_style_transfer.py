@@ -26,7 +26,7 @@ from pipeline.tasks.image_classification import Classifier
 from pipeline.tasks.network import build_network
 from pipeline.tasks.painted_pictures import LARGEST, in_bytes, optimised, recoloured
 from pipeline.tasks.perceptual import IMAGENET, as_tables, perceptual_stack
-from pipeline.tasks.style_transfer import Judge, StyleTransfer, Stylist, gram, prime_factors
+from pipeline.tasks.style_transfer import Judge, StyleTransfer, Stylist, grain, gram, prime_factors
 
 SETTINGS: dict[str, Any] = {
     "content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu2_1"], "content_weight": 1.0, "style_weight": 2.0,
@@ -216,16 +216,33 @@ def test_pictures_of_any_size_come_back_in_their_size(family: str, size: tuple[i
     assert made.isfinite().all() and made.min() >= 0 and made.max() <= 255
 
 
-def test_brightness_and_contrast_tell_a_network_nothing() -> None:
-    """What it adds is the same; what it starts from keeps a share of the colours as they are."""
+def test_the_grain_is_normally_distributed_and_the_same_everywhere() -> None:
+    found = grain(200, 300)[0, 0]
+    assert torch.equal(found[:32, :70], grain(32, 70)[0, 0]), "whatever the size of the picture"
+    assert abs(float(found.mean())) < 0.02 and abs(float(found.std()) - 1) < 0.02
+    assert found.isfinite().all() and 3.5 < float(found.abs().max()) < 6
+    for down, across in ((0, 1), (1, 0), (1, 1), (7, 3), (64, 64)):
+        pair = torch.stack([found[down:, across:].flatten(), found[: 200 - down, : 300 - across].flatten()])
+        assert abs(float(torch.corrcoef(pair)[0, 1])) < 0.03, "no pattern"
+
+
+def test_an_even_wall_can_get_strokes_where_a_network_has_learnt_them() -> None:
+    """Without the grain what comes out of an even picture would be even, however long a network learns."""
     stylist = network().eval()
-    pale = pictures().float() * 0.4 + 100
+    wall = torch.full((1, 3, 64, 64), 90.0)
     with torch.inference_mode():
-        found, other = (torch.logit(stylist(x) / 255) for x in (pictures(), pale))
-        assert (found - other).abs().max() > 0.5, "at first half of what is changed are the colours as they are"
-        stylist.share.fill_(1.0)
-        found, other = (torch.logit(stylist(x) / 255) for x in (pictures(), pale))
-    torch.testing.assert_close(found, other, rtol=0, atol=0.1)  # NOISE makes the pale one a little paler
+        stylist.colours.weight.mul_(20)
+        assert stylist(wall)[:, :, 16:48, 16:48].std() > 5
+        assert torch.equal(stylist(wall), stylist(wall))
+
+
+def test_a_network_knows_a_dark_picture_from_a_bright_one() -> None:
+    stylist = network().eval()
+    stylist.share.data.fill_(1.0)
+    image = pictures().float()
+    with torch.inference_mode():
+        found, other = (torch.logit(stylist(x) / 255) for x in (image, image * 0.5))
+    assert (found - other).abs().max() > 0.01, "their normalised colours are nearly the same"
 
 
 def test_an_even_wall_stays_nearly_even() -> None:
