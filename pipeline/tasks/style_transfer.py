@@ -8,7 +8,7 @@ every model of an experiment is judged alike; the served model does without them
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -32,6 +32,7 @@ NOISE = 64.0  # a variance of colours that is no picture yet: an even wall is no
 CAUTION = 0.05  # of the last convolution, which adds up so many features that one step would turn all colours to white
 MARGIN = 12  # pixels by which a picture is mirrored beyond its edges, where a network would otherwise paint a frame
 WHITE = 255.0
+PALETTE = 32  # hidden units between what is known of all colours of a picture and what is made of it
 SEEN = 7  # channels that a network sees: normalised colours, the colours as they are, and a grain
 
 
@@ -42,20 +43,22 @@ class Stylist(nn.Module):
     by repetition instead of transposed convolutions (Odena et al. 2016), and the picture itself beside the decoder.
     The network sees the colours normalised by the picture's own mean and deviation, so that a red one is not all new
     to a network that has learnt from blue ones, the colours as they are, and a grain: where a picture is even there is
-    nothing else to paint strokes from (Ulyanov et al. 2016, "Texture networks"). What is changed begins half way from
-    the colours as they are to the normalised ones.
+    nothing else to paint strokes from (Ulyanov et al. 2016, "Texture networks"). Instance norms leave nothing of mean
+    and variance of all colours, so these decide in the end, how strong features are, in which tone, and how far what
+    is changed lies from the colours as they are; at first half way to the normalised ones.
     """
 
     def __init__(self, encoder: Encoder, *, decoder_width: int, window: int, flip: bool, zoom: float) -> None:
         super().__init__()
         self.encoder, self.window, self.flip, self.zoom = encoder, window, flip, zoom
-        self.factors = list(prime_factors(encoder.stride))
+        self.factors = prime_factors(encoder.stride)
         widths = [encoder.out_channels, *[decoder_width] * len(self.factors)]
         self.stages = nn.ModuleList(painted(*pair) for pair in pairwise(widths))
         self.mix = painted(widths[-1] + SEEN, decoder_width)
+        self.refine = nn.Sequential(painted(decoder_width, decoder_width), painted(decoder_width, decoder_width)[:2])
+        self.palette = nn.Sequential(nn.Linear(6, PALETTE), nn.ReLU(), nn.Linear(PALETTE, 6 + decoder_width))
         self.colours = nn.Conv2d(decoder_width, 3, 9, padding=4, padding_mode="reflect")
         nn.init.normal_(self.colours.weight, std=0.1)
-        self.share = nn.Parameter(torch.full((3,), 0.5))  # of the normalised colours in what is changed
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) colours from 0 to 255 → (B, 3, H, W) float32, likewise."""
@@ -71,8 +74,11 @@ class Stylist(nn.Module):
             x = stage(functional.interpolate(x, scale_factor=float(factor), mode="nearest"))
         x = x[:, :, : pixels.shape[2], : pixels.shape[3]]
         x = self.mix(torch.cat([x, pixels.to(x.dtype)], dim=1))[:, :, MARGIN : MARGIN + height, MARGIN : MARGIN + width]
-        change = CAUTION * self.colours(x).float()
-        start = torch.lerp(STEEPNESS * (colours / WHITE - 0.5), normalised, self.share.view(3, 1, 1))
+        variance, mean = torch.var_mean(colours, dim=(2, 3))
+        known = torch.cat([STEEPNESS * (mean / WHITE - 0.5), (variance / NOISE + 1).log() / 2 - 2], dim=1)
+        share, tone, strength = self.palette(known)[:, :, None, None].split([3, 3, x.shape[1]], dim=1)
+        change = CAUTION * self.colours((x + self.refine(x)) * (1 + strength)).float() + tone
+        start = torch.lerp(STEEPNESS * (colours / WHITE - 0.5), normalised, 0.5 + share)
         return torch.sigmoid(start + change) * WHITE
 
 
@@ -81,7 +87,6 @@ class Judge:
 
     def __init__(self, table: Table, card: Card, settings: Mapping[str, Any]) -> None:
         self.settings, self.described = settings, card["perceptual"]
-        self.names = [str(layer["name"]) for layer in self.described["layers"]]
         self.fixed = {name: tensor for name, tensor in table.items() if name.startswith(("perceptual.", "gram."))}
         self.fixed["mean"], self.fixed["deviation"] = (
             torch.tensor(self.described[name]).view(1, 3, 1, 1) * WHITE for name in ("mean", "deviation")
@@ -289,12 +294,7 @@ def gram(features: Tensor) -> Tensor:
     return flat @ flat.transpose(1, 2) / flat.shape[2]
 
 
-def prime_factors(number: int) -> Iterator[int]:
+def prime_factors(number: int) -> list[int]:
     """12 → 2, 2, 3."""
-    factor = 2
-    while number > 1:
-        if number % factor:
-            factor += 1
-        else:
-            number //= factor
-            yield factor
+    least = next((factor for factor in range(2, number + 1) if number % factor == 0), None)
+    return [] if least is None else [least, *prime_factors(number // least)]

@@ -237,19 +237,24 @@ def test_an_even_wall_can_get_strokes_where_a_network_has_learnt_them() -> None:
 
 
 def test_a_network_knows_a_dark_picture_from_a_bright_one() -> None:
+    """By the colours as they are, and by their mean and variance, which decide how far it goes from these."""
     stylist = network().eval()
-    stylist.share.data.fill_(1.0)
-    image = pictures().float()
+    bright = pictures().float()
     with torch.inference_mode():
-        found, other = (torch.logit(stylist(x) / 255) for x in (image, image * 0.5))
-    assert (found - other).abs().max() > 0.01, "their normalised colours are nearly the same"
+        before = stylist(bright * 0.5)
+        for parameter in stylist.palette.parameters():
+            parameter.zero_()
+        assert (stylist(bright * 0.5) - before).abs().max() > 1
+        stylist.palette[2].bias[:3] = 0.5  # from here on what is changed are the normalised colours alone
+        seen = [stylist(x) for x in (bright, bright * 0.5)]
+    assert (seen[0] - seen[1]).abs().max() > 0.5
 
 
 def test_an_even_wall_stays_nearly_even() -> None:
     stylist = network().eval()
     wall = torch.full((1, 3, 64, 64), 90.0) + torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        assert stylist(wall).std() < 10
+        assert stylist(wall).std((2, 3)).max() < 10
 
 
 def test_a_new_network_answers_a_picture_much_like_its_own() -> None:
