@@ -76,7 +76,7 @@ class Stylist(nn.Module):
         x = self.mix(torch.cat([x, pixels.to(x.dtype)], dim=1))[:, :, MARGIN : MARGIN + height, MARGIN : MARGIN + width]
         variance, mean = torch.var_mean(colours, dim=(2, 3))
         known = torch.cat([STEEPNESS * (mean / WHITE - 0.5), (variance / NOISE + 1).log() / 2 - 2], dim=1)
-        share, tone, strength = self.palette(known)[:, :, None, None].split([3, 3, x.shape[1]], dim=1)
+        share, tone, strength = self.palette(known).float()[:, :, None, None].split([3, 3, x.shape[1]], dim=1)
         change = CAUTION * self.colours((x + self.refine(x)) * (1 + strength)).float() + tone
         start = torch.lerp(STEEPNESS * (colours / WHITE - 0.5), normalised, 0.5 + share)
         return torch.sigmoid(start + change) * WHITE

@@ -105,6 +105,19 @@ def test_loss_is_finite_falls_on_a_tiny_batch_and_reaches_every_parameter(case: 
 
 
 @every
+def test_half_precision_gives_nearly_the_same_loss(case: Case, prepared: Path) -> None:
+    """`precision: auto` takes bf16-mixed where a processor or GPU has units for it, and this machine may have none."""
+    bench = bench_of(case.experiment, prepared)
+    batch = bench.examples("train", 8)
+    network = bench.network(case).eval()
+    whole = float(bench.task.loss(network, bench.task.output(network, batch), batch).detach())
+    with torch.autocast("cpu", torch.bfloat16):
+        half = bench.task.loss(network, bench.task.output(network, batch), batch)
+    half.backward()  # type: ignore[no-untyped-call]
+    assert float(half.detach()) == pytest.approx(whole, rel=0.1)
+
+
+@every
 def test_predictions_tell_of_every_example_and_do_not_change_by_a_round_trip(case: Case, prepared: Path) -> None:
     bench = bench_of(case.experiment, prepared)
     network, _ = bench.trained(case, bench.examples("train", 16), 3)
