@@ -18,11 +18,11 @@ logger = logging.getLogger(__name__)
 SUMS = "SHA256SUMS"  # of a mirror: the checksums of its own copies
 
 
-def fetch_file(url: str, sha256: str | None, work: Path, mirror: Path | None = None) -> Path:
+def fetch_file(url: str, sha256: str | None, work: Path, copy: Path | None = None) -> Path:
     """Brings one file to `work/<sha256>.part` and returns this path once the checksum is right.
 
-    url: http(s)://…, file:///absolute/path or package://<installed package>/<path in it>. Where the file `mirror`
-    exists, it is read instead of any of them. The `.part` lies outside the outputs, which DVC deletes before a
+    url: http(s)://…, file:///absolute/path or package://<installed package>/<path in it>. A `copy`, as `mirrored_file`
+    finds it, is read instead of any of them. The `.part` lies outside the outputs, which DVC deletes before a
     stage reruns, so that an interrupted transfer goes on where it stopped. Without a checksum of the file each run
     begins anew, and `check_contents` has to follow. Raises ValueError for a source that is missing, cannot be reached
     or has another checksum; in the last case the `.part` is removed.
@@ -34,9 +34,8 @@ def fetch_file(url: str, sha256: str | None, work: Path, mirror: Path | None = N
     left = part.is_file()
     if left and file_digest(part) == sha256:  # an earlier run got this far
         return part
-    mirrored = mirror is not None and mirror.is_file()
-    remote = urlsplit(url).scheme in ("http", "https") and not mirrored
-    local = None if remote else mirror if mirrored else local_source(url)
+    remote = copy is None and urlsplit(url).scheme in ("http", "https")
+    local = None if remote else copy or local_source(url)
     try:
         found = transferred(url, part) if local is None else _copied(local, part)
         if found != sha256 and left and remote:
@@ -74,10 +73,11 @@ def mirrored_file(mirror: Path | None, name: str, file: str, sha256: str | None)
     listed = _listed(mirror / SUMS).get(f"{name}/{file}")
     if listed is None:
         logger.info("%s/%s: from the mirror, whose %s does not list it", name, file, SUMS)
-    elif file_digest(copy) == listed:
-        logger.info("%s/%s: from the mirror, packed anew there or a part; checked by its %s", name, file, SUMS)
-    else:
-        raise ValueError(f"{copy}: found SHA-256 {file_digest(copy)}; {SUMS} of the mirror has {listed}. Copy it anew")
+        return copy
+    found = file_digest(copy)
+    if found != listed:
+        raise ValueError(f"{copy}: found SHA-256 {found}; {SUMS} of the mirror has {listed}. Copy it anew")
+    logger.info("%s/%s: from the mirror, packed anew there or a part; checked by its %s", name, file, SUMS)
     return copy
 
 

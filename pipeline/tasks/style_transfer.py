@@ -42,10 +42,10 @@ class Stylist(nn.Module):
     Johnson et al. (2016) with the encoder of a family as its body, instance norms (Ulyanov et al. 2016), enlargement
     by repetition instead of transposed convolutions (Odena et al. 2016), and the picture itself beside the decoder.
     The network sees the colours normalised by the picture's own mean and deviation, so that a red one is not all new
-    to a network that has learnt from blue ones, the colours as they are, and a grain: where a picture is even there is
-    nothing else to paint strokes from (Ulyanov et al. 2016, "Texture networks"). Instance norms leave nothing of mean
-    and variance of all colours, so these decide in the end, how strong features are, in which tone, and how far what
-    is changed lies from the colours as they are; at first half way to the normalised ones.
+    to one that has learnt from blue ones, the colours as they are, and a grain, without which there is nothing to
+    paint strokes from where a picture is even (Ulyanov et al. 2016, "Texture networks"). Instance norms leave nothing
+    of mean and variance of all colours; these learn to decide in the end, how strong features are, in which tone, and
+    how far what is changed lies from the colours as they are, which at first is half way to the normalised ones.
     """
 
     def __init__(self, encoder: Encoder, *, decoder_width: int, window: int, flip: bool, zoom: float) -> None:
@@ -59,6 +59,8 @@ class Stylist(nn.Module):
         self.palette = nn.Sequential(nn.Linear(6, PALETTE), nn.ReLU(), nn.Linear(PALETTE, 6 + decoder_width))
         self.colours = nn.Conv2d(decoder_width, 3, 9, padding=4, padding_mode="reflect")
         nn.init.normal_(self.colours.weight, std=0.1)
+        for parameter in self.palette[2].parameters():
+            nn.init.normal_(parameter, std=0.01)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) colours from 0 to 255 → (B, 3, H, W) float32, likewise."""
@@ -188,15 +190,13 @@ class StyleTransfer(Task):
         (count, _, height, width), device = images.shape, images.device
         seen = (1 + network.zoom) ** -torch.rand(count, device=device) * network.window  # pixels of a side
         mirror = (torch.rand(count, device=device) < 0.5) & network.flip
-        lines = []
-        for axis, size in enumerate((width, height)):
-            share, zero = seen / size, torch.zeros_like(seen)
-            middle = (2 * torch.rand(count, device=device) - 1) * (1 - share)
-            scale = share.where(~mirror, -share) if axis == 0 else share
-            lines.append(torch.stack([scale, zero, middle] if axis == 0 else [zero, scale, middle], dim=1))
+        zero, across, down = torch.zeros_like(seen), seen / width, seen / height
+        middles = [(2 * torch.rand(count, device=device) - 1) * (1 - share) for share in (across, down)]
+        rows = [[across.where(~mirror, -across), zero, middles[0]], [zero, down, middles[1]]]
+        moved = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)  # (B, 2, 3)
         shape = [count, 3, network.window, network.window]
-        places = functional.affine_grid(torch.stack(lines, dim=1), shape, align_corners=False)
-        windows = functional.grid_sample(images, places, padding_mode="border", align_corners=False)
+        lattice = functional.affine_grid(moved, shape, align_corners=False)
+        windows = functional.grid_sample(images, lattice, padding_mode="border", align_corners=False)
         return {**batch, "images": windows}
 
     def output(self, network: nn.Module, batch: Batch) -> Tensor:

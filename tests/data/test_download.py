@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.data import transfer
-from pipeline.data.download import fetch_file, local_source
+from pipeline.data.download import fetch_file, local_source, mirrored_file
 
 CONTENT = bytes(range(256)) * 4000  # 1,024,000 bytes
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -176,14 +176,18 @@ def test_leftovers_that_do_not_fit_are_replaced(server, tmp_path, size):
 
 
 def test_a_mirror_wins_over_the_net_and_is_checked_too(server, tmp_path):
-    mirror = tmp_path / "mirror" / "fashion-mnist" / "file.bin"
-    mirror.parent.mkdir(parents=True)
-    mirror.write_bytes(CONTENT)
-    assert fetch_file(server.url, SHA256, tmp_path / "a", mirror).read_bytes() == CONTENT and not server.seen
-    mirror.write_bytes(b"other")
-    assert f"{mirror}: found SHA-256" in complaint(server.url, SHA256, tmp_path / "b", mirror)
-    mirror.unlink()
-    assert fetch_file(server.url, SHA256, tmp_path / "c", mirror).read_bytes() == CONTENT and len(server.seen) == 1
+    mirror = tmp_path / "mirror"
+    copy = mirror / "fashion-mnist" / "file.bin"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(CONTENT)
+    place = mirror, "fashion-mnist", "file.bin", SHA256
+    assert mirrored_file(*place) == copy
+    assert fetch_file(server.url, SHA256, tmp_path / "a", copy).read_bytes() == CONTENT and not server.seen
+    copy.write_bytes(b"other")
+    assert f"{copy}: found SHA-256" in complaint(server.url, SHA256, tmp_path / "b", mirrored_file(*place))
+    copy.unlink()
+    assert mirrored_file(*place) is None
+    assert fetch_file(server.url, SHA256, tmp_path / "c", None).read_bytes() == CONTENT and len(server.seen) == 1
 
 
 def test_secrets_of_an_address_reach_the_server_but_no_message(server, tmp_path, caplog):

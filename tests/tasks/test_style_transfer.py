@@ -254,7 +254,7 @@ def test_an_even_wall_stays_nearly_even() -> None:
     stylist = network().eval()
     wall = torch.full((1, 3, 64, 64), 90.0) + torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        assert stylist(wall).std((2, 3)).max() < 10
+        assert stylist(wall).std() < 10
 
 
 def test_a_new_network_answers_a_picture_much_like_its_own() -> None:

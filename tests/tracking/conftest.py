@@ -10,6 +10,8 @@ from types import ModuleType
 
 import pytest
 
+from pipeline.tracking import follower
+
 
 @pytest.fixture(scope="session")
 def fake_outputs() -> ModuleType:
@@ -33,6 +35,13 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         connect(address_of(Tracking(uri=None, artifacts=None), folder))
     return folder / "mlflow.db"
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked here is whether everything arrives: where other tests keep the machine busy, it arrives later."""
+    monkeypatch.setattr(follower, "PATIENCE", 60.0)
+    monkeypatch.setattr(follower, "HASTE", 60.0)
 
 
 @pytest.fixture
