@@ -13,7 +13,10 @@ SUFFIXES = {".flac", ".ogg", ".wav"}
 RATES = (1_000, 400_000)  # samples a second; what lies outside is a damaged header
 LONGEST = 3_600  # seconds of one file: more is cut before it comes here, or meant to fill the memory
 FULL = 32_768  # the size of a sample that stands for 1.0
-UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # in the header of a WAV file that was written into a pipe
+LOUDEST = 10.0  # of samples that are floating-point numbers from -1 to 1; a little beyond is a loud recording
+PIPED = 0x7FFF_0000  # sizes from here on stand in the header of a WAV file that was written into a pipe, or 0
+LAST_PAGE = 4  # flag of an Ogg page
+LONGEST_PAGE = 65_307  # bytes of an Ogg page
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ def read_sound(source: Path | IO[bytes], sample_rate: int) -> Sound:
         ) from None
     if not np.isfinite(values).all():
         raise ValueError(f"{name}: holds samples that are no finite numbers; replace the file or remove it")
+    if (highest := float(np.abs(values).max())) > LOUDEST:
+        raise ValueError(f"{name}: found floating-point samples up to {highest:g}; allowed: from -1 to 1; scale them")
     return Sound(_whole_numbers(_at_rate(values.mean(axis=1), rate, sample_rate)), rate, values.shape[1])
 
 
@@ -95,19 +100,45 @@ def _check_header(file: Any) -> None:
 
 
 def _check_whole(source: Path | IO[bytes]) -> None:
-    """Raises ValueError for a WAV file that ends before its header says so; the library would read what is left."""
+    """Raises ValueError for a WAV or Ogg file without its end; the library would read what is left."""
     if isinstance(source, Path):
         with source.open("rb") as stream:
             _check_whole(stream)
         return
-    head = source.read(8)
-    length = source.seek(0, 2)
-    source.seek(0)
-    size = int.from_bytes(head[4:], "little")
+    head, length = source.read(12), source.seek(0, 2)
     if not length:
         raise ValueError("the file is empty")
-    if head[:4] == b"RIFF" and size not in UNKNOWN_SIZES and size + 8 > length + 1:
-        raise ValueError(f"the file is cut short: its header says {size + 8} bytes, {length} are there")
+    if head[:4] == b"OggS" and not _ends_ogg(source, length):
+        raise ValueError("the file is cut short: its last page is not marked as such")
+    if head[:4] == b"RIFF" and length > len(head):
+        needed = max(_size(head[4:8], 8), _end_of_samples(source, length))
+        if needed > length + 1:  # some programs leave out the byte that makes the length even
+            raise ValueError(f"the file is cut short: its header says {needed} bytes, {length} are there")
+    source.seek(0)
+
+
+def _ends_ogg(source: IO[bytes], length: int) -> bool:
+    source.seek(max(length - LONGEST_PAGE, 0))
+    page = source.read().rpartition(b"OggS")[2]  # a byte of the version and one of flags follow
+    return len(page) > 1 and bool(page[1] & LAST_PAGE)
+
+
+def _end_of_samples(source: IO[bytes], length: int) -> int:
+    """Bytes of a WAV file up to the end of its samples, as the header of these says."""
+    place = 12
+    while place + 8 <= length:
+        source.seek(place)
+        kind, size = source.read(4), source.read(4)
+        if kind == b"data":
+            return _size(size, place + 8)
+        place += 8 + int.from_bytes(size, "little") + int.from_bytes(size, "little") % 2
+    return 0
+
+
+def _size(written: bytes, before: int) -> int:
+    """Bytes up to the end of a piece of a WAV file; 0 where nobody knew when it was written."""
+    size = int.from_bytes(written, "little")
+    return 0 if size == 0 or size >= PIPED else before + size
 
 
 def _reason(error: Exception) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.data.boxes import Annotation
-from pipeline.data.csv_files import raw_file
+from pipeline.data.csv_files import check_inside, raw_file
 from pipeline.data.image_files import image_paths
+
+LARGEST = 1e9  # pixels that a box may be away from its picture
 
 
 def read_coco(folder: Path, images: str, annotations: str) -> tuple[list[Annotation], list[str]]:
@@ -20,27 +21,37 @@ def read_coco(folder: Path, images: str, annotations: str) -> tuple[list[Annotat
     """
     path = raw_file(folder, annotations)
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # no JSON, or no UTF-8
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # no JSON, or no UTF-8
         raise ValueError(f"{path}: not readable as JSON ({error}); replace the file") from None
     pictures, boxes, categories = (_entries(document, key, path) for key in ("images", "annotations", "categories"))
     if not pictures:
         raise ValueError(f"{path}: `images` names no pictures; check data.parts in params.yaml")
-    classes = {_value(entry, "id", int, place): _value(entry, "name", str, place) for place, entry in categories}
+    check_inside(folder, images)
+    classes: dict[int, str] = {}
+    for place, entry in categories:
+        number = _value(entry, "id", int, place)
+        if number in classes:
+            raise ValueError(f"{place}: the id {number} occurs twice; give each category its own")
+        classes[number] = _value(entry, "name", str, place)
     found: dict[int, Annotation] = {}
+    seen: set[Path] = set()
     for place, entry in pictures:
-        number, picture = _value(entry, "id", int, place), folder / images / _value(entry, "file_name", str, place)
+        number, picture = _value(entry, "id", int, place), _picture(folder, images, entry, place)
         if number in found:
             raise ValueError(f"{place}: the id {number} occurs twice; give each picture its own")
-        if not picture.is_file():
-            raise ValueError(f"{place}: its picture {picture} is not there; add it or remove the entry")
+        if picture in seen:
+            raise ValueError(
+                f"{place}: its picture {picture} has an earlier entry, too; put all its boxes under one id"
+            )
+        seen.add(picture)
         size = None
         if entry.get("height") and entry.get("width"):
             size = _value(entry, "height", int, place), _value(entry, "width", int, place)
         found[number] = Annotation(picture, size, [], [])
     crowds = 0
     for place, entry in boxes:
-        if entry.get("iscrowd"):
+        if _is_crowd(entry, place):
             crowds += 1
             continue
         picture_of = _known(found, entry, "image_id", place)
@@ -59,10 +70,41 @@ def _entries(document: Any, key: str, path: Path) -> list[tuple[str, Mapping[str
 
 def _value(entry: Mapping[str, Any], key: str, kind: type, place: str) -> Any:
     value = entry.get(key)
-    if not isinstance(value, kind) or isinstance(value, bool):
+    sound = isinstance(value, kind) and not isinstance(value, bool)
+    if not sound or (isinstance(value, str) and not (value.strip() and _encodable(value))):
         wanted = "a whole number" if kind is int else "text"
         raise ValueError(f"{place}: found {value!r} for {key}; allowed: {wanted}")
     return value
+
+
+def _encodable(text: str) -> bool:
+    """JSON can escape halves of signs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _picture(folder: Path, images: str, entry: Mapping[str, Any], place: str) -> Path:
+    name: str = _value(entry, "file_name", str, place)
+    try:
+        check_inside(folder, f"{images}/{name}")
+        there = not name.startswith("/") and (folder / images / name).is_file()
+    except OSError:  # longer than any name can be
+        there = False
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+    if not there:
+        raise ValueError(f"{place}: its picture {folder / images}/{name} is not there; add it or remove the entry")
+    return folder / images / name
+
+
+def _is_crowd(entry: Mapping[str, Any], place: str) -> bool:
+    flag = entry.get("iscrowd", 0)
+    if flag not in (0, 1):
+        raise ValueError(f"{place}: found {flag!r} for iscrowd; allowed: 0, 1")
+    return bool(flag)
 
 
 def _known(table: Mapping[int, Any], entry: Mapping[str, Any], key: str, place: str) -> Any:
@@ -77,7 +119,7 @@ def _box(entry: Mapping[str, Any], place: str) -> tuple[float, float, float, flo
     """left, top, right, bottom of COCO's left, top, width, height."""
     box = entry.get("bbox")
     sound = isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float) for side in box)
-    if not sound or not all(math.isfinite(side) for side in box):  # type: ignore[union-attr]
+    if not sound or not all(-LARGEST < side < LARGEST for side in box):  # type: ignore[union-attr]
         raise ValueError(f"{place}: found {box!r} for bbox; allowed: four numbers, left, top, width and height")
     left, top, width, height = box  # type: ignore[misc]
     return left, top, left + width, top + height

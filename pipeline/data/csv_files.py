@@ -6,21 +6,25 @@ import csv
 import difflib
 import gzip
 import math
+import os
+import re
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, cast
 
+LARGEST = 3.4e38  # what a number of single precision can hold, as tables do
 MISSING = {"", "na", "n/a", "nan", "null", "none"}  # compared in lower case
 
 Row = tuple[int, list[str]]  # line of the file, counted from 1, and the fields
 
 
 def raw_file(folder: Path, name: str) -> Path:
-    """A file of a raw data folder. Raises ValueError if folder or file is missing or the file is empty."""
+    """A file of a raw data folder. Raises ValueError if folder or file is missing, elsewhere, or the file is empty."""
     if folder.is_file():
         raise ValueError(f"{folder}: this is a file; put it into a folder of its own and give data.path that folder")
+    check_inside(folder, str(name))
     if not folder.is_dir():
         raise ValueError(
             f"{folder}: no such folder; fetch it (`dvc repro fetch@{folder.name}` where params.yaml has a download "
@@ -37,6 +41,12 @@ def raw_file(folder: Path, name: str) -> Path:
     return path
 
 
+def check_inside(folder: Path, name: str) -> None:
+    """Raises ValueError for a name that leads out of the folder, where DVC would notice no change."""
+    if not Path(os.path.abspath(folder / name)).is_relative_to(os.path.abspath(folder)):  # links of DVC are welcome
+        raise ValueError(f"found {name!r}; allowed: folders and files inside of {folder}, which is data.path")
+
+
 def opened(path: Path) -> IO[bytes]:
     """The bytes of a file, unpacked where its first bytes say gzip, whatever its name says."""
     with path.open("rb") as stream:
@@ -48,26 +58,35 @@ DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)  # what a truncated or altere
 
 
 def csv_rows(path: Path) -> Iterator[Row]:
-    """Rows of a CSV file in UTF-8; blank lines are skipped. Raises ValueError with the line of the fault."""
+    """Rows of a CSV file in UTF-8; blank lines are skipped. Raises ValueError with the line of the fault.
+
+    A row ends with its line: a quotation mark that is never closed would swallow all rows up to the next one.
+    """
     line = 0
     try:
         with opened(path) as stream:
             # Lines end at \n or \r\n only: str.splitlines() would also cut at U+0085.
-            reader = csv.reader(text.decode("utf-8" if row else "utf-8-sig") for row, text in enumerate(stream))
+            lines = (text.decode("utf-8" if row else "utf-8-sig") for row, text in enumerate(stream))
+            reader = csv.reader(lines, strict=True)
             for fields in reader:
-                line = reader.line_num
+                first, line = line + 1, reader.line_num
+                if line > first:
+                    raise ValueError(
+                        f"{path}, line {first}: a field in quotation marks goes on to line {line}; close it, or write "
+                        "it without breaks"
+                    )
                 if any(field.strip() for field in fields):
                     yield line, fields
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}, line {line + 1}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
     except csv.Error as error:
-        raise ValueError(f"{path}, line {line + 1}: not readable as CSV ({error})") from None
+        raise ValueError(f"{path}, line {line + 1}: not readable as CSV ({error}); look for quotation marks") from None
     except DAMAGED as error:
         raise ValueError(f"{path}: the gzip file is damaged after line {line} ({error}); fetch it again") from None
 
 
 def number(text: str, place: str) -> float:
-    """A finite number, or NaN for a missing one (blank, NA, NaN, null, None). `place` names it in the message."""
+    """A number up to LARGEST, or NaN for a missing one (blank, NA, NaN, null, None). `place` stands in the message."""
     text = text.strip()
     if text.lower() in MISSING:
         return math.nan
@@ -75,8 +94,9 @@ def number(text: str, place: str) -> float:
         value = math.nan if "_" in text else float(text)  # Python would read 1_000 as a number
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f"{place}: found {text!r}; allowed: a number, or blank or NA where it is missing")
+    if not abs(value) <= LARGEST:  # NaN is wrong, too
+        most = f" up to {LARGEST:g}" if math.isfinite(value) else ""
+        raise ValueError(f"{place}: found {text!r}; allowed: a number{most}, or blank or NA where it is missing")
     return value
 
 
@@ -85,12 +105,17 @@ def moment(text: str, date_format: str, place: str) -> datetime:
     text = text.strip()
     try:
         found = datetime.fromisoformat(text) if date_format == "ISO8601" else datetime.strptime(text, date_format)
-    except ValueError:
+        found = found if found.tzinfo is None else found.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError, re.error):  # beyond the year 9999 in UTC; a form that names a field twice
         raise ValueError(
             f"{place}: found {text!r}, which is not a date of the form {date_format!r}; "
             "set date_format in params.yaml to the form of the file, such as '%Y-%m-%d', or ISO8601"
         ) from None
-    return found if found.tzinfo is None else found.astimezone(UTC).replace(tzinfo=None)
+    if found.microsecond:
+        raise ValueError(
+            f"{place}: found {text!r}; allowed: whole seconds; take the mean of each second, or count them"
+        )
+    return found
 
 
 def position(header: list[str], column: str, path: Path) -> int:

@@ -84,9 +84,11 @@ def mirrored_file(mirror: Path | None, name: str, file: str, sha256: str | None)
 def _listed(sums: Path) -> dict[str, str]:
     """What `sha256sum` has written: digest and name in a line, the name after a blank and a blank or an asterisk."""
     try:
-        lines = sums.read_text(encoding="utf-8").splitlines()
+        lines = sums.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{sums}: not readable as text in UTF-8 ({error}); write it anew with sha256sum") from None
     found = (line.split(maxsplit=1) for line in lines)
     return {entry[1].lstrip("*").removeprefix("./"): entry[0].lower() for entry in found if len(entry) == 2}
 

@@ -17,9 +17,9 @@ import numpy as np
 from pipeline.data.boxes import annotated_images
 from pipeline.data.classes import typed_labels
 from pipeline.data.coco_files import read_coco
-from pipeline.data.csv_files import csv_rows, number, raw_file, row_range
+from pipeline.data.csv_files import check_inside, csv_rows, number, raw_file, row_range
 from pipeline.data.idx_files import IMAGES, LABELS, read_idx
-from pipeline.data.image_files import image_paths, is_hidden, read_image
+from pipeline.data.image_files import check_name, image_paths, is_hidden, read_image
 from pipeline.data.joined_recordings import joined
 from pipeline.data.recording_files import listed, named, read_entries
 from pipeline.data.records import (
@@ -35,7 +35,7 @@ from pipeline.data.records import (
 )
 from pipeline.data.series_files import read_series
 from pipeline.data.style_files import read_styled
-from pipeline.data.text_files import labelled_sentences, sentences
+from pipeline.data.text_files import HEADERS, labelled_sentences, sentences
 from pipeline.data.ts_files import read_ts
 from pipeline.data.voc_files import read_voc
 
@@ -56,7 +56,8 @@ def pixel_table(
 ) -> Images:
     """A CSV file, plain or gzipped, with a picture a row: its pixels (channel by channel, row by row), then the label.
 
-    A header is recognised by having no number in it. `rows` picks the rows [first, end), the header not counted.
+    A header is recognised by having no number in it, or by counting the pixels up to the name of the label. `rows`
+    picks the rows [first, end), the header not counted.
     """
     _check_positive(height=height, width=width, channels=channels, maximum=maximum)
     if channels not in (1, 3):
@@ -69,7 +70,7 @@ def pixel_table(
         if len(fields) != count + 1:
             shape = f"{channels} × {height} × {width} pixels and a label"
             raise ValueError(f"{path}, line {line}: found {len(fields)} columns; allowed: {count + 1} ({shape})")
-        if not pixels and _is_header(fields[:-1]):
+        if not pixels and _is_header(fields):
             continue
         pixels.append(_pixel_row(fields, maximum, f"{path}, line {line}"))
         labels.append(fields[-1].strip())
@@ -90,6 +91,7 @@ def class_folders(folder: Path, *, directory: str, height: int, width: int, mode
     labels: list[str] = []
     ignored = sum(not entry.is_dir() for entry in entries)
     for entry in (entry for entry in entries if entry.is_dir()):
+        check_name(entry)
         pictures, others = image_paths(entry)
         if not pictures:
             raise ValueError(f"{entry}: this class folder has no images; add some or remove the folder")
@@ -103,9 +105,9 @@ def class_folders(folder: Path, *, directory: str, height: int, width: int, mode
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets other threads run; map keeps the order
         for row, picture in enumerate(pool.map(read, paths)):
             pixels[row] = picture
-    warnings = (f"{ignored} files in {root.as_posix()} are not images and were ignored",) if ignored else ()
+    said = f"{ignored} files in {root.as_posix()} are not images in class folders and were ignored"
     names = [path.relative_to(folder).as_posix() for path in paths]
-    return Images(pixels, np.array(labels), maximum=255, names=names, warnings=warnings)
+    return Images(pixels, np.array(labels), maximum=255, names=names, warnings=(said,) if ignored else ())
 
 
 def csv_series(
@@ -237,6 +239,8 @@ def _check_mode(mode: str) -> None:
 
 
 def _is_header(fields: list[str]) -> bool:
+    """Of the names of pixels and label."""
+
     def is_number(field: str) -> bool:
         try:
             float(field)
@@ -244,7 +248,9 @@ def _is_header(fields: list[str]) -> bool:
             return False
         return True
 
-    return not any(is_number(field) for field in fields)
+    *pixels, label = fields
+    counted = any(pixels == [str(place) for place in range(start, start + len(pixels))] for start in (0, 1))
+    return not any(map(is_number, pixels)) or (counted and label.strip().lower() in HEADERS)
 
 
 def _pixel_row(fields: list[str], maximum: int, place: str) -> np.ndarray:
@@ -266,6 +272,7 @@ def _pixel_row(fields: list[str], maximum: int, place: str) -> np.ndarray:
 
 def _class_root(folder: Path, directory: str) -> Path:
     root = folder / directory
+    check_inside(folder, directory)
     if folder.is_dir() and not root.is_dir():
         there = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not is_hidden(entry.name))
         raise ValueError(f"{root}: no such folder; {folder} has {', '.join(there[:8]) or 'no folders'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from pathlib import Path
 
@@ -29,9 +30,11 @@ def read_idx(folder: Path, name: str, magic: int) -> np.ndarray:
     if len(data) < start:
         raise ValueError(f"{path}: found {len(data)} bytes, too few for the header of an IDX file; fetch it again")
     shape = struct.unpack(f">{dimensions}I", data[4:start])
-    expected = start + int(np.prod(shape, dtype=np.int64))
+    expected = start + math.prod(shape)
     if len(data) != expected:
         raise ValueError(f"{path}: found {len(data)} bytes where the header promises {expected}; fetch it again")
+    if 0 in shape:
+        raise ValueError(f"{path}: the header says {' × '.join(map(str, shape))}, which is nothing; fetch it again")
     return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -13,6 +14,19 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+ORIENTATION = 0x0112  # in an EXIF block
+# What a decoder meets in damaged files: each plug-in of the library has its own.
+FAULTS = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    SyntaxError,
+    struct.error,
+)
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
@@ -73,28 +87,53 @@ def png(pixels: np.ndarray, maximum: int = 255) -> bytes:
 
 def image_paths(folder: Path) -> tuple[list[Path], int]:
     """Picture files below a folder, sorted, and the number of other files. Hidden files are not counted."""
-    found = sorted(_visible_files(folder))
+    found = sorted(visible_files(folder))
     pictures = [path for path in found if path.suffix.lower() in SUFFIXES]
     return pictures, len(found) - len(pictures)
 
 
 def is_hidden(name: str) -> bool:
-    """Files that systems leave behind: .DS_Store, ._photo.jpg, __MACOSX, Thumbs.db."""
-    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
+    """Files that systems leave behind: .DS_Store, ._photo.jpg, __MACOSX, @eaDir, Thumbs.db."""
+    return name.startswith(".") or name in ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini")
+
+
+def check_name(path: Path) -> None:
+    """Raises ValueError for a file name in another encoding, which could not be written down."""
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{os.fsencode(path)!r}: the name is not UTF-8; rename it, for example with convmv") from None
 
 
 def _decoded(source: Path | IO[bytes], mode: str) -> Image:
     """A picture in its own size, upright and without transparency. Raises ValueError where it is none."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(source) as image:
             image.load()
-            return _flattened(ImageOps.exif_transpose(image), mode)
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+            if image.mode == "I" and image.format not in ("PNG", "PPM"):  # these keep 16 bits in it
+                raise ValueError("found 32 bits a channel; allowed: 8 or 16")
+            return _flattened(_upright(image), mode)
+    except (*FAULTS, Image.DecompressionBombError) as error:
         name = source if isinstance(source, Path) else "the picture"
         reason = "no picture format is recognised" if isinstance(error, UnidentifiedImageError) else error
         raise ValueError(f"{name}: not readable as an image ({reason}); replace the file or remove it") from None
+
+
+def _upright(image: Image) -> Image:
+    """Turned as its EXIF block says. A block that is damaged says nothing, as for every other viewer."""
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM, 5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90,
+    }  # fmt: skip
+    try:
+        turn = turns.get(image.getexif().get(ORIENTATION, 1))
+    except FAULTS:
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def _resized(flat: Image, height: int, width: int) -> np.ndarray:
@@ -107,10 +146,24 @@ def _resized(flat: Image, height: int, width: int) -> np.ndarray:
     return pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def _visible_files(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
+def visible_files(folder: Path) -> Iterator[Path]:
+    """All files below a folder, also behind links to folders, but for what systems leave behind.
+
+    Raises ValueError for a folder that cannot be read and a name that is not UTF-8.
+    """
+
+    def unreadable(error: OSError) -> None:
+        raise ValueError(f"{error.filename}: not readable ({error.strerror}); change its rights") from None
+
+    known: set[str] = set()
+    for parent, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
+        known.add(os.path.realpath(parent))
         folders[:] = [name for name in folders if not is_hidden(name)]
-        yield from (Path(parent, name) for name in files if not is_hidden(name))
+        folders[:] = [name for name in folders if os.path.realpath(os.path.join(parent, name)) not in known]
+        for name in files:
+            if not is_hidden(name):
+                check_name(Path(parent, name))
+                yield Path(parent, name)
 
 
 def _flattened(image: Image, mode: str) -> Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from pipeline.data.audio_files import SUFFIXES, Sound, read_sound
-from pipeline.data.csv_files import raw_file
-from pipeline.data.image_files import is_hidden
+from pipeline.data.csv_files import check_inside, raw_file
+from pipeline.data.image_files import visible_files
 from pipeline.data.records import Recordings
 from pipeline.data.text_files import sentences
 
@@ -37,10 +38,11 @@ def listed(folder: Path, directory: str, transcripts: str) -> tuple[list[Entry],
     so. Raises ValueError with the line of a file that is not there, is named twice or lies elsewhere.
     """
     root, path = _directory(folder, directory), folder / transcripts
-    present = {found.relative_to(root).as_posix(): found for found in _recordings(root)}
+    present = {_plain(found.relative_to(root).as_posix()): found for found in _recordings(root)}
     entries: dict[str, Entry] = {}
     for line, row in enumerate(sentences(folder, transcripts), 1):
         name, *others = (field.strip() for field in row.split("\t"))
+        name = _plain(name)
         place = f"{path}, line {line}"
         if len(others) not in (1, 2) or not all((name, *others)):
             raise ValueError(
@@ -68,9 +70,10 @@ def named(
     """The recordings of a folder whose names follow a pattern such as {text}_{speaker}_{number}, sorted by name.
 
     `words` says what the texts in the names stand for. `speakers`, and `numbers` [first, end), pick some of them.
-    Raises ValueError for a name of another form, a text that `words` lacks, and a speaker that is not there.
+    Raises ValueError for a name of another form or that can be read in two ways, a text that `words` lacks, and a
+    speaker that is not there.
     """
-    root, form = _directory(folder, directory), _form(pattern)
+    root, form, longest = _directory(folder, directory), _form(pattern), _form(pattern, lazy=False)
     _check_numbers(numbers)
     for field, picked_by in (("speaker", speakers), ("number", numbers)):
         if picked_by is not None and field not in form.groupindex:
@@ -83,6 +86,11 @@ def named(
         if found is None:
             raise ValueError(f"{path}: the name is not of the form {pattern!r}; rename the file or change the pattern")
         fields = found.groupdict()
+        if words is None and (other := longest.fullmatch(path.stem)) and other.groupdict() != fields:
+            raise ValueError(
+                f"{path}: by the pattern {pattern!r} this is {_told(fields)} or {_told(other.groupdict())}; rename the "
+                "file, or give data.options.words"
+            )
         text, speaker = fields["text"], fields.get("speaker")
         if words is not None and text not in words:
             raise ValueError(f"{path}: data.options.words does not say what {text!r} stands for; add it")
@@ -135,6 +143,7 @@ def _changed(sounds: Sequence[Sound], sample_rate: int) -> Iterator[str]:
 
 def _directory(folder: Path, directory: str) -> Path:
     root = folder / directory
+    check_inside(folder, directory)
     if not root.is_dir():
         raw_file(folder, directory)  # raises with what to do about a missing folder
         raise ValueError(f"{root}: this is a file; allowed: a folder with recordings")
@@ -143,18 +152,26 @@ def _directory(folder: Path, directory: str) -> Path:
 
 def _recordings(root: Path) -> list[Path]:
     """Recordings below a folder, sorted. Raises ValueError where there are none."""
-    found = [
-        path
-        for path in sorted(root.rglob("*"))
-        if path.suffix.lower() in SUFFIXES and not any(map(is_hidden, path.relative_to(root).parts)) and path.is_file()
-    ]
+    found = sorted(path for path in visible_files(root) if path.suffix.lower() in SUFFIXES and path.is_file())
     if not found:
         raise ValueError(f"{root}: found no recordings; allowed: files that end with {', '.join(sorted(SUFFIXES))}")
     return found
 
 
-def _form(pattern: str) -> re.Pattern[str]:
-    """The regular expression of a pattern. Raises ValueError for a field that is unknown, missing or there twice."""
+def _plain(name: str) -> str:
+    """A name as most systems write it; macOS takes letters and their accents apart."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _told(fields: Mapping[str, str]) -> str:
+    return ", ".join(f"{field} {value}" for field, value in fields.items())
+
+
+def _form(pattern: str, lazy: bool = True) -> re.Pattern[str]:
+    """The regular expression of a pattern; fields are as short as they can be, or as long where not `lazy`.
+
+    Raises ValueError for a field that is unknown, missing or there twice.
+    """
     literals = re.split(r"\{(\w*)\}", str(pattern))
     fields = literals[1::2]
     if set(fields) - set(FIELDS) or len(set(fields)) != len(fields) or "text" not in fields:
@@ -162,7 +179,10 @@ def _form(pattern: str) -> re.Pattern[str]:
             f"data.options.pattern: found {pattern!r}; allowed: {{text}}, and {{speaker}} and {{number}} where the "
             "names have them, such as '{text}_{speaker}_{number}'"
         )
-    parts = [f"(?P<{part}>{FIELDS[part]})" if place % 2 else re.escape(part) for place, part in enumerate(literals)]
+    fields_by_name = {name: field if lazy else field.removesuffix("?") for name, field in FIELDS.items()}
+    parts = [
+        f"(?P<{part}>{fields_by_name[part]})" if place % 2 else re.escape(part) for place, part in enumerate(literals)
+    ]
     return re.compile("".join(parts))
 
 

@@ -8,13 +8,25 @@ from typing import Any
 
 import numpy as np
 
+COARSEST = 20  # steps of single precision that a deviation needs: with fewer a series becomes stairs
+
 
 def column_statistics(columns: Mapping[str, list[float]]) -> dict[str, Any]:
-    """Of the values of train by the names of their columns; a constant column is shifted, not scaled."""
+    """Of the values of train by the names of their columns; a constant column is shifted, not scaled.
+
+    Raises ValueError for a column that tables of single precision would flatten, such as a meter that counts up.
+    """
     mean = {name: math.fsum(values) / len(values) for name, values in columns.items()}  # exact sums
     squares = {name: [(value - mean[name]) ** 2 for value in values] for name, values in columns.items()}
     spread = {name: math.sqrt(math.fsum(values) / len(values)) for name, values in squares.items()}
     ranges = {name: [min(values), max(values)] for name, values in columns.items()}
+    for name, (low, high) in ranges.items():
+        step = float(np.spacing(np.float32(max(abs(low), abs(high)))))
+        if low != high and spread[name] < COARSEST * step:
+            raise ValueError(
+                f"column {name!r} lies around {mean[name]:.6g} and varies by {spread[name]:.2g} in train, but numbers "
+                f"of that size are kept in steps of {step:.2g}; subtract a constant, take differences or leave it out"
+            )
     deviation = [1.0 if low == high else spread[name] for name, (low, high) in ranges.items()]
     return {"mean": list(mean.values()), "deviation": deviation, "ranges": ranges}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.data.csv_files import check_inside
 from pipeline.data.image_files import image_paths, read_scaled_image
 from pipeline.data.records import StyledPictures
 
@@ -87,7 +89,7 @@ def _picture_files(folder: Path, entries: list[str], option: str) -> tuple[list[
             raise ValueError(f"{place}: this folder of {option} pictures has none; add some or name another folder")
         found += pictures
         ignored += others
-    twice = sorted({path.relative_to(folder).as_posix() for path in found if found.count(path) > 1})
+    twice = sorted(path.relative_to(folder).as_posix() for path, count in Counter(found).items() if count > 1)
     if twice:
         raise ValueError(f"data.{option}: {twice[0]} is named twice; name every picture once")
     return found, ignored
@@ -97,8 +99,10 @@ def _existing(folder: Path, entry: str, option: str) -> Path:
     place = folder / entry
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; run `dvc repro` or put the pictures there")
-    if not Path(os.path.abspath(place)).is_relative_to(os.path.abspath(folder)):  # links of DVC's cache are welcome
-        raise ValueError(f"data.{option}: found {entry!r}; allowed: folders and files inside of {folder}")
+    try:
+        check_inside(folder, entry)
+    except ValueError as error:
+        raise ValueError(f"data.{option}: {error}") from None
     if not place.exists():
         there = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
         raise ValueError(f"{place}: no such file or folder; {folder} has {', '.join(there[:8]) or 'nothing'}")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pipeline.data.csv_files import DAMAGED, opened, raw_file
 
+HEADERS = {"category", "class", "label", "labels", "polarity", "sentiment", "target"}  # above labels, in lower case
+
 
 def sentences(folder: Path, name: str) -> list[str]:
     """The lines of a UTF-8 file without blanks at their ends. Raises ValueError for an empty or unreadable line.
@@ -38,7 +40,8 @@ def labelled_sentences(
 ) -> tuple[list[str], list[str], tuple[str, ...]]:
     """(sentences, labels, warnings) of lines such as `a fine film<TAB>1`. Quotation marks are signs like any other.
 
-    `classes` says what the labels mean. A header is recognised by a label that is no number above labels that are.
+    `classes` says what the labels mean. A header is recognised by a label that is no number above labels that are, or
+    one of HEADERS that no other line has.
     """
     path, texts, labels = raw_file(folder, name), [], []
     for line, row in enumerate(sentences(folder, name), 1):
@@ -49,7 +52,8 @@ def labelled_sentences(
             )
         texts.append(text.strip())
         labels.append(label.strip())
-    header = len(labels) > 1 and not _is_number(labels[0]) and all(map(_is_number, labels[1:]))
+    named = labels[0].lower() in HEADERS and labels[0] not in labels[1:]
+    header = len(labels) > 1 and not _is_number(labels[0]) and (named or all(map(_is_number, labels[1:])))
     warnings = (f"{path}: the first line, {texts[0]!r}, is a header and no sentence",) if header else ()
     texts, labels = texts[header:], labels[header:]
     return texts, _named(labels, classes, path, 1 + header) if classes else labels, warnings

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import http.client
 import logging
+import ssl
 import sys
 import time
 import urllib.error
@@ -22,6 +24,7 @@ BACKOFF = 1.0  # seconds before the second attempt, doubled before each further 
 TIMEOUT = 30.0  # seconds without an answer
 CHUNK = 1 << 18  # bytes
 INTERVAL = 10.0  # seconds between two lines about progress, where there is no terminal
+UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)  # while something is read
 PASSING = (408, 425, 429)  # answers below 500 that a later attempt may change
 
 
@@ -43,12 +46,16 @@ def transferred(url: str, part: Path) -> str:
                 message = f"the server answered {error.code} ({error.reason}); check the address and your access to it"
                 raise ValueError(f"{shown(url)}: {message}") from None
             reason = f"the server answered {error.code}"
-        except http.client.InvalidURL:
+        except (http.client.InvalidURL, UnicodeEncodeError):
             raise ValueError(f"{shown(url)}: not a valid address; write blanks and other signs as %20 …") from None
         except urllib.error.URLError as error:
             reason = str(error.reason)
-        except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
+        except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
             reason = str(error) or type(error).__name__
+        except OSError as error:
+            if error.errno not in UNREACHABLE:
+                raise
+            reason = str(error)
         failures = 1 if _size(part) > before else failures + 1
         if failures >= ATTEMPTS:
             raise ValueError(
@@ -80,7 +87,7 @@ def _attempt(url: str, part: Path) -> str:
             part.unlink()
             done = 0
         announced = response.headers.get("Content-Length")
-        total = done + int(announced) if announced else None
+        total = done + int(announced) if announced and announced.isdecimal() else None
         digest = _digest_of(part)
         with part.open("ab") as target:
             for chunk in _reported(chunks_of(response), Path(urlsplit(url).path).name, done, total):

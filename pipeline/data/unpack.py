@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -20,7 +21,9 @@ SMALLEST_LIMIT = 1 << 30  # bytes that any archive may unpack to
 RATIO = 100  # beyond that, an archive may unpack to so many times its own size
 MOST_FILES = 5_000_000  # files and folders in one archive: small ones fill the table of files before they fill the disk
 
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
+DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, UnicodeDecodeError)
+NO_FAULT_OF_THE_DISK = (None, errno.EINVAL)  # numbers of OSErrors that readers of archives raise for damage
+IN_UTF8 = 0x800  # flag of a name in a zip
 
 Entry = tuple[str, Callable[[], IO[bytes]] | None]  # name and how to open it; None: a folder
 
@@ -32,8 +35,8 @@ def unpack(
 
     With `only`, the folder of this name and what is below it are taken, wherever it stands in the archive, without
     hidden files; of them those whose names fit one of the `patterns`. Raises ValueError for another kind of file,
-    damage, a name that leads out of the folder, occurs twice or is none, a link, more than RATIO times the size of the
-    archive (or SMALLEST_LIMIT, if that is more), and over MOST_FILES.
+    damage, a name that leads out of the folder, occurs twice or is none, a link among what is taken, more than RATIO
+    times the size of the archive (or SMALLEST_LIMIT, if that is more), over MOST_FILES, and none at all.
     """
     if not name.lower().endswith(SUFFIXES):
         raise ValueError(f"{name}: not an archive that can be unpacked; allowed: {', '.join(SUFFIXES)}")
@@ -59,11 +62,14 @@ def unpack(
             count += 1
     except (FileExistsError, NotADirectoryError):
         raise ValueError(f"{name}: a name in this archive is a file and a folder at once") from None
-    except DAMAGED as error:
+    except (*DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_FAULT_OF_THE_DISK:
+            raise
         raise ValueError(f"{name}: the archive is damaged or protected ({error}); it cannot be unpacked") from None
-    if only is not None and not count:
+    if not count:
         fitting = f" with names like {', '.join(patterns)}" if patterns else ""
-        raise ValueError(f"{name}: has no files{fitting} in a folder {only}; look into it, then change `folder`")
+        where = "" if only is None else f" in a folder {only}; look into it, then change `folder`"
+        raise ValueError(f"{name}: has no files{fitting}{where}")
     return count
 
 
@@ -95,25 +101,43 @@ def _inside(entry: str, name: str) -> PurePosixPath:
         raise ValueError(f"{name}: {entry!r} leads out of the folder; nothing was unpacked from this archive")
     if not path.parts or "\0" in entry:
         raise ValueError(f"{name}: {entry!r} is no name of a file")
+    try:
+        entry.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name}: {entry!r} is no name in UTF-8; pack the archive anew") from None
     return path
 
 
 def _zip_entries(archive: Path, name: str) -> Iterator[Entry]:
     with zipfile.ZipFile(archive) as source:
         for info in source.infolist():
+            entry = _name(info)
             if stat.S_ISLNK(info.external_attr >> 16):
-                raise ValueError(_link(name, info.filename))
-            yield info.filename, None if info.is_dir() else lambda info=info: source.open(info)  # type: ignore[misc]
+                yield entry, partial(_refuse_link, name, entry)
+            else:
+                yield entry, None if info.is_dir() else partial(source.open, info)
 
 
 def _tar_entries(archive: Path, name: str) -> Iterator[Entry]:
     with tarfile.open(archive) as source:
         for member in source:
             if not (member.isfile() or member.isdir()):
-                raise ValueError(_link(name, member.name))
-            stream = source.extractfile(member)  # None for a folder
-            yield member.name, None if stream is None else lambda stream=stream: stream  # type: ignore[misc]
+                yield member.name, partial(_refuse_link, name, member.name)
+            else:
+                stream = source.extractfile(member)  # None for a folder
+                yield member.name, None if stream is None else lambda stream=stream: stream  # type: ignore[misc]
 
 
-def _link(name: str, entry: str) -> str:
-    return f"{name}: {entry!r} is a link or a device, which is not unpacked; make an archive of plain files"
+def _name(info: zipfile.ZipInfo) -> str:
+    """Many programs write UTF-8 without the flag that says so, and the library takes it for the letters of DOS."""
+    if info.flag_bits & IN_UTF8:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode()
+    except UnicodeError:
+        return info.filename
+
+
+def _refuse_link(name: str, entry: str) -> IO[bytes]:
+    """Of no concern where a link lies outside of what is taken; so it is asked only where it would be opened."""
+    raise ValueError(f"{name}: {entry!r} is a link or a device, which is not unpacked; make an archive of plain files")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import unicodedata
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from xml.etree.ElementTree import Element
 
 from pipeline.data.boxes import Annotation
 from pipeline.data.csv_files import raw_file
-from pipeline.data.image_files import SUFFIXES, is_hidden
+from pipeline.data.image_files import SUFFIXES, check_name, is_hidden
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -27,7 +28,7 @@ def read_voc(root: Path, image_set: str | None) -> list[Annotation]:
     if image_set is None:
         names, source = sorted(pictures.keys() | annotations.keys()), root.as_posix()
     else:
-        listing = raw_file(root / "ImageSets" / "Main", f"{image_set}.txt")
+        listing = raw_file(root, f"ImageSets/Main/{image_set}.txt")
         names, source = _names(listing), listing.as_posix()
     found = []
     for name in names:
@@ -49,9 +50,10 @@ def _by_name(files: Iterable[Path]) -> dict[str, Path]:
     """The files by their names without suffix. Raises ValueError for two of one name."""
     found: dict[str, Path] = {}
     for path in files:
-        if path.stem in found:
-            raise ValueError(f"{path}: {found[path.stem].name} has the same name; keep one of them")
-        found[path.stem] = path
+        name = unicodedata.normalize("NFC", path.stem)  # macOS takes letters and their accents apart
+        if name in found:
+            raise ValueError(f"{path}: {found[name].name} has the same name; keep one of them")
+        found[name] = path
     return found
 
 
@@ -60,21 +62,24 @@ def _files(folder: Path) -> Iterator[Path]:
         there = [entry.name for entry in folder.parent.iterdir() if entry.is_dir()] if folder.parent.is_dir() else []
         hint = f"{folder.parent} has {', '.join(sorted(there)[:8]) or 'no folders'}"
         raise ValueError(f"{folder}: no such folder; pascal_voc needs Annotations and JPEGImages, and {hint}")
-    yield from (path for path in sorted(folder.iterdir()) if path.is_file() and not is_hidden(path.name))
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and not is_hidden(path.name):
+            check_name(path)
+            yield path
 
 
 def _names(listing: Path) -> list[str]:
-    """The names of a list, one a line. Raises ValueError for a line with more, and for a name that stands twice."""
+    """The names of a list, one a line. Raises ValueError for the list of a class, and for a name that stands twice."""
     try:
         text = listing.read_text(encoding="utf-8-sig")  # some editors of Windows put a mark before the first name
     except UnicodeDecodeError as error:
         raise ValueError(f"{listing}: not readable as UTF-8 ({error}); save the list in UTF-8") from None
     names: dict[str, int] = {}
     for number, line in enumerate(text.split("\n"), start=1):
-        name = line.strip()
+        name = unicodedata.normalize("NFC", line.strip())
         if not name:
             continue
-        if len(name.split()) > 1:
+        if name.split()[1:] in (["1"], ["-1"], ["0"]):
             raise ValueError(
                 f"{listing}, line {number}: found {name!r}; allowed: the name of a picture alone, as in the lists of "
                 "whole splits (lists of a single class, with 1 and -1, are not read)"
@@ -99,6 +104,8 @@ def _annotation(file: Path, picture: Path) -> Annotation:
         root = ElementTree.fromstring(content)
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # the others: an encoding that it does not know
         raise ValueError(f"{file}: not readable as XML ({error}); replace the file or remove it") from None
+    if root.tag != "annotation":
+        raise ValueError(f"{file}: found <{root.tag}>; allowed: <annotation>, with an <object> for every box")
     boxes, labels = [], []
     for number, entry in enumerate(root.iter("object"), start=1):
         place = f"{file}, object {number}"

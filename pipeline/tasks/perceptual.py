@@ -21,6 +21,7 @@ from pipeline.models.weights import load_trunk, read_weights
 
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])  # mean and deviation of colours from 0 to 1, red to blue
 GREY = (0.299, 0.587, 0.114)  # what red, green and blue count in a grey picture (ITU-R 601)
+CARD = {"channels", "mean", "deviation"}  # what is needed of the card of a classifier
 EPSILON = 1e-5  # of PyTorch's batch norm
 
 
@@ -83,14 +84,16 @@ def _of_vgg16(weights: Mapping[str, Tensor], mean: list[float], deviation: list[
 def _of_classifier(folder: Path) -> Stack:
     """The trunk of an image classifier that this pipeline has trained, such as a champion: vgg blocks or vgg16."""
     description, file = read_json(folder / "model.json"), folder / "model.safetensors"
+    parameters, card = description.get("parameters"), description.get("card")
+    if not (isinstance(parameters, Mapping) and isinstance(card, Mapping) and card.keys() >= CARD):
+        raise ValueError(f"{folder / 'model.json'}: has no parameters and card; name the folder of a trained model")
     weights = read_weights(file)
-    architecture = str(description.get("parameters", {}).get("architecture"))
+    architecture = str(parameters.get("architecture"))
     if description.get("task") != "image_classification" or architecture not in ("vgg", "vgg16"):
         raise ValueError(
             f"{folder}: found a model of the task {description.get('task')} and the architecture {architecture}; a "
             "perceptual network can be one of image_classification with the architecture vgg or vgg16"
         )
-    card = description["card"]
     try:
         if architecture == "vgg16":
             trunk = {name.removeprefix("encoder."): value for name, value in weights.items()}

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,8 @@ def test_a_small_picture_is_made_larger(voc: Path) -> None:
             b"a\nb 1\n",
             "train.txt, line 2: found 'b 1'; allowed: the name of a picture alone",
         ),
+        ("ImageSets/Main/train.txt", b"a\nb c\n", "train.txt: picture b c has no annotation"),
+        ("Annotations/a.xml", b"<html><body/></html>", "a.xml: found <html>; allowed: <annotation>"),
         ("ImageSets/Main/train.txt", b"a\nb\na\n", "train.txt, line 3: a stands already in line 1"),
         ("ImageSets/Main/train.txt", b"aa\n", "picture aa has no annotation"),
         ("ImageSets/Main/train.txt", b"\n", "train.txt: names no pictures"),
@@ -134,6 +137,22 @@ def test_a_mark_before_the_first_name_of_a_list_is_no_name(voc: Path) -> None:
     (voc / "VOC/ImageSets/Main/train.txt").write_text("a\nc\n", encoding="utf-8-sig")
     found = pascal_voc(voc, directory="VOC", image_set="train", **SIZE)
     assert found.names == ["VOC/JPEGImages/a.JPG", "VOC/JPEGImages/c.JPG"]
+
+
+def test_names_with_accents_and_blanks_are_found_however_they_are_written(voc: Path) -> None:
+    apart, together = (unicodedata.normalize(form, "é a") for form in ("NFD", "NFC"))
+    for path in ("Annotations/a.xml", "JPEGImages/a.JPG"):
+        old = voc / "VOC" / path
+        old.rename(old.with_name(apart + old.suffix))
+    (voc / "VOC/ImageSets/Main/train.txt").write_text(f"{together}\nc\n", encoding="utf-8")
+    found = pascal_voc(voc, directory="VOC", image_set="train", **SIZE)
+    assert [Path(name).stem for name in found.names] == [apart, "c"]
+
+
+def test_a_set_without_lists_is_told_as_such(voc: Path) -> None:
+    shutil.rmtree(voc / "VOC/ImageSets")
+    message = complaint(voc)
+    assert "ImageSets/Main/train.txt: no such file; the folder has Annotations, JPEGImages" in message
 
 
 def test_sizes_of_zero_say_nothing(voc: Path) -> None:
@@ -183,6 +202,19 @@ def test_coco_gives_pictures_in_the_order_of_the_file(common: Path) -> None:
     [
         (lambda d: d["images"].append({"id": 4, "file_name": "z.png"}), "images[2]: its picture"),
         (lambda d: d["images"].append({"id": 3, "file_name": "a.png"}), "images[2]: the id 3 occurs twice"),
+        (lambda d: d["images"].append({"id": 4, "file_name": "a.png"}), "a.png has an earlier entry, too; put all its"),
+        (lambda d: d["images"][0].update(file_name="../b.png"), "images[0]: its picture"),
+        (lambda d: d["images"][0].update(file_name="../../b.png"), "images[0]: found 'pictures/../../b.png'; allowed:"),
+        (lambda d: d["images"][0].update(file_name="/b.png"), "images[0]: its picture"),
+        (lambda d: d["images"][0].update(file_name="b" * 5000), "images[0]: its picture"),
+        (lambda d: d["categories"].append({"id": 1, "name": "cow"}), "categories[2]: the id 1 occurs twice"),
+        (lambda d: d["categories"][0].update(name=" "), "categories[0]: found ' ' for name; allowed: text"),
+        (
+            lambda d: d["categories"][0].update(name="c\ud83d"),
+            "categories[0]: found 'c\\ud83d' for name; allowed: text",
+        ),
+        (lambda d: d["annotations"][0].update(iscrowd="0"), "annotations[0]: found '0' for iscrowd; allowed: 0, 1"),
+        (lambda d: d["annotations"][0].update(bbox=[1, 2, 3, 10**400]), "annotations[0]: found [1, 2, 3, 1000"),
         (
             lambda d: d["annotations"][1].update(image_id=9),
             "annotations[1]: found image_id 9, which no entry of `images`",
@@ -206,6 +238,14 @@ def test_entries_that_do_not_fit_together_are_named(common: Path, change, expect
     with pytest.raises(ValueError) as caught:
         coco(common, images="pictures", annotations="boxes.json", **SIZE)
     assert expected in str(caught.value) and "boxes.json" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_mark_before_json_is_no_fault_and_brackets_without_end_are_one(common: Path) -> None:
+    (common / "boxes.json").write_text(json.dumps(document()), encoding="utf-8-sig")
+    assert len(coco(common, images="pictures", annotations="boxes.json", **SIZE).names) == 2
+    (common / "boxes.json").write_text("[" * 200_000)
+    with pytest.raises(ValueError, match=r"boxes\.json: not readable as JSON"):
+        coco(common, images="pictures", annotations="boxes.json", **SIZE)
 
 
 def test_a_file_that_is_no_json_is_named(common: Path) -> None:

@@ -1,6 +1,9 @@
+import errno
 import hashlib
+import io
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -199,6 +202,24 @@ def test_secrets_of_an_address_reach_the_server_but_no_message(server, tmp_path,
         assert secret not in message
     message = complaint(url.replace("file.bin", "a b"), SHA256, tmp_path)
     assert "not a valid address" in message and "hidden" not in message and "ann" not in message
+
+
+def test_a_network_that_goes_down_while_it_sends_is_asked_again(server, tmp_path, monkeypatch):
+    whole, faults = transfer.chunks_of, [OSError(errno.EHOSTUNREACH, "No route to host"), ssl.SSLError("bad record")]
+
+    def chunks_of(stream):
+        for number, chunk in enumerate(whole(stream)):
+            if number and faults and not isinstance(stream, io.BufferedReader):
+                raise faults.pop()
+            yield chunk
+
+    monkeypatch.setattr(transfer, "chunks_of", chunks_of)
+    assert fetch_file(server.url, SHA256, tmp_path).read_bytes() == CONTENT and not faults
+    assert len(server.seen) == 3
+
+
+def test_letters_that_an_address_cannot_have_are_told(server, tmp_path):
+    assert "not a valid address; write blanks and other signs as %20" in complaint(f"{server.url}/é", SHA256, tmp_path)
 
 
 def test_a_redirection_does_not_take_the_password_along(server, tmp_path):

@@ -1,4 +1,5 @@
 import gzip
+import os
 import struct
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -49,6 +50,11 @@ def test_pixel_table_reads_channels_rows_columns_header_byte_order_mark_and_wind
     assert found.labels.tolist() == ["cat", "dog"]
 
 
+def test_a_header_that_counts_the_pixels_is_no_picture(tmp_path):
+    assert table(tmp_path, "0,1,label\n3,4,cat\n5,6,dog\n").labels.tolist() == ["cat", "dog"]
+    assert table(tmp_path, "0,1,mouse\n3,4,cat\n5,6,dog\n").labels.tolist() == ["mouse", "cat", "dog"]
+
+
 def test_numeric_labels_sort_as_numbers(tmp_path):
     assert np.unique(table(tmp_path, "0,0,10\n0,0,9\n").labels).tolist() == [9, 10]
     assert np.unique(table(tmp_path, "0,0,10\n0,0,9a\n").labels).tolist() == ["10", "9a"]
@@ -58,6 +64,9 @@ def test_numeric_labels_sort_as_numbers(tmp_path):
     ("text", "expected"),
     [
         ("1,2,a\n1,x,b\n", ["t.csv, line 2, column 2: found 'x'"]),
+        ('1,2,a\n1,2,"b\n1,2,c"\n', ["t.csv, line 2: a field in quotation marks goes on to line 3; close it"]),
+        ('1,2,a\n1,2,"b\n1,2,c\n', ["t.csv, line 2: not readable as CSV (unexpected end of data)"]),
+        ('1,2,a\n1,2,"b" c\n', ["t.csv, line 2: not readable as CSV"]),
         ("1,2,a\n1,17,b\n", ["line 2, column 2: found '17'", "from 0 to 16"]),
         ("1,2,a\n1,-1,b\n", ["line 2, column 2: found '-1'"]),
         ("1,2,a\n\n1,1.5,b\n", ["line 3, column 2: found '1.5'"]),
@@ -141,6 +150,14 @@ def test_damaged_idx_files_are_refused(idx_pair):
         (idx_pair / "images").write_bytes(data)
         message = complaint(idx, idx_pair, images="images", labels="labels.gz")
         assert expected in message and "images" in message, message
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (2**31, 2**31)])
+def test_sizes_in_an_idx_header_that_cannot_be_are_refused(idx_pair, shape):
+    header = struct.pack(">4I", 2051, 4, *shape)
+    (idx_pair / "images").write_bytes(header)
+    message = complaint(idx, idx_pair, images="images", labels="labels")
+    assert f"{idx_pair / 'images'}: " in message and ("which is nothing" in message or "promises" in message)
 
 
 def test_swapped_and_foreign_idx_files_are_refused(idx_pair):
@@ -251,12 +268,22 @@ def test_dates_are_read_in_many_forms(tmp_path):
     assert years.times[0] == np.datetime64("1700-01-01T00:00:00")
 
 
+def test_dates_that_cannot_be_kept_are_refused(tmp_path):
+    for text in ("9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+01:00"):
+        message = complaint(series, tmp_path, f"date,a\n{text},1\n", date_format="ISO8601")
+        assert f"s.csv, line 2, column 'date': found '{text}', which is not a date of the form" in message
+    message = complaint(series, tmp_path, "date,a\n2020-01-01T00:00:00.5,1\n", date_format="ISO8601")
+    assert "found '2020-01-01T00:00:00.5'; allowed: whole seconds" in message
+    assert "which is not a date of the form" in complaint(series, tmp_path, "date,a\n2020,1\n", date_format="%Y %Y")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("date,a\n20200101,1\n20200102,12x\n", "s.csv, line 3, column 'a': found '12x'; allowed: a number"),
         ("date,a\n20200101,1_000\n", "line 2, column 'a': found '1_000'"),
         ("date,a\n20200101,inf\n", "line 2, column 'a': found 'inf'"),
+        ("date,a\n20200101,1e39\n", "line 2, column 'a': found '1e39'; allowed: a number up to 3.4e+38"),
         ("date,a\n20200101,\n20200102,NA\n", "column 'a' has no value in rows 0 to 2"),
         ("date,A\n20200101,1\n", "no column 'a'; the file has 'date', 'A'"),
         ("date,aa\n20200101,1\n", "did you mean 'aa'?"),
@@ -281,6 +308,18 @@ def test_a_bad_series_is_refused_with_line_and_column(tmp_path, text, expected):
     assert expected in message and "s.csv" in message, message
 
 
+def test_files_outside_of_the_folder_are_refused_because_nobody_watches_them(tmp_path):
+    inner = tmp_path / "raw"
+    inner.mkdir()
+    (tmp_path / "s.csv").write_text("date,v\n2020-01-01,1\n")
+    options = {"date": "date", "date_format": "ISO8601", "columns": ["v"]}
+    for name in ("../s.csv", str(tmp_path / "s.csv")):
+        message = complaint(csv_series, inner, file=name, **options)
+        assert message == f"found {name!r}; allowed: folders and files inside of {inner}, which is data.path"
+    message = complaint(class_folders, inner, directory="..", height=2, width=2, mode="L")
+    assert message.startswith("found '..'; allowed:")
+
+
 def test_text_that_is_not_utf8_is_refused(tmp_path):
     (tmp_path / "s.csv").write_bytes("date,a\n20200101,1\n20200102,é\n".encode("latin-1"))
     options = {"file": "s.csv", "date": "date", "date_format": "%Y%m%d"}
@@ -293,6 +332,40 @@ def test_rows_of_a_series_outside_the_file_are_refused(tmp_path):
     lines = "".join(f"{start + timedelta(days=day):%Y%m%d},{day}\n" for day in range(10))
     assert series(tmp_path, "date,a\n" + lines, rows=[2, 4]).values.ravel().tolist() == [2.0, 3.0]
     assert "found rows [2, 11]" in complaint(series, tmp_path, "date,a\n" + lines, rows=[2, 11])
+
+
+def test_folders_behind_links_are_read_and_those_that_lead_back_are_not_read_twice(tmp_path):
+    save(tmp_path / "elsewhere" / "b.png", "red")
+    for name in ("cat", "dog"):
+        save(tmp_path / "raw" / name / "a.png", "blue")
+    save(tmp_path / "raw" / "cat" / "@eaDir" / "thumb.png", "blue")
+    (tmp_path / "raw" / "cat" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "raw" / "cat" / "again").symlink_to(tmp_path / "raw" / "cat")
+    found = class_folders(tmp_path / "raw", directory=".", height=2, width=2, mode="L")
+    assert found.names == ["cat/a.png", "cat/more/b.png", "dog/a.png"] and found.warnings == ()
+
+
+def test_names_in_another_encoding_are_refused(tmp_path):
+    save(tmp_path / "cat" / "a.png", "blue")
+    (tmp_path / "cat" / "a.png").rename(os.fsdecode(os.fsencode(tmp_path / "cat") + b"/caf\xe9.png"))
+    message = complaint(class_folders, tmp_path, directory=".", height=2, width=2, mode="L")
+    assert "caf\\xe9.png': the name is not UTF-8; rename it" in message
+
+
+def test_a_folder_that_cannot_be_read_is_no_empty_one(tmp_path, monkeypatch):
+    save(tmp_path / "cat" / "a.png", "blue")
+    closed = tmp_path / "cat" / "closed"
+    closed.mkdir()
+    whole = os.scandir
+
+    def scandir(path):
+        if Path(path) == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # root, as whom tests may run, is not kept out by rights
+    message = complaint(class_folders, tmp_path, directory=".", height=2, width=2, mode="L")
+    assert message == f"{closed}: not readable (Permission denied); change its rights"
 
 
 def test_every_format_takes_the_folder_and_named_options_only():

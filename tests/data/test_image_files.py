@@ -1,3 +1,4 @@
+import struct
 from io import BytesIO
 
 import numpy as np
@@ -21,6 +22,24 @@ def test_exif_orientation_is_applied():
     exif[0x0112] = 6  # turn by 90° clockwise to see it upright: white is then on top
     found = read_image(packed(image, exif=exif), height=4, width=2, mode="L")
     assert found.shape == (1, 4, 2) and found[0].tolist() == [[255, 255], [255, 255], [0, 0], [0, 0]]
+
+
+def test_an_exif_block_with_odd_entries_hides_no_picture():
+    """Cameras and editors write such blocks; writing them anew, as a library does that turns pictures, fails."""
+    entries = [(0x0112, 3, 6), (0x0100, 2, int.from_bytes(b"abc\0", "little"))]  # turned; a width that is text
+    block = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2)
+    for tag, kind, value in entries:
+        block += struct.pack("<HHII", tag, kind, 1 if kind == 3 else 4, value)
+    image = Image.new("L", (8, 4), 0)
+    image.paste(255, (0, 0, 4, 4))
+    found = read_image(packed(image, "JPEG", exif=block + b"\0\0\0\0"), height=8, width=4, mode="L")
+    assert found[0, :4].min() > 200 and found[0, 4:].max() < 50, "the left half is on top"
+
+
+def test_thirty_two_bits_have_no_known_range():
+    values = Image.fromarray(np.full((2, 2), 200, dtype=np.int32))
+    with pytest.raises(ValueError, match="found 32 bits a channel; allowed: 8 or 16"):
+        read_image(packed(values, "TIFF"), height=2, width=2, mode="L")
 
 
 def test_sixteen_bits_are_scaled_not_cut():

@@ -32,6 +32,13 @@ def part(*sentences: str, labels: list[str] | None = None) -> LabelledText:
 TRAIN = part(*(f"the {thing} is {word}" for thing in ("film", "plot") for word in WORDS))
 
 
+def test_a_header_above_words_is_no_sentence_either(tmp_path: Path) -> None:
+    found = labelled_text(written(tmp_path, b"sentence\tlabel\na fine film\tpos\ndull\tneg\n"), file="a.tsv")
+    assert found.texts == ["a fine film", "dull"] and "'sentence', is a header" in found.warnings[0]
+    found = labelled_text(written(tmp_path, b"sentence\tlabel\na fine film\tlabel\n"), file="a.tsv")
+    assert found.texts == ["sentence", "a fine film"], "a class of that name"
+
+
 def test_sentences_keep_their_quotation_marks_and_odd_signs(tmp_path: Path) -> None:
     text = '\ufeffa "fine" film\t1\r\n it \u0085 ca n\'t ,  win \t 0 \n"\t1\n'
     found = labelled_text(written(tmp_path, gzip.compress(text.encode())), file="a.tsv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,40 @@ def test_a_file_that_is_no_recording_is_named_with_the_reason(tmp_path: Path) ->
         assert "the recording: not readable as a recording" in refused(io.BytesIO(data))
     soundfile.write(path, np.array([0.1, np.nan, 0.2]), RATE, subtype="FLOAT")
     assert refused(path) == f"{path}: holds samples that are no finite numbers; replace the file or remove it"
+
+
+def test_samples_of_another_scale_are_refused_and_a_little_too_loud_ones_are_cut(tmp_path: Path) -> None:
+    import soundfile
+
+    path = tmp_path / "x.wav"
+    soundfile.write(path, SOUND.astype(np.float32), RATE, subtype="FLOAT")
+    assert f"{path}: found floating-point samples up to 1" in refused(path) and "allowed: from -1 to 1" in refused(path)
+    soundfile.write(path, np.array([0.5, 1.25, -1.25], dtype=np.float32), RATE, subtype="FLOAT")
+    assert read_sound(path, RATE).samples.tolist() == [16384, 32767, -32768]
+
+
+def test_half_a_recording_is_refused_in_every_form(tmp_path: Path) -> None:
+    import soundfile
+
+    noise = DRAW.normal(0, 0.1, 40_000)
+    for kind in ("ogg", "flac", "wav"):
+        path = tmp_path / f"x.{kind}"
+        soundfile.write(path, noise, RATE)
+        whole = path.read_bytes()
+        assert len(read_sound(path, RATE).samples) == len(noise)
+        path.write_bytes(whole[: len(whole) // 2])
+        assert "cut short" in refused(path) or kind == "flac", kind
+    whole = written(SOUND, RATE)
+    (tmp_path / "y.wav").write_bytes(whole[:4] + (len(whole) - 308).to_bytes(4, "little") + whole[8:-300])
+    assert "the file is cut short" in refused(tmp_path / "y.wav"), "the first size is right, that of the samples is not"
+
+
+@pytest.mark.parametrize("size", [0x7FFFF024, 0x80000024, 0xFFFFFFFF])
+def test_recordings_that_came_through_a_pipe_are_read(size: int, tmp_path: Path) -> None:
+    whole = written(SOUND, RATE)
+    piped = whole[:4] + size.to_bytes(4, "little") + whole[8:40] + (size - 36).to_bytes(4, "little") + whole[44:]
+    (tmp_path / "x.wav").write_bytes(piped)
+    assert read_sound(tmp_path / "x.wav", RATE).samples.tolist() == SOUND.tolist()
 
 
 def test_a_recording_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
@@ -169,7 +204,23 @@ def test_names_of_files_tell_what_is_said_and_pick_the_part(tmp_path: Path) -> N
         ({"directory": "0_ann_0.wav"}, "this is a file; allowed: a folder with recordings"),
     ):
         with pytest.raises(ValueError, match=expected):
-            named(tmp_path, **options)
+            named(tmp_path, **{"words": words, **options})
+
+
+def test_a_name_that_can_be_read_in_two_ways_is_refused(tmp_path: Path) -> None:
+    folder_of(tmp_path, ["new_york_ann_1.wav"])
+    options: Any = {"directory": ".", "pattern": "{text}_{speaker}_{number}", "sample_rate": RATE}
+    with pytest.raises(ValueError, match="this is text new, speaker york_ann, number 1 or text new_york, speaker ann"):
+        FORMATS["named_recordings"](tmp_path, **options)
+    found: Any = FORMATS["named_recordings"](tmp_path, words={"new": "new"}, **options)
+    assert found.speakers == ["york_ann"]
+
+
+def test_a_list_may_write_accents_in_another_way_than_the_disk(tmp_path: Path) -> None:
+    apart, together = (unicodedata.normalize(form, "é.wav") for form in ("NFD", "NFC"))
+    folder_of(tmp_path, [apart], f"{together}\tgood\n")
+    found: Any = FORMATS["recordings"](tmp_path, transcripts="list.tsv", sample_rate=RATE)
+    assert found.texts == ["good"] and found.names == [apart]
 
 
 def single(count: int, prefix: str = "") -> Recordings:

@@ -155,6 +155,12 @@ def test_series_that_cannot_be_split_are_refused(values, settings, expected):
     assert expected in message, message
 
 
+def test_a_series_that_single_precision_would_flatten_is_refused():
+    message = complaint({"all": days(1.6e9 + np.arange(100.0))})
+    assert "column 'c0' lies around 1.6e+09 and varies by 17 in train" in message and "steps of 1.3e+02" in message
+    prepare_series({"all": days(1.6e9 + 1e5 * np.arange(100.0))}, SHARES, **SETTINGS)
+
+
 def test_parts_that_overlap_or_differ_are_refused():
     train, test = days(np.arange(30.0)), days(np.arange(30.0), start="2020-01-30")
     share = {"validation": 0.2, "test": None}

@@ -133,3 +133,37 @@ def test_names_that_collide_are_refused(tmp_path):
     assert "'a.csv' occurs twice" in complaint(zipped(tmp_path / "x", {"a.csv": b""}), "x.zip", tmp_path / "out")
     archive = tarred(tmp_path / "y", {"b": b"", "b/c": b""})
     assert "a file and a folder at once" in complaint(archive, "y.tgz", tmp_path / "out")
+
+
+def test_links_outside_of_what_is_taken_are_of_no_concern(tmp_path):
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        link = tarfile.TarInfo("repo/README")
+        link.type, link.linkname = tarfile.SYMTYPE, "docs/README.md"
+        archive.addfile(link)
+        member = tarfile.TarInfo("repo/images/a.txt")
+        member.size = 4
+        archive.addfile(member, io.BytesIO(b"meow"))
+    assert unpack(tmp_path / "x.tar", "x.tar", tmp_path / "out", "images") == 1
+    with pytest.raises(ValueError, match="'repo/README' is a link or a device"):
+        unpack(tmp_path / "x.tar", "x.tar", tmp_path / "all")
+
+
+def test_names_in_a_zip_without_the_flag_of_utf8_are_read_as_most_programs_write_them(tmp_path):
+    path = zipped(tmp_path / "x.zip", {"ee/a.txt": b"meow"})
+    path.write_bytes(path.read_bytes().replace(b"ee/a.txt", "é/a.txt".encode()))
+    assert unpack(path, "x.zip", tmp_path / "out") == 1
+    assert (tmp_path / "out" / "é" / "a.txt").read_bytes() == b"meow"
+
+
+def test_an_archive_of_nothing_is_told(tmp_path):
+    assert complaint(zipped(tmp_path / "x.zip", {}), "x.zip", tmp_path / "out") == "x.zip: has no files"
+
+
+def test_a_name_in_another_encoding_and_a_flipped_bit_are_refused(tmp_path):
+    with tarfile.open(tmp_path / "y.tar", "w", encoding="latin-1", format=tarfile.GNU_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo("café"))
+    assert "is no name in UTF-8; pack the archive anew" in complaint(tmp_path / "y.tar", "y.tar", tmp_path / "y")
+    packed = bytearray(tarred(tmp_path / "z.tar.bz2", {"a": bytes(range(256)) * 4000}, "w:bz2").read_bytes())
+    packed[len(packed) // 2] ^= 255
+    (tmp_path / "z.tar.bz2").write_bytes(packed)
+    assert "the archive is damaged or protected" in complaint(tmp_path / "z.tar.bz2", "z.tar.bz2", tmp_path / "z")

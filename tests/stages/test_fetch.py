@@ -155,6 +155,11 @@ def test_an_archive_in_a_mirror_is_checked_against_the_sums_of_the_mirror(here, 
     main("set", params)
     assert "packed anew there or a part; checked by its SHA256SUMS" in caplog.text
     assert "1 of 1 downloads from " in capsys.readouterr().out
+    (here / "mirror/SHA256SUMS").write_text(f"{digest}  set/set.zip\n", encoding="utf-8-sig")
+    main("set", params)
+    (here / "mirror/SHA256SUMS").write_text(f"{digest}  set/set.zip\n", encoding="utf-16")
+    with pytest.raises(ValueError, match=r"SHA256SUMS: not readable as text in UTF-8 .*; write it anew"):
+        main("set", params)
     (here / "mirror/SHA256SUMS").write_text(f"{'0' * 64} *./set/set.zip\n")
     with pytest.raises(ValueError, match=rf"set\.zip: found SHA-256 {digest}; SHA256SUMS of the mirror has 0{{64}}"):
         main("set", params)

@@ -124,6 +124,11 @@ def test_a_trained_classifier_judges_by_the_features_that_it_classifies_with(cha
 def test_a_classifier_that_is_no_plain_stack_is_refused(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
     described: dict[str, Any] = {"task": "image_classification", "parameters": {"architecture": "resnet"}}
+    for card in ({}, {"card": "a text"}, {"card": {"channels": 3}}):
+        (tmp_path / "model.json").write_text(json.dumps(described | card))
+        with pytest.raises(ValueError, match=r"model\.json: has no parameters and card; name the folder of a trained"):
+            perceptual_stack(tmp_path, ["relu1_1"], 0)
+    described |= {"card": CARD | {"channels": 3}}
     (tmp_path / "model.json").write_text(json.dumps(described))
     with pytest.raises(ValueError, match="architecture resnet; a perceptual network can be one of "):
         perceptual_stack(tmp_path, ["relu1_1"], 0)
