@@ -15,8 +15,10 @@ LONGEST = 3_600  # seconds of one file: more is cut before it comes here, or mea
 FULL = 32_768  # the size of a sample that stands for 1.0
 LOUDEST = 10.0  # of samples that are floating-point numbers from -1 to 1; a little beyond is a loud recording
 PIPED = 0x7FFF_0000  # sizes from here on stand in the header of a WAV file that was written into a pipe, or 0
-LAST_PAGE = 4  # flag of an Ogg page
+CHUNKS = 1_000  # pieces of a WAV file among which its samples are looked for
+COUNTED = 64  # bytes of a header that some programs count among the samples
 LONGEST_PAGE = 65_307  # bytes of an Ogg page
+TABLE = 23  # where the sizes of its segments stand, behind their number, counted from behind its first four bytes
 
 
 @dataclass(frozen=True)
@@ -108,37 +110,41 @@ def _check_whole(source: Path | IO[bytes]) -> None:
     head, length = source.read(12), source.seek(0, 2)
     if not length:
         raise ValueError("the file is empty")
-    if head[:4] == b"OggS" and not _ends_ogg(source, length):
-        raise ValueError("the file is cut short: its last page is not marked as such")
+    if head[:4] == b"OggS" and not _ends_with_a_page(source, length):
+        raise ValueError("the file is cut short in the middle of a page")
     if head[:4] == b"RIFF" and length > len(head):
-        needed = max(_size(head[4:8], 8), _end_of_samples(source, length))
-        if needed > length + 1:  # some programs leave out the byte that makes the length even
-            raise ValueError(f"the file is cut short: its header says {needed} bytes, {length} are there")
+        needed = max(_end(8, head[4:8]) - 1, _end_of_samples(source) - COUNTED)  # 1: a byte that makes the size even
+        if needed > length:
+            raise ValueError(f"the file is cut short: its header says {needed} bytes or more, {length} are there")
     source.seek(0)
 
 
-def _ends_ogg(source: IO[bytes], length: int) -> bool:
+def _ends_with_a_page(source: IO[bytes], length: int) -> bool:
     source.seek(max(length - LONGEST_PAGE, 0))
-    page = source.read().rpartition(b"OggS")[2]  # a byte of the version and one of flags follow
-    return len(page) > 1 and bool(page[1] & LAST_PAGE)
+    page = source.read().rpartition(b"OggS")[2]
+    if len(page) < TABLE:
+        return False
+    count = page[TABLE - 1]
+    return len(page) >= TABLE + count + sum(page[TABLE : TABLE + count])
 
 
-def _end_of_samples(source: IO[bytes], length: int) -> int:
+def _end_of_samples(source: IO[bytes]) -> int:
     """Bytes of a WAV file up to the end of its samples, as the header of these says."""
     place = 12
-    while place + 8 <= length:
+    for _ in range(CHUNKS):
         source.seek(place)
         kind, size = source.read(4), source.read(4)
-        if kind == b"data":
-            return _size(size, place + 8)
-        place += 8 + int.from_bytes(size, "little") + int.from_bytes(size, "little") % 2
+        if kind == b"data" or len(size) < 4:
+            return _end(place + 8, size) if kind == b"data" else 0
+        place += 8 + int.from_bytes(size, "little")
+        place += place % 2
     return 0
 
 
-def _size(written: bytes, before: int) -> int:
-    """Bytes up to the end of a piece of a WAV file; 0 where nobody knew when it was written."""
+def _end(start: int, written: bytes) -> int:
+    """Where a piece of a WAV file ends; 0 where nobody knew when it was written."""
     size = int.from_bytes(written, "little")
-    return 0 if size == 0 or size >= PIPED else before + size
+    return 0 if size == 0 or size >= PIPED else start + size
 
 
 def _reason(error: Exception) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from pipeline.data.boxes import Annotation
 from pipeline.data.csv_files import check_inside, raw_file
 from pipeline.data.image_files import image_paths
 
-LARGEST = 1e9  # pixels that a box may be away from its picture
+FURTHEST = 1e9  # pixels that a box may be away from its picture
 
 
 def read_coco(folder: Path, images: str, annotations: str) -> tuple[list[Annotation], list[str]]:
@@ -30,21 +32,18 @@ def read_coco(folder: Path, images: str, annotations: str) -> tuple[list[Annotat
     check_inside(folder, images)
     classes: dict[int, str] = {}
     for place, entry in categories:
-        number = _value(entry, "id", int, place)
-        if number in classes:
-            raise ValueError(f"{place}: the id {number} occurs twice; give each category its own")
-        classes[number] = _value(entry, "name", str, place)
+        number, name = _value(entry, "id", int, place), _value(entry, "name", str, place)
+        if classes.setdefault(number, name) != name:
+            raise ValueError(f"{place}: {classes[number]} has the id {number}, too; give each category its own")
     found: dict[int, Annotation] = {}
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for place, entry in pictures:
         number, picture = _value(entry, "id", int, place), _picture(folder, images, entry, place)
         if number in found:
             raise ValueError(f"{place}: the id {number} occurs twice; give each picture its own")
-        if picture in seen:
-            raise ValueError(
-                f"{place}: its picture {picture} has an earlier entry, too; put all its boxes under one id"
-            )
-        seen.add(picture)
+        if os.path.normpath(picture) in seen:
+            raise ValueError(f"{place}: its picture {picture} has an earlier entry, too; put all boxes under one id")
+        seen.add(os.path.normpath(picture))
         size = None
         if entry.get("height") and entry.get("width"):
             size = _value(entry, "height", int, place), _value(entry, "width", int, place)
@@ -89,20 +88,20 @@ def _encodable(text: str) -> bool:
 def _picture(folder: Path, images: str, entry: Mapping[str, Any], place: str) -> Path:
     name: str = _value(entry, "file_name", str, place)
     try:
-        check_inside(folder, f"{images}/{name}")
-        there = not name.startswith("/") and (folder / images / name).is_file()
+        check_inside(folder / images, name)
+        for form in (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))):
+            if (folder / images / form).is_file():
+                return folder / images / form
     except OSError:  # longer than any name can be
-        there = False
+        pass
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
-    if not there:
-        raise ValueError(f"{place}: its picture {folder / images}/{name} is not there; add it or remove the entry")
-    return folder / images / name
+    raise ValueError(f"{place}: its picture {folder / images / name} is not there; add it or remove the entry")
 
 
 def _is_crowd(entry: Mapping[str, Any], place: str) -> bool:
-    flag = entry.get("iscrowd", 0)
-    if flag not in (0, 1):
+    flag = entry.get("iscrowd")
+    if flag not in (None, 0, 1):
         raise ValueError(f"{place}: found {flag!r} for iscrowd; allowed: 0, 1")
     return bool(flag)
 
@@ -119,7 +118,7 @@ def _box(entry: Mapping[str, Any], place: str) -> tuple[float, float, float, flo
     """left, top, right, bottom of COCO's left, top, width, height."""
     box = entry.get("bbox")
     sound = isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float) for side in box)
-    if not sound or not all(-LARGEST < side < LARGEST for side in box):  # type: ignore[union-attr]
+    if not sound or not all(-FURTHEST < side < FURTHEST for side in box):  # type: ignore[union-attr]
         raise ValueError(f"{place}: found {box!r} for bbox; allowed: four numbers, left, top, width and height")
     left, top, width, height = box  # type: ignore[misc]
     return left, top, left + width, top + height

@@ -42,9 +42,10 @@ def raw_file(folder: Path, name: str) -> Path:
 
 
 def check_inside(folder: Path, name: str) -> None:
-    """Raises ValueError for a name that leads out of the folder, where DVC would notice no change."""
-    if not Path(os.path.abspath(folder / name)).is_relative_to(os.path.abspath(folder)):  # links of DVC are welcome
-        raise ValueError(f"found {name!r}; allowed: folders and files inside of {folder}, which is data.path")
+    """Raises ValueError for an absolute name, and one that leads out of the folder, where DVC notices no change."""
+    there = Path(os.path.abspath(folder / name))  # links of DVC's cache are welcome, so they are not followed here
+    if os.path.isabs(name) or not there.is_relative_to(os.path.abspath(folder)):
+        raise ValueError(f"found {name!r}; allowed: folders and files inside of {folder}, named relative to it")
 
 
 def opened(path: Path) -> IO[bytes]:
@@ -60,29 +61,36 @@ DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)  # what a truncated or altere
 def csv_rows(path: Path) -> Iterator[Row]:
     """Rows of a CSV file in UTF-8; blank lines are skipped. Raises ValueError with the line of the fault.
 
-    A row ends with its line: a quotation mark that is never closed would swallow all rows up to the next one.
+    A quotation mark that is never closed swallows rows up to the next mark, which is an error, too; text of several
+    lines is none.
     """
     line = 0
     try:
         with opened(path) as stream:
             # Lines end at \n or \r\n only: str.splitlines() would also cut at U+0085.
             lines = (text.decode("utf-8" if row else "utf-8-sig") for row, text in enumerate(stream))
-            reader = csv.reader(lines, strict=True)
+            reader = csv.reader(lines)
             for fields in reader:
                 first, line = line + 1, reader.line_num
-                if line > first:
+                if line > first and _swallows_rows(fields):
                     raise ValueError(
-                        f"{path}, line {first}: a field in quotation marks goes on to line {line}; close it, or write "
-                        "it without breaks"
+                        f"{path}, line {first}: a field in quotation marks goes on to line {line} and holds what looks "
+                        "like rows; close it, or write it without breaks"
                     )
                 if any(field.strip() for field in fields):
                     yield line, fields
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}, line {line + 1}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
     except csv.Error as error:
-        raise ValueError(f"{path}, line {line + 1}: not readable as CSV ({error}); look for quotation marks") from None
+        raise ValueError(f"{path}, line {line + 1}: not readable as CSV ({error})") from None
     except DAMAGED as error:
         raise ValueError(f"{path}: the gzip file is damaged after line {line} ({error}); fetch it again") from None
+
+
+def _swallows_rows(fields: list[str]) -> bool:
+    """Whether a line inside of a field could be a row by itself."""
+    inner = (line for field in fields for line in field.split("\n")[1:])
+    return any(len(line.split(",")) >= len(fields) for line in inner)
 
 
 def number(text: str, place: str) -> float:
@@ -111,10 +119,6 @@ def moment(text: str, date_format: str, place: str) -> datetime:
             f"{place}: found {text!r}, which is not a date of the form {date_format!r}; "
             "set date_format in params.yaml to the form of the file, such as '%Y-%m-%d', or ISO8601"
         ) from None
-    if found.microsecond:
-        raise ValueError(
-            f"{place}: found {text!r}; allowed: whole seconds; take the mean of each second, or count them"
-        )
     return found
 
 

@@ -19,7 +19,7 @@ from pipeline.data.classes import typed_labels
 from pipeline.data.coco_files import read_coco
 from pipeline.data.csv_files import check_inside, csv_rows, number, raw_file, row_range
 from pipeline.data.idx_files import IMAGES, LABELS, read_idx
-from pipeline.data.image_files import check_name, image_paths, is_hidden, read_image
+from pipeline.data.image_files import check_no_link, image_paths, is_hidden, read_image
 from pipeline.data.joined_recordings import joined
 from pipeline.data.recording_files import listed, named, read_entries
 from pipeline.data.records import (
@@ -91,7 +91,7 @@ def class_folders(folder: Path, *, directory: str, height: int, width: int, mode
     labels: list[str] = []
     ignored = sum(not entry.is_dir() for entry in entries)
     for entry in (entry for entry in entries if entry.is_dir()):
-        check_name(entry)
+        check_no_link(entry)
         pictures, others = image_paths(entry)
         if not pictures:
             raise ValueError(f"{entry}: this class folder has no images; add some or remove the folder")

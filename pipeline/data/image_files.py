@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ORIENTATION = 0x0112  # in an EXIF block
+BITS = 0x0102  # of the samples, in a TIFF
 # What a decoder meets in damaged files: each plug-in of the library has its own.
 FAULTS = (
     OSError,
@@ -89,30 +91,44 @@ def image_paths(folder: Path) -> tuple[list[Path], int]:
     """Picture files below a folder, sorted, and the number of other files. Hidden files are not counted."""
     found = sorted(visible_files(folder))
     pictures = [path for path in found if path.suffix.lower() in SUFFIXES]
+    for path in pictures:
+        check_name(path)
     return pictures, len(found) - len(pictures)
 
 
 def is_hidden(name: str) -> bool:
-    """Files that systems leave behind: .DS_Store, ._photo.jpg, __MACOSX, @eaDir, Thumbs.db."""
-    return name.startswith(".") or name in ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini")
+    """What systems leave behind: .DS_Store, ._photo.jpg, __MACOSX, @eaDir, lost+found, Thumbs.db."""
+    return name.startswith(".") or name in ("__MACOSX", "@eaDir", "lost+found", "Thumbs.db", "desktop.ini")
 
 
 def check_name(path: Path) -> None:
-    """Raises ValueError for a file name in another encoding, which could not be written down."""
+    """Raises ValueError for a name in another encoding, which could not be written down."""
     try:
-        path.name.encode()
+        str(path).encode()
     except UnicodeEncodeError:
         raise ValueError(f"{os.fsencode(path)!r}: the name is not UTF-8; rename it, for example with convmv") from None
+
+
+def check_no_link(path: Path) -> None:
+    """Raises ValueError for a link to a folder: DVC neither stores what is behind it nor notices changes there."""
+    if path.is_symlink():
+        raise ValueError(f"{path}: a link to a folder, behind which DVC does not look; put the folder itself there")
+
+
+def composed(name: str) -> str:
+    """A name as most systems write it; macOS takes letters and their accents apart."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _decoded(source: Path | IO[bytes], mode: str) -> Image:
     """A picture in its own size, upright and without transparency. Raises ValueError where it is none."""
     from PIL import Image, UnidentifiedImageError
+    from PIL.TiffImagePlugin import TiffImageFile
 
     try:
         with Image.open(source) as image:
             image.load()
-            if image.mode == "I" and image.format not in ("PNG", "PPM"):  # these keep 16 bits in it
+            if image.mode == "I" and isinstance(image, TiffImageFile) and max(image.tag_v2[BITS]) > 16:
                 raise ValueError("found 32 bits a channel; allowed: 8 or 16")
             return _flattened(_upright(image), mode)
     except (*FAULTS, Image.DecompressionBombError) as error:
@@ -147,23 +163,19 @@ def _resized(flat: Image, height: int, width: int) -> np.ndarray:
 
 
 def visible_files(folder: Path) -> Iterator[Path]:
-    """All files below a folder, also behind links to folders, but for what systems leave behind.
+    """All files below a folder, but for what systems leave behind.
 
-    Raises ValueError for a folder that cannot be read and a name that is not UTF-8.
+    Raises ValueError for a folder that cannot be read and a link to a folder.
     """
 
     def unreadable(error: OSError) -> None:
         raise ValueError(f"{error.filename}: not readable ({error.strerror}); change its rights") from None
 
-    known: set[str] = set()
-    for parent, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
-        known.add(os.path.realpath(parent))
+    for parent, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = [name for name in folders if not is_hidden(name)]
-        folders[:] = [name for name in folders if os.path.realpath(os.path.join(parent, name)) not in known]
-        for name in files:
-            if not is_hidden(name):
-                check_name(Path(parent, name))
-                yield Path(parent, name)
+        for name in folders:
+            check_no_link(Path(parent, name))
+        yield from (Path(parent, name) for name in files if not is_hidden(name))
 
 
 def _flattened(image: Image, mode: str) -> Image:

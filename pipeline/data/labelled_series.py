@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from pipeline.data.classes import Tables, class_numbers, duplicates, labelled_card, rare_classes
+from pipeline.data.csv_files import LARGEST
 from pipeline.data.records import LabelledSeries
 from pipeline.data.splits import Shares, described, in_order, shares_of_pool, split_rows
 from pipeline.data.statistics import column_statistics
@@ -95,13 +96,12 @@ def _check_same_channels(parts: Mapping[str, LabelledSeries], order: list[str]) 
 
 def _check_sizes(parts: Mapping[str, LabelledSeries], order: list[str]) -> None:
     """Raises ValueError for a number that the tables cannot hold, such as 1e300 in the place of a missing value."""
-    largest = float(np.finfo(np.float32).max)
     for name in order:
         for number, series in enumerate(parts[name].values, start=1):
-            for channel, step in np.argwhere(np.abs(series) > largest):
+            for channel, step in np.argwhere(np.abs(series) > LARGEST):
                 raise ValueError(
                     f"part {name}, series {number}, {parts[name].channels[channel]}: found {series[channel, step]:g}; "
-                    f"allowed: numbers up to {largest:.2g}, or ? where one is missing"
+                    f"allowed: numbers up to {LARGEST:g}, or ? where one is missing"
                 )
 
 

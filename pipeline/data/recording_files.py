@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,11 +13,12 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.data.audio_files import SUFFIXES, Sound, read_sound
 from pipeline.data.csv_files import check_inside, raw_file
-from pipeline.data.image_files import visible_files
+from pipeline.data.image_files import check_name, composed, visible_files
 from pipeline.data.records import Recordings
 from pipeline.data.text_files import sentences
 
-FIELDS = {"text": ".+?", "speaker": ".+?", "number": "[0-9]+"}  # what a pattern may name
+FIELDS = {"text": ".+?", "speaker": ".+?", "number": "[0-9]+"}  # what a pattern may name, as short as it can be
+LONGEST = {"text": ".+", "speaker": ".+", "number": "(?<![0-9])[0-9]+"}  # but a number is always whole
 SAMPLE_RATES = (1_000, 192_000)
 
 
@@ -38,11 +38,16 @@ def listed(folder: Path, directory: str, transcripts: str) -> tuple[list[Entry],
     so. Raises ValueError with the line of a file that is not there, is named twice or lies elsewhere.
     """
     root, path = _directory(folder, directory), folder / transcripts
-    present = {_plain(found.relative_to(root).as_posix()): found for found in _recordings(root)}
+    present: dict[str, Path] = {}
+    for found in _recordings(root):
+        name = composed(found.relative_to(root).as_posix())
+        if name in present:
+            raise ValueError(f"{found}: another file has the same name, its accents written in another way; keep one")
+        present[name] = found
     entries: dict[str, Entry] = {}
     for line, row in enumerate(sentences(folder, transcripts), 1):
         name, *others = (field.strip() for field in row.split("\t"))
-        name = _plain(name)
+        name = composed(name)
         place = f"{path}, line {line}"
         if len(others) not in (1, 2) or not all((name, *others)):
             raise ValueError(
@@ -73,20 +78,22 @@ def named(
     Raises ValueError for a name of another form or that can be read in two ways, a text that `words` lacks, and a
     speaker that is not there.
     """
-    root, form, longest = _directory(folder, directory), _form(pattern), _form(pattern, lazy=False)
+    root, form, longest = _directory(folder, directory), _form(pattern, FIELDS), _form(pattern, LONGEST)
     _check_numbers(numbers)
     for field, picked_by in (("speaker", speakers), ("number", numbers)):
         if picked_by is not None and field not in form.groupindex:
             raise ValueError(
                 f"data.parts: found {field}s {picked_by!r}, but the pattern {pattern!r} has no {{{field}}}"
             )
+    words = None if words is None else {composed(text): word for text, word in words.items()}
     entries, known = [], set()
     for path in _recordings(root):
-        found = form.fullmatch(path.stem)
+        stem = composed(path.stem)
+        found = form.fullmatch(stem)
         if found is None:
             raise ValueError(f"{path}: the name is not of the form {pattern!r}; rename the file or change the pattern")
         fields = found.groupdict()
-        if words is None and (other := longest.fullmatch(path.stem)) and other.groupdict() != fields:
+        if words is None and (other := longest.fullmatch(stem)) and other.groupdict() != fields:
             raise ValueError(
                 f"{path}: by the pattern {pattern!r} this is {_told(fields)} or {_told(other.groupdict())}; rename the "
                 "file, or give data.options.words"
@@ -153,25 +160,19 @@ def _directory(folder: Path, directory: str) -> Path:
 def _recordings(root: Path) -> list[Path]:
     """Recordings below a folder, sorted. Raises ValueError where there are none."""
     found = sorted(path for path in visible_files(root) if path.suffix.lower() in SUFFIXES and path.is_file())
+    for path in found:
+        check_name(path)
     if not found:
         raise ValueError(f"{root}: found no recordings; allowed: files that end with {', '.join(sorted(SUFFIXES))}")
     return found
-
-
-def _plain(name: str) -> str:
-    """A name as most systems write it; macOS takes letters and their accents apart."""
-    return unicodedata.normalize("NFC", name)
 
 
 def _told(fields: Mapping[str, str]) -> str:
     return ", ".join(f"{field} {value}" for field, value in fields.items())
 
 
-def _form(pattern: str, lazy: bool = True) -> re.Pattern[str]:
-    """The regular expression of a pattern; fields are as short as they can be, or as long where not `lazy`.
-
-    Raises ValueError for a field that is unknown, missing or there twice.
-    """
+def _form(pattern: str, expressions: Mapping[str, str]) -> re.Pattern[str]:
+    """The regular expression of a pattern. Raises ValueError for a field that is unknown, missing or there twice."""
     literals = re.split(r"\{(\w*)\}", str(pattern))
     fields = literals[1::2]
     if set(fields) - set(FIELDS) or len(set(fields)) != len(fields) or "text" not in fields:
@@ -179,9 +180,8 @@ def _form(pattern: str, lazy: bool = True) -> re.Pattern[str]:
             f"data.options.pattern: found {pattern!r}; allowed: {{text}}, and {{speaker}} and {{number}} where the "
             "names have them, such as '{text}_{speaker}_{number}'"
         )
-    fields_by_name = {name: field if lazy else field.removesuffix("?") for name, field in FIELDS.items()}
     parts = [
-        f"(?P<{part}>{fields_by_name[part]})" if place % 2 else re.escape(part) for place, part in enumerate(literals)
+        f"(?P<{part}>{expressions[part]})" if place % 2 else re.escape(part) for place, part in enumerate(literals)
     ]
     return re.compile("".join(parts))
 

@@ -45,5 +45,7 @@ def _check_order(times: list[np.datetime64], place: str) -> None:
     if len(times) < 2 or times[-2] < times[-1]:
         return
     if times[-2] == times[-1]:
-        raise ValueError(f"{place}: the date {times[-1]} occurs twice; keep one row for every date")
+        raise ValueError(
+            f"{place}: the date {times[-1]} occurs twice; keep one row for every date (which counts in whole seconds)"
+        )
     raise ValueError(f"{place}: the date {times[-1]} comes after {times[-2]}; sort the rows by date")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-COARSEST = 20  # steps of single precision that a deviation needs: with fewer a series becomes stairs
+COARSEST = 20  # steps of its rounding to single precision that a deviation needs: with fewer a series becomes stairs
 
 
 def column_statistics(columns: Mapping[str, list[float]]) -> dict[str, Any]:
@@ -20,12 +20,13 @@ def column_statistics(columns: Mapping[str, list[float]]) -> dict[str, Any]:
     squares = {name: [(value - mean[name]) ** 2 for value in values] for name, values in columns.items()}
     spread = {name: math.sqrt(math.fsum(values) / len(values)) for name, values in squares.items()}
     ranges = {name: [min(values), max(values)] for name, values in columns.items()}
-    for name, (low, high) in ranges.items():
-        step = float(np.spacing(np.float32(max(abs(low), abs(high)))))
-        if low != high and spread[name] < COARSEST * step:
+    for name, values in columns.items():
+        rounded = np.array(values) - np.array(values, dtype=np.float32)
+        step = math.sqrt(12 * float(np.mean(rounded**2)))  # of even steps, from the deviation of what they cut off
+        if spread[name] < COARSEST * step:
             raise ValueError(
                 f"column {name!r} lies around {mean[name]:.6g} and varies by {spread[name]:.2g} in train, but numbers "
-                f"of that size are kept in steps of {step:.2g}; subtract a constant, take differences or leave it out"
+                f"of that size are kept in steps of about {step:.2g}; subtract a constant or take differences"
             )
     deviation = [1.0 if low == high else spread[name] for name, (low, high) in ranges.items()]
     return {"mean": list(mean.values()), "deviation": deviation, "ranges": ranges}

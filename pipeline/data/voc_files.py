@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import difflib
 import math
-import unicodedata
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from pipeline.data.boxes import Annotation
 from pipeline.data.csv_files import raw_file
-from pipeline.data.image_files import SUFFIXES, check_name, is_hidden
+from pipeline.data.image_files import SUFFIXES, check_name, composed, is_hidden
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -29,7 +28,7 @@ def read_voc(root: Path, image_set: str | None) -> list[Annotation]:
         names, source = sorted(pictures.keys() | annotations.keys()), root.as_posix()
     else:
         listing = raw_file(root, f"ImageSets/Main/{image_set}.txt")
-        names, source = _names(listing), listing.as_posix()
+        names, source = _names(listing, pictures), listing.as_posix()
     found = []
     for name in names:
         if name not in annotations:
@@ -50,7 +49,7 @@ def _by_name(files: Iterable[Path]) -> dict[str, Path]:
     """The files by their names without suffix. Raises ValueError for two of one name."""
     found: dict[str, Path] = {}
     for path in files:
-        name = unicodedata.normalize("NFC", path.stem)  # macOS takes letters and their accents apart
+        name = composed(path.stem)
         if name in found:
             raise ValueError(f"{path}: {found[name].name} has the same name; keep one of them")
         found[name] = path
@@ -68,7 +67,7 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _names(listing: Path) -> list[str]:
+def _names(listing: Path, pictures: Mapping[str, Path]) -> list[str]:
     """The names of a list, one a line. Raises ValueError for the list of a class, and for a name that stands twice."""
     try:
         text = listing.read_text(encoding="utf-8-sig")  # some editors of Windows put a mark before the first name
@@ -76,10 +75,10 @@ def _names(listing: Path) -> list[str]:
         raise ValueError(f"{listing}: not readable as UTF-8 ({error}); save the list in UTF-8") from None
     names: dict[str, int] = {}
     for number, line in enumerate(text.split("\n"), start=1):
-        name = unicodedata.normalize("NFC", line.strip())
+        name = composed(line.strip())
         if not name:
             continue
-        if name.split()[1:] in (["1"], ["-1"], ["0"]):
+        if name not in pictures and len(name.split()) > 1 and name.split()[0] in pictures:
             raise ValueError(
                 f"{listing}, line {number}: found {name!r}; allowed: the name of a picture alone, as in the lists of "
                 "whole splits (lists of a single class, with 1 and -1, are not read)"

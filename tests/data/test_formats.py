@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from pipeline.data.formats import FORMATS, class_folders, csv_series, idx, pixel_table
+from pipeline.data.image_files import check_name
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -64,9 +65,12 @@ def test_numeric_labels_sort_as_numbers(tmp_path):
     ("text", "expected"),
     [
         ("1,2,a\n1,x,b\n", ["t.csv, line 2, column 2: found 'x'"]),
-        ('1,2,a\n1,2,"b\n1,2,c"\n', ["t.csv, line 2: a field in quotation marks goes on to line 3; close it"]),
-        ('1,2,a\n1,2,"b\n1,2,c\n', ["t.csv, line 2: not readable as CSV (unexpected end of data)"]),
-        ('1,2,a\n1,2,"b" c\n', ["t.csv, line 2: not readable as CSV"]),
+        (
+            '1,2,a\n1,2,"b\n1,2,c"\n',
+            ["t.csv, line 2: a field in quotation marks goes on to line 3 and holds what looks"],
+        ),
+        ('1,2,a\n1,2,"b\n1,2,c\n', ["t.csv, line 2: a field in quotation marks goes on to line 3"]),
+        ('1,2,a\n1,2,"b\n1,2,c\n1,2,"d\n', ["t.csv, line 2: a field in quotation marks goes on to line 4"]),
         ("1,2,a\n1,17,b\n", ["line 2, column 2: found '17'", "from 0 to 16"]),
         ("1,2,a\n1,-1,b\n", ["line 2, column 2: found '-1'"]),
         ("1,2,a\n\n1,1.5,b\n", ["line 3, column 2: found '1.5'"]),
@@ -268,12 +272,23 @@ def test_dates_are_read_in_many_forms(tmp_path):
     assert years.times[0] == np.datetime64("1700-01-01T00:00:00")
 
 
+def test_text_of_several_lines_beside_a_series_is_no_fault(tmp_path):
+    text = 'date,"note\n(free)",a\n20200101,"first\nsecond",1\n"20200102" ,"5" pipe",2\n'
+    assert series(tmp_path, text).values[:, 0].tolist() == [1, 2]
+
+
+def test_fractions_of_a_second_are_cut_off(tmp_path):
+    text = "date,a\n2020-01-01T00:00:00.004,1\n2020-01-01T00:10:00.007,2\n"
+    found = series(tmp_path, text, date_format="ISO8601")
+    assert (found.times[1] - found.times[0]).astype(int) == 600
+    message = complaint(series, tmp_path, text.replace(":10:", ":00:"), date_format="ISO8601")
+    assert "occurs twice; keep one row for every date (which counts in whole seconds)" in message
+
+
 def test_dates_that_cannot_be_kept_are_refused(tmp_path):
     for text in ("9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+01:00"):
         message = complaint(series, tmp_path, f"date,a\n{text},1\n", date_format="ISO8601")
         assert f"s.csv, line 2, column 'date': found '{text}', which is not a date of the form" in message
-    message = complaint(series, tmp_path, "date,a\n2020-01-01T00:00:00.5,1\n", date_format="ISO8601")
-    assert "found '2020-01-01T00:00:00.5'; allowed: whole seconds" in message
     assert "which is not a date of the form" in complaint(series, tmp_path, "date,a\n2020,1\n", date_format="%Y %Y")
 
 
@@ -315,7 +330,7 @@ def test_files_outside_of_the_folder_are_refused_because_nobody_watches_them(tmp
     options = {"date": "date", "date_format": "ISO8601", "columns": ["v"]}
     for name in ("../s.csv", str(tmp_path / "s.csv")):
         message = complaint(csv_series, inner, file=name, **options)
-        assert message == f"found {name!r}; allowed: folders and files inside of {inner}, which is data.path"
+        assert message == f"found {name!r}; allowed: folders and files inside of {inner}, named relative to it"
     message = complaint(class_folders, inner, directory="..", height=2, width=2, mode="L")
     assert message.startswith("found '..'; allowed:")
 
@@ -334,22 +349,39 @@ def test_rows_of_a_series_outside_the_file_are_refused(tmp_path):
     assert "found rows [2, 11]" in complaint(series, tmp_path, "date,a\n" + lines, rows=[2, 11])
 
 
-def test_folders_behind_links_are_read_and_those_that_lead_back_are_not_read_twice(tmp_path):
-    save(tmp_path / "elsewhere" / "b.png", "red")
+def test_what_systems_leave_behind_is_passed_over(tmp_path):
     for name in ("cat", "dog"):
-        save(tmp_path / "raw" / name / "a.png", "blue")
-    save(tmp_path / "raw" / "cat" / "@eaDir" / "thumb.png", "blue")
-    (tmp_path / "raw" / "cat" / "more").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "raw" / "cat" / "again").symlink_to(tmp_path / "raw" / "cat")
-    found = class_folders(tmp_path / "raw", directory=".", height=2, width=2, mode="L")
-    assert found.names == ["cat/a.png", "cat/more/b.png", "dog/a.png"] and found.warnings == ()
+        save(tmp_path / name / "a.png", "blue")
+    for name in ("@eaDir", "lost+found", ".thumbnails"):
+        save(tmp_path / "cat" / name / "thumb.png", "blue")
+    found = class_folders(tmp_path, directory=".", height=2, width=2, mode="L")
+    assert found.names == ["cat/a.png", "dog/a.png"] and found.warnings == ()
 
 
-def test_names_in_another_encoding_are_refused(tmp_path):
-    save(tmp_path / "cat" / "a.png", "blue")
-    (tmp_path / "cat" / "a.png").rename(os.fsdecode(os.fsencode(tmp_path / "cat") + b"/caf\xe9.png"))
-    message = complaint(class_folders, tmp_path, directory=".", height=2, width=2, mode="L")
-    assert "caf\\xe9.png': the name is not UTF-8; rename it" in message
+@pytest.mark.parametrize("link", ["raw/dog", "raw/cat/more"])
+def test_links_to_folders_are_refused_because_nobody_watches_what_is_behind(tmp_path, link):
+    for name in ("raw/cat", "elsewhere"):
+        save(tmp_path / name / "a.png", "blue")
+    (tmp_path / link).symlink_to(tmp_path / "elsewhere")
+    message = complaint(class_folders, tmp_path / "raw", directory=".", height=2, width=2, mode="L")
+    assert message == (
+        f"{tmp_path / link}: a link to a folder, behind which DVC does not look; put the folder itself there"
+    )
+
+
+def test_links_to_pictures_are_read_because_dvc_makes_them(tmp_path):
+    save(tmp_path / "cache" / "0f", "blue", format="PNG")
+    for name in ("cat", "dog"):
+        (tmp_path / "raw" / name).mkdir(parents=True)
+        (tmp_path / "raw" / name / "a.png").symlink_to(tmp_path / "cache" / "0f")
+    assert len(class_folders(tmp_path / "raw", directory=".", height=2, width=2, mode="L").names) == 2
+
+
+def test_names_in_another_encoding_are_refused():
+    """Not made on the disk: some file systems have no such names."""
+    for path in (b"cat/caf\xe9.png", b"caf\xe9/a.png"):
+        message = complaint(check_name, Path(os.fsdecode(path)))
+        assert message == f"{path!r}: the name is not UTF-8; rename it, for example with convmv"
 
 
 def test_a_folder_that_cannot_be_read_is_no_empty_one(tmp_path, monkeypatch):

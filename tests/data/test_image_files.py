@@ -36,6 +36,13 @@ def test_an_exif_block_with_odd_entries_hides_no_picture():
     assert found[0, :4].min() > 200 and found[0, 4:].max() < 50, "the left half is on top"
 
 
+def test_sixteen_bits_with_a_sign_are_scaled_as_those_without():
+    tags = [(256, 2), (257, 1), (258, 16), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1), (279, 4), (339, 2)]
+    entries = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in tags)
+    tiff = b"II*\0" + struct.pack("<IhhH", 12, 0, 25700, len(tags)) + entries + bytes(4)
+    assert read_image(BytesIO(tiff), height=1, width=2, mode="L").ravel().tolist() == [0, 100]
+
+
 def test_thirty_two_bits_have_no_known_range():
     values = Image.fromarray(np.full((2, 2), 200, dtype=np.int32))
     with pytest.raises(ValueError, match="found 32 bits a channel; allowed: 8 or 16"):
