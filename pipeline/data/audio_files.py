@@ -113,9 +113,9 @@ def _check_whole(source: Path | IO[bytes]) -> None:
     if head[:4] == b"OggS" and not _ends_with_a_page(source, length):
         raise ValueError("the file is cut short in the middle of a page")
     if head[:4] == b"RIFF" and length > len(head):
-        needed = max(_end(8, head[4:8]) - 1, _end_of_samples(source) - COUNTED)  # 1: a byte that makes the size even
-        if needed > length:
-            raise ValueError(f"the file is cut short: its header says {needed} bytes or more, {length} are there")
+        said, samples = _end(8, head[4:8]), _end_of_samples(source)
+        if said > length + 1 or samples > length + COUNTED:  # 1: a byte that makes the size even
+            raise ValueError(f"the file is cut short: its header says {max(said, samples)} bytes, {length} are there")
     source.seek(0)
 
 

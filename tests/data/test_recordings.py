@@ -70,7 +70,7 @@ def test_a_file_that_is_no_recording_is_named_with_the_reason(tmp_path: Path) ->
         (b"", "the file is empty"),
         (b"RIFF", "Format not recognised"),
         (b"no sound at all, but long enough for a header", "Format not recognised"),
-        (whole[:-300], f"cut short: its header says {len(whole) - 1} bytes or more, {len(whole) - 300} are there"),
+        (whole[:-300], f"the file is cut short: its header says {len(whole)} bytes, {len(whole) - 300} are there"),
         (written(SOUND[:0], RATE), "it has no samples"),
         (written(SOUND, 10), "found 10 samples a second; allowed: 1000 to 400000"),
     ):
