@@ -21,8 +21,11 @@ class Labelled(Protocol):
         """(N,) integers or text."""
 
 
-def class_numbers(parts: Mapping[str, Labelled], order: list[str]) -> tuple[list[str], np.ndarray]:
-    """Names of the classes, sorted, and (N,) int64 positions in them. Raises ValueError for a class not in train."""
+def class_numbers(parts: Mapping[str, Labelled], order: list[str], fewest: int = 2) -> tuple[list[str], np.ndarray]:
+    """Names of the classes, sorted, and (N,) int64 positions in them.
+
+    Raises ValueError for a class that is not in train, and for fewer classes than a task can do with.
+    """
     labels = [parts[name].labels for name in order]
     if len({part.dtype.kind for part in labels}) > 1:  # numbers in one part, text in another
         labels = [part.astype(str) for part in labels]
@@ -34,7 +37,7 @@ def class_numbers(parts: Mapping[str, Labelled], order: list[str]) -> tuple[list
                 f"part {name} has examples of class {', '.join(map(repr, strangers.tolist()))}, which is not in train "
                 f"({', '.join(map(repr, known.tolist()))}); add some to train or remove the class from {name}"
             )
-    if len(known) < 2:
+    if len(known) < fewest:
         raise ValueError(f"found one class only, {known.tolist()[0]!r}; a classification needs at least two")
     return [str(name) for name in known.tolist()], np.searchsorted(known, np.concatenate(labels)).astype(np.int64)
 

@@ -17,17 +17,18 @@ from pipeline.data.tables import SPLITS, Prepared
 CONSTANT = 1.0  # in the place of the deviation of a constant channel, which is shifted and not scaled; else 0.5 at most
 
 
-def prepare_images(parts: Mapping[str, Images], split: Shares, seed: int) -> Prepared:
+def prepare_images(parts: Mapping[str, Images], split: Shares, seed: int, classes: int = 2) -> Prepared:
     """Splits the records, stratified by class where the parts are not published, and describes them.
 
-    Raises ValueError if the parts do not fit together, or a class is too small or not in train.
+    Raises ValueError if the parts do not fit together, a class is too small or not in train, or there are fewer than
+    so many `classes`.
     """
     shares = shares_of_pool(parts, split)
     order = in_order(parts)
     records = [parts[name] for name in order]
     _check_same_shape(dict(zip(order, records, strict=True)))
     pixels = np.concatenate([part.pixels for part in records])  # (N, C, H, W)
-    names, labels = class_numbers(parts, order)
+    names, labels = class_numbers(parts, order, classes)
     sizes = {name: len(parts[name].labels) for name in order}
     rows = split_rows(sizes, shares, seed, classes=names, labels=labels)
     tables = {part: {"images": pixels[rows[part]], "labels": labels[rows[part]], "rows": rows[part]} for part in SPLITS}

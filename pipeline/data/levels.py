@@ -16,10 +16,12 @@ from pipeline.data.tables import Prepared
 def prepare_levels(parts: Mapping[str, Images], split: Shares, seed: int, levels: int, samples: int) -> Prepared:
     """Like `prepare_images`, with pixels from 0 to `levels` - 1; the card says of which levels bits are counted.
 
+    A single class is enough: pictures can be drawn without telling any apart.
+
     Raises ValueError for more levels than the pixels have, and for fewer samples than there are classes.
     """
     quantised = {name: quantise(part, levels) if isinstance(part, Images) else part for name, part in parts.items()}
-    prepared = prepare_images(quantised, split, seed)
+    prepared = prepare_images(quantised, split, seed, classes=1)
     classes = len(prepared.card["classes"])
     if samples < classes:
         raise ValueError(f"settings.samples: found {samples}; allowed: at least one for each of the {classes} classes")

@@ -42,8 +42,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"{path}: not readable as weights ({reason[:160]}); allowed: .safetensors, or a state dict of tensors in a "
             ".pth that torch.load reads with weights_only=True"
         ) from None
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        kind = "something else beside tensors" if isinstance(found, dict) else type(found).__name__
+    if not isinstance(found, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
+    ):
+        kind = "something else beside tensors with names" if isinstance(found, dict) else type(found).__name__
         raise ValueError(f"{path}: found {kind}; allowed: a state dict, that is a dictionary of tensors by their names")
     return found
 

@@ -125,8 +125,11 @@ def prediction_table(
 
 
 def _classified(samples: np.ndarray, labels: np.ndarray, images: np.ndarray, card: Card) -> np.ndarray:
-    """(N,) classes of real pictures by logistic regression on samples."""
+    """(N,) classes of real pictures by logistic regression on samples, where these are of several classes."""
     from sklearn.linear_model import LogisticRegression
+
+    if len(card["classes"]) == 1:
+        return np.zeros(len(images), dtype=np.int64)
 
     def flat(pictures: np.ndarray) -> np.ndarray:
         return pictures.reshape(len(pictures), -1) / float(card["maximum"])

@@ -22,8 +22,10 @@ def samples_by_class(predictions: pd.DataFrame, table: Table, card: Card, path: 
     """A row for every class: real test pictures on the left, samples on the right."""
     classes = [str(name) for name in card["classes"]][:MOST_CLASSES]
     drawn = figure(EACH * 2 * 0.55 + 1.4, len(classes) * 0.62 + 0.5)
-    said = f"{title}: real pictures | samples, of which a classifier learns {_accuracy(predictions):.1%} of the test"
-    drawn.suptitle(said, fontsize=10)
+    learnt = (
+        f", of which a classifier learns {_accuracy(predictions):.1%} of the test" if len(card["classes"]) > 1 else ""
+    )
+    drawn.suptitle(f"{title}: real pictures | samples{learnt}", fontsize=10)
     grid = drawn.subplots(len(classes), 2 * EACH + 1, squeeze=False)
     for row, name in enumerate(classes):
         real = table["images"][table["labels"] == row][:EACH].numpy().transpose(0, 2, 3, 1)

@@ -172,11 +172,11 @@ class ImageGeneration(Task):
 
     def resampled_metrics(self, predictions: pd.DataFrame, card: Card, weights: np.ndarray) -> dict[str, np.ndarray]:
         count = weights.sum(1)
-        right = (predictions["label"] == predictions["predicted"]).to_numpy(np.float64)
-        return {
-            "bits_per_dimension": weights @ predictions["bits"].to_numpy() / count,
-            "sample_accuracy": weights @ right / count,
-        }
+        found = {"bits_per_dimension": weights @ predictions["bits"].to_numpy() / count}
+        if len(card["classes"]) > 1:
+            right = (predictions["label"] == predictions["predicted"]).to_numpy(np.float64)
+            found["sample_accuracy"] = weights @ right / count
+        return found
 
     def example_scores(self, predictions: pd.DataFrame) -> np.ndarray:
         return predictions["bits"].to_numpy()

@@ -14,6 +14,7 @@ from pipeline.data.folders import damaged, read_json
 from pipeline.data.provenance import file_digest
 from pipeline.models import load_family
 from pipeline.models.encoder import Encoder, choose, trimmed
+from pipeline.models.kernels import settle_kernels
 from pipeline.models.presets import Trunk, preset
 from pipeline.models.weights import load_trunk, read_weights
 from pipeline.tasks import load_task
@@ -29,8 +30,10 @@ def keyword_names(function: Any) -> list[str]:
 def build_network(task: Task, family: str, card: Card, parameters: Mapping[str, Any]) -> nn.Module:
     """The task's head on an encoder of the family. Raises ValueError for parameters out of range.
 
-    A published trunk has a width and a depth of its own, and takes no notice of the family's other parameters.
+    A published trunk has a width and a depth of its own, and takes no notice of the family's other parameters. Whatever
+    computes with a network builds one first, so the kernels of this process are settled here.
     """
+    settle_kernels()
     encoder_type: Any = load_family(family)
     chosen = {name: parameters[name] for name in keyword_names(encoder_type.__init__)}
 

@@ -38,12 +38,13 @@ class Histograms:
 
 
 def histogram_predictions(tables: Mapping[str, Table], card: Card, samples: int) -> dict[str, dict[str, pd.DataFrame]]:
-    """`histogram` knows nothing of the class, `class_histogram` has the pictures of every class apart."""
+    """`histogram` knows nothing of the class, `class_histogram`, for several classes, has their pictures apart."""
     draws = evaluation_draws(samples, card)
     images = {split: table["images"].numpy() for split, table in tables.items()}
     labels = {split: table["labels"].numpy() for split, table in tables.items()}
+    kinds = {"histogram": 0, "class_histogram": 1} if len(card["classes"]) > 1 else {"histogram": 0}
     found = {}
-    for name, apart in (("histogram", 0), ("class_histogram", 1)):
+    for name, apart in kinds.items():
         groups = {split: labels[split] * apart for split in tables}
         counts = level_counts(images["train"], groups["train"], card)
         fitted = [Histograms(counts, smoothing) for smoothing in SMOOTHING]

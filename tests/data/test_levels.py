@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,15 @@ def test_fewer_samples_than_classes_are_refused() -> None:
         ValueError, match=r"settings\.samples: found 1; allowed: at least one for each of the 2 classes"
     ):
         prepare_levels({"all": images()}, SHARES, 0, levels=4, samples=1)
+
+
+def test_pictures_of_one_class_are_enough() -> None:
+    alone = replace(images(), labels=np.full(40, "flower"))
+    prepared = prepare_levels({"all": alone}, SHARES, 0, levels=4, samples=1)
+    assert prepared.card["classes"] == ["flower"]
+    assert {part: len(table["labels"]) for part, table in prepared.tables.items()} == {
+        "train": 20, "validation": 10, "test": 10,
+    }  # fmt: skip
 
 
 def test_what_is_no_picture_is_refused() -> None:

@@ -159,9 +159,10 @@ def test_files_that_are_missing_or_hold_something_else_are_named(tmp_path: Path)
     torch.save([torch.zeros(1)], tmp_path / "list.pth")
     with pytest.raises(ValueError, match=r"list\.pth: found list; allowed: a state dict"):
         read_weights(tmp_path / "list.pth")
-    torch.save({"epoch": 3, "model": {}}, tmp_path / "checkpoint.pth")
-    with pytest.raises(ValueError, match=r"checkpoint\.pth: found something else beside tensors"):
-        read_weights(tmp_path / "checkpoint.pth")
+    for content in ({"epoch": 3, "model": {}}, {0: torch.zeros(1)}):
+        torch.save(content, tmp_path / "checkpoint.pth")
+        with pytest.raises(ValueError, match=r"checkpoint\.pth: found something else beside tensors with names"):
+            read_weights(tmp_path / "checkpoint.pth")
 
 
 def test_unknown_preset_is_refused_with_the_nearest_name() -> None:

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pipeline.data.tables import read_card, read_table
+from pipeline.data.tables import Table, read_card, read_table
 from pipeline.models import FAMILIES, load_family
 from pipeline.tasks import load_task
 from pipeline.tasks.drawn_pictures import Draws, drawn, evaluation_draws, level_at, prediction_table, requested
@@ -204,6 +204,23 @@ def test_the_classifier_of_the_samples_is_as_good_as_they_are(prepared: Path) ->
     for given, accuracy in ((labels, 1.0), (1 - labels, 0.0)):
         table = prediction_table(bits, test, train["images"].numpy(), given, known)
         assert ImageGeneration({"levels": 16, "samples": 20}).metrics(table, known)["sample_accuracy"] == accuracy
+
+
+def test_one_class_is_drawn_and_nothing_is_said_of_telling_it_apart(tmp_path: Path) -> None:
+    alone = card(channels=1) | {"classes": ["bag"], "class_counts": {"train": {"bag": 6}}}
+    parameters = {**load_family("cnn").EXAMPLE, "architecture": "resnet", "likelihood": "softmax", "components": 1}
+    network = build_network(TASK, "cnn", alone, parameters | {"label_channels": 1, "head_width": 8}).eval()
+    images, _ = pictures(12)
+    table: Table = {"images": images[:, :1], "labels": torch.zeros(12, dtype=torch.int64)}
+    tables = dict.fromkeys(("train", "validation", "test"), table)
+    baselines = TASK.baselines(tables, alone, 0)
+    assert list(baselines) == ["histogram"]
+    for found in (TASK.predict(network, dict(table), alone), baselines["histogram"]["test"]):
+        assert set(TASK.metrics(found, alone)) == {"bits_per_dimension"}
+        assert all(path.stat().st_size for path in TASK.pictures(found, table, alone, tmp_path, "title"))
+        assert [probe.name for probe in TASK.probes(table, found, alone)]
+    answer = TASK.answer(network, TASK.input_example(table, alone), alone)
+    assert answer["label"].tolist() == ["bag"] * 3
 
 
 def test_patches_are_refused() -> None:
