@@ -14,8 +14,9 @@ POOL = 50  # batches among which examples are sorted by length: enough to waste 
 class EpochOrder:
     """The order of the examples in an epoch, a function of (seed, epoch) and of nothing that happened before.
 
-    With `lengths` (N,) the examples of one batch are of similar length, so that little of it is padding. Lightning
-    calls `set_epoch` on whatever a loader offers as `sampler`.
+    With `lengths` (N,) the examples of one batch are of similar length, so that little of it is padding; of several
+    (N, L) the first decides, and the next one among equals. Lightning calls `set_epoch` on whatever a loader offers as
+    `sampler`.
     """
 
     def __init__(self, examples: int, seed: int, lengths: Tensor | None = None, batch_size: int = 1) -> None:
@@ -38,9 +39,15 @@ class EpochOrder:
         full = len(order) // self.batch_size * self.batch_size
         order, rest = order[:full], order[full:]  # before sorting: what processes cannot share is any, not the longest
         pools = torch.split(order, POOL * self.batch_size)
-        order = torch.cat([pool[lengths[pool].argsort(stable=True)] for pool in pools])
-        batches = order.view(-1, self.batch_size)
+        batches = torch.cat([_sorted(pool, lengths) for pool in pools]).view(-1, self.batch_size)
         return torch.cat([batches[torch.randperm(len(batches), generator=generator)].flatten(), rest])
+
+
+def _sorted(pool: Tensor, lengths: Tensor) -> Tensor:
+    """The examples of a pool by their lengths, (N,) or (N, L)."""
+    for column in reversed(lengths.view(len(lengths), -1).unbind(1)):
+        pool = pool[column[pool].argsort(stable=True)]
+    return pool
 
 
 class Batches:

@@ -51,7 +51,7 @@ class SentenceClassifier(nn.Module):
 class SentimentAnalysis(ClassificationTask):
     dimensions = 1
     reads = "text"
-    length = "lengths"
+    lengths = ("lengths",)
     SETTINGS: ClassVar = {"vocabulary": whole(16, 100_000), "lowercase": YES_OR_NO, "longest": whole(1, 10_000)}
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         "embedding": (4, 4096), "embedding_dropout": (0.0, 0.9), "word_dropout": (0.0, 0.9),

@@ -71,7 +71,7 @@ class SeriesClassifier(nn.Module):
 
 class SeriesClassification(ClassificationTask):
     dimensions = 1
-    length = "lengths"
+    lengths = ("lengths",)
     reads = "series"
     SETTINGS: ClassVar = {"normalise": one_of(*get_args(Normalise))}
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {

@@ -120,7 +120,7 @@ class SpeechRecognition(Task):
     dimensions = 1
     dependent = False
     corpus = True
-    length = "lengths"
+    lengths = ("lengths",)
     reads = "recording"
     progress = "right_transcripts"
     SETTINGS: ClassVar = {

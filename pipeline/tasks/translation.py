@@ -7,7 +7,7 @@ sequence-to-sequence network of Gehring et al. (2017), with recurrent cells the 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -58,9 +58,9 @@ class Attention(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor, memory: Tensor, known: Tensor) -> Tensor:
-        """(B, T, C), memory (B, S, M) and (B, S) bool, where it is not padding → (B, T, C)."""
+        """(B, T, C), keys and values of the memory (B, S, 2 C) and (B, S) bool, where it is not padding → (B, T, C)."""
         query = self._split(self.query(x))
-        key, value = map(self._split, self.key_and_value(memory).chunk(2, dim=2))
+        key, value = map(self._split, memory.chunk(2, dim=2))
         with torch.autocast(x.device.type, enabled=False):  # in bf16 this took six times as long on a CPU
             query, key, value = query.float(), key.float(), value.float()
             found = functional.scaled_dot_product_attention(query, key, value, attn_mask=known[:, None, None, :])
@@ -103,20 +103,24 @@ class Translator(nn.Module):
         self.narrow = nn.Linear(width, embedding)
         self.bias = nn.Parameter(torch.zeros(card["target_vocabulary"]))
 
-    def read(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, S) tokens and (B,) lengths → (B, S, M) features and (B, S) bool, where they are not padding."""
-        memory = self.reader(self.source(source), lengths).transpose(1, 2)
+    def read(self, source: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
+        """(B, S) tokens and (B,) lengths → what each hop remembers, (B, S, 2 C), and where that is known, (B, S)."""
+        features = self.reader(self.source(source), lengths).transpose(1, 2)  # (B, S, M)
         known = inside(lengths, source.shape[1])
         assert known is not None
-        return memory, known
+        return [attention.key_and_value(features) for attention in self.attentions], known  # type: ignore[operator]
 
-    def write(self, tokens: Tensor, memory: Tensor, known: Tensor, last: bool = False) -> Tensor:
-        """(B, T) tokens, the first of which is `begin` → (B, T, V) logits of the next, or of the `last` (B, 1, V)."""
+    def write(self, tokens: Tensor, memory: Sequence[Tensor], known: Tensor) -> Tensor:
+        """(B, T) tokens, the first of which is `begin`, and what `read` found → (B, T, C) features of the next."""
         x = self.target(tokens)
-        for writer, attention in zip(self.writers, self.attentions, strict=True):
-            x = attention(writer(x).transpose(1, 2), memory, known).transpose(1, 2)
-        x = self.narrow(x.transpose(1, 2)[:, -1:] if last else x.transpose(1, 2))
-        return functional.linear(x, self.target.table.weight, self.bias)
+        for writer, attention, remembered in zip(self.writers, self.attentions, memory, strict=True):
+            x = attention(writer(x).transpose(1, 2), remembered, known).transpose(1, 2)
+        features: Tensor = x.transpose(1, 2)
+        return features
+
+    def logits(self, written: Tensor) -> Tensor:
+        """(…, C) of `write` → (…, V) of the next token: much of the work, so only where somebody asks for it."""
+        return functional.linear(self.narrow(written), self.target.table.weight, self.bias)
 
 
 class Translation(Task):
@@ -125,7 +129,7 @@ class Translation(Task):
     dimensions = 1
     dependent = False
     corpus = True
-    length = "source_lengths"
+    lengths = ("source_lengths", "target_lengths")
     reads = "text"
     SETTINGS: ClassVar = {
         "vocabulary": whole(16, 100_000), "lowercase": YES_OR_NO, "longest": whole(1, 10_000), "beams": whole(1, 64),
@@ -169,26 +173,31 @@ class Translation(Task):
         )  # fmt: skip
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:
-        """Padding that all examples of the batch have is no work."""
-        cut = {side: batch[side][:, : int(batch[f"{side}_lengths"].max())] for side in ("source", "target")}
-        return {**batch, **cut}
+        """As it is: a changed sentence would need another translation."""
+        return batch
 
     def output(self, network: nn.Module, batch: Batch) -> Tensor:
-        """(B, T, V) logits of the target's tokens, each with those before it known."""
+        """(N, V) logits of the targets' tokens, sentence by sentence, each with those before it known."""
         assert isinstance(network, Translator)
-        memory, known = network.read(batch["source"], batch["source_lengths"])
-        return network.write(functional.pad(batch["target"][:, :-1], (1, 0), value=network.begin), memory, known)
+        source, target = (
+            batch[side][:, : int(batch[f"{side}_lengths"].max())] for side in ("source", "target")
+        )  # padding that all have is no work
+        memory, known = network.read(source, batch["source_lengths"])
+        written = network.write(functional.pad(target[:, :-1], (1, 0), value=network.begin), memory, known)
+        rows = (target != network.padding).flatten().nonzero().squeeze(1)
+        return network.logits(written.flatten(0, 1).index_select(0, rows))
 
     def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
         """Mean cross-entropy of a token."""
         assert isinstance(network, Translator)
-        logits, smoothing = output.float().flatten(0, 1), network.label_smoothing if network.training else 0.0
-        wanted, padding = batch["target"].flatten(), network.padding
-        return functional.cross_entropy(logits, wanted, ignore_index=padding, label_smoothing=smoothing)
+        wanted = batch["target"][batch["target"] != network.padding]
+        smoothing = network.label_smoothing if network.training else 0.0
+        return functional.cross_entropy(output.float(), wanted, label_smoothing=smoothing)
 
     def scores(self, output: Tensor, batch: Batch, card: Card) -> Tensor:
         known = batch["target"] != card["special"]["padding"]
-        right = (output.argmax(2) == batch["target"]) & known
+        right = torch.zeros_like(known)
+        right[known] = output.argmax(1) == batch["target"][known]
         share: Tensor = right.sum(1) / known.sum(1)
         return share
 
@@ -206,14 +215,14 @@ class Translation(Task):
                 found[row] = written[: written.index(network.end)]
         return found
 
-    def _written(self, network: Translator, memory: Tensor, known: Tensor, limits: Tensor) -> Tensor:
+    def _written(self, network: Translator, memory: list[Tensor], known: Tensor, limits: Tensor) -> Tensor:
         from pipeline.tasks.beam import beam_search
 
         beams = self.settings["beams"]
-        memory, repeated = memory.repeat_interleave(beams, 0), known.repeat_interleave(beams, 0)
 
-        def following(tokens: Tensor) -> Tensor:
-            return network.write(tokens, memory, repeated, last=True)[:, 0].log_softmax(1)
+        def following(tokens: Tensor, sentences: Tensor) -> Tensor:
+            written = network.write(tokens, [remembered[sentences] for remembered in memory], known[sentences])
+            return network.logits(written[:, -1]).log_softmax(1)
 
         special, penalty = (network.padding, network.begin, network.end), self.settings["length_penalty"]
         return beam_search(following, limits, beams=beams, penalty=penalty, special=special)

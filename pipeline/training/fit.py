@@ -164,7 +164,7 @@ def _fit(job: Job) -> tuple[Outcome, Mapping[str, torch.Tensor], bool]:
         callbacks.append(AveragedWeights(optimisation.ema_decay))
     callbacks.append(Checkpoints(Path(job.work), job.name, job.checkpoint_steps))  # last: it saves what the others know
     trainer = build_trainer(job, task.bf16_pays, optimisation.gradient_clip, callbacks)
-    data = Loaders(tables, job.batch_size, job.seed, task.length)
+    data = Loaders(tables, job.batch_size, job.seed, task.lengths)
     steps = job.epochs * len(data.batches("train", trainer))
     module = Fitting(task, network, card, optimisation, job.seed, steps)
     with _losing_processes(job.name):

@@ -111,14 +111,14 @@ class Fitting(pl.LightningModule):
 class Loaders(pl.LightningDataModule):
     """The loaders of a fit: Lightning asks for them when the process knows its rank."""
 
-    def __init__(self, tables: Mapping[str, Batch], batch_size: int, seed: int, length: str | None = None) -> None:
+    def __init__(self, tables: Mapping[str, Batch], batch_size: int, seed: int, lengths: tuple[str, ...] = ()) -> None:
         super().__init__()
-        self.tables, self.batch_size, self.seed, self.length = tables, batch_size, seed, length
+        self.tables, self.batch_size, self.seed, self.lengths = tables, batch_size, seed, lengths
 
     def batches(self, split: str, trainer: pl.Trainer) -> Batches:
         examples, rank, world = self.tables[split], trainer.global_rank, trainer.world_size
         if split == "train":
-            lengths = None if self.length is None else examples[self.length]
+            lengths = torch.stack([examples[name] for name in self.lengths], 1) if self.lengths else None
             order = EpochOrder(len(next(iter(examples.values()))), self.seed, lengths, self.batch_size)
             return Batches(examples, self.batch_size, order, rank, world)
         return Batches(examples, validation_batch(examples) * world, None, rank, world)

@@ -133,3 +133,16 @@ def test_batches_hold_examples_of_similar_length_and_come_in_any_order() -> None
     assert found == numbers_of(Batches(table(1003), 10, EpochOrder(1003, 0, lengths, batch_size=10)))
     order.set_epoch(1)
     assert found != numbers_of(Batches(table(1003), 10, order))
+
+
+def test_among_equal_lengths_the_next_ones_decide() -> None:
+    generator = torch.Generator().manual_seed(0)
+    both = torch.stack([torch.randint(1, most, (1000,), generator=generator) for most in (6, 20)], dim=1)
+    first = numbers_of(Batches(table(1000), 10, EpochOrder(1000, 0, both[:, 0], batch_size=10)))
+    found = numbers_of(Batches(table(1000), 10, EpochOrder(1000, 0, both, batch_size=10)))
+    assert sorted(number for batch in found for number in batch) == list(range(1000))
+    assert [both[batch, 0].tolist() for batch in found] == [both[batch, 0].tolist() for batch in first]
+    waste = [
+        sum(float(both[batch, 1].max() - both[batch, 1].float().mean()) for batch in way) for way in (first, found)
+    ]
+    assert waste[1] < 0.6 * waste[0], "less padding in the second"

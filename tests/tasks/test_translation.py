@@ -47,7 +47,7 @@ def likelihoods(vocabulary: int, steps: int) -> Tensor:
 def test_the_search_finds_the_best_of_all_sequences(penalty: float) -> None:
     table, steps = likelihoods(6, 4), 4
 
-    def following(tokens: Tensor) -> Tensor:
+    def following(tokens: Tensor, _: Tensor) -> Tensor:
         return table[tokens.shape[1] - 1, tokens[:, -1]].clone()
 
     def score(sequence: tuple[int, ...]) -> float:
@@ -69,6 +69,30 @@ def test_the_search_finds_the_best_of_all_sequences(penalty: float) -> None:
         following, torch.tensor([2]), beams=1, penalty=penalty, special=(PADDING, BEGIN, END)
     ).tolist()
     assert len(greedy) <= 2 and greedy[-1] == END, "the limit holds"
+
+
+def test_the_search_asks_no_more_about_what_has_ended() -> None:
+    words = torch.tensor([1, 6, 3, 5])  # after which a translation ends, in all of its beams
+    table, asked = likelihoods(6, 9), []
+
+    def search(examples: list[int], limit: int) -> list[list[int]]:
+        def following(tokens: Tensor, rows: Tensor) -> Tensor:
+            asked.append(sorted({examples[row] for row in rows.tolist()}))
+            found = table[tokens.shape[1] - 1, tokens[:, -1]].clone()
+            over = tokens.shape[1] > words[examples][rows]
+            found[over] = torch.full((6,), -99.0).index_fill(0, torch.tensor(END), -0.1)
+            found[~over, END] = -99.0
+            return found
+
+        limits = torch.full((len(examples),), limit)
+        found = beam_search(following, limits, beams=3, penalty=1.0, special=(PADDING, BEGIN, END))
+        return [[token for token in row if token != PADDING] for row in found.tolist()]
+
+    together = search([0, 1, 2, 3], 8)
+    assert asked == [[0, 1, 2, 3]] * 2 + [[1, 2, 3]] * 2 + [[1, 3]] * 2 + [[1]]
+    assert [len(translation) for translation in together] == [2, 7, 4, 6]
+    assert together == [search([example], 8)[0] for example in range(4)]
+    assert [len(translation) for translation in search([0, 1, 2, 3], 5)] == [2, 5, 4, 5], "the limit holds"
 
 
 def test_the_dictionary_learns_which_word_stands_for_which() -> None:
@@ -113,14 +137,35 @@ def test_padding_further_changes_neither_loss_nor_translation(bench: tuple[Any, 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_loss_and_token_accuracy_are_those_of_all_logits_without_the_padding(
+    bench: tuple[Any, Any, Any, Any], family: str
+) -> None:
+    _, task, card, examples = bench
+    model = network(bench, family)
+    batch = {name: tensor[:6] for name, tensor in examples.items()}
+    target, known = batch["target"], batch["target"] != PADDING
+    assert not known.all(), "sentences of different length"
+    before = torch.nn.functional.pad(target[:, :-1], (1, 0), value=BEGIN)
+    with torch.inference_mode():
+        output = task.output(model, batch)
+        logits = model.logits(model.write(before, *model.read(batch["source"], batch["source_lengths"])))
+        loss, scores = task.loss(model, output, batch), task.scores(output, batch, card)
+    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=PADDING)
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+    right = (logits.argmax(2) == target) & known
+    torch.testing.assert_close(scores, right.sum(1) / known.sum(1))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_what_is_written_knows_nothing_of_what_comes_later(bench: tuple[Any, Any, Any, Any], family: str) -> None:
-    _, task, _, examples = bench
+    _, _, _, examples = bench
     model = network(bench, family)
     batch = {name: tensor[:4].clone() for name, tensor in examples.items()}
     with torch.inference_mode():
-        before = task.output(model, batch)
-        batch["target"][:, 3:] = 7
-        after = task.output(model, batch)
+        memory = model.read(batch["source"], batch["source_lengths"])
+        before = model.write(batch["target"], *memory)
+        batch["target"][:, 4:] = 7
+        after = model.write(batch["target"], *memory)
     torch.testing.assert_close(before[:, :4], after[:, :4])
     assert not torch.equal(before[:, 4:], after[:, 4:])
 
