@@ -49,7 +49,7 @@ def beam_search(
         ranked = (total / length[:, :, None] ** penalty).flatten(1)
         chosen = ranked.topk(beams, dim=1).indices  # (M, K)
         beam, token = chosen // logits.shape[2], chosen % logits.shape[2]
-        scores[alive] = total.flatten(1).gather(1, chosen)
+        scores[alive] = total.flatten(1).gather(1, chosen).to(scores.dtype)
         lengths[alive] = length.gather(1, beam)
         ended[alive] = ended[alive].gather(1, beam) | (token == end)
         tokens = functional.pad(tokens, (0, 1), value=padding)

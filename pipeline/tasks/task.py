@@ -45,7 +45,7 @@ class Task(ABC):
     dependent: ClassVar[bool]  # whether neighbouring examples overlap in time, so that resampling needs blocks
     corpus: ClassVar[bool] = False  # whether the score is of all examples together and no mean of single ones
     references: ClassVar[frozenset[str]] = frozenset()  # baselines that show what is possible at any price: no rivals
-    lengths: ClassVar[tuple[str, ...]] = ()  # tensors of `examples` with their lengths, where those differ
+    lengths: ClassVar[tuple[str, ...]] = ()  # tensors of `examples` by which batches are grouped: the first decides
     reads: ClassVar[str]  # what a file for `predict` holds: a name in READERS of data/request_files.py
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -80,7 +80,10 @@ class Task(ABC):
 
     @abstractmethod
     def output(self, network: nn.Module, batch: Batch) -> Tensor:
-        """(B, …) what the network makes of a batch in training, or of its parts in a row; the loss looks at it."""
+        """What the network makes of a batch in training, (B, …) or (N, …) with several parts of each example in a row.
+
+        The loss looks at it.
+        """
 
     def infer(self, network: nn.Module, batch: Batch) -> Any:
         """What `predict` computes for a batch: the work behind an answer, whose cost is measured."""

@@ -52,10 +52,8 @@ def table(facts: Sequence[Json]) -> str:
     if not facts:
         return "Nothing is measured yet.\n"
     levels = readable.enumerated([readable.percent(level) for level in sorted({e["confidence"] for e in facts})])
-    machines = sorted({entry["machine"] for entry in facts if entry["machine"]})
-    where = f"\nTimes on {readable.enumerated(machines)}." if machines else ""
-    note = f"Test split with {levels} intervals; bold: picked on validation. Multiply-adds of one example.{where}"
-    return "\n".join([*lines, "", note, "", *_leads(facts), ""])
+    note = f"Test split with {levels} intervals; bold: picked on validation. Multiply-adds of one example."
+    return "\n".join([*lines, "", note, *_machines(facts), "", *_leads(facts), ""])
 
 
 def with_table(document: str, table: str) -> str:
@@ -64,6 +62,19 @@ def with_table(document: str, table: str) -> str:
         raise ValueError(f"README.md has no place for the results; put these two lines there: {BEGIN} and {END}")
     before, rest = document.split(BEGIN)
     return f"{before}{BEGIN}\n\n{table}\n{END}{rest.split(END)[1]}"
+
+
+def _machines(facts: Sequence[Json]) -> Iterator[str]:
+    """Where each was measured: the machine of most experiments comes last, as that of all others."""
+    where: dict[str, list[str]] = {}
+    for entry in facts:
+        if entry["machine"]:
+            where.setdefault(entry["machine"], []).append(entry["experiment"])
+    *some, most = sorted(where, key=lambda machine: len(where[machine])) or [""]
+    for machine in some:
+        yield f"Times of {readable.enumerated(where[machine])} on {machine}."
+    if most:
+        yield f"Times{' of all others' if some else ''} on {most}."
 
 
 def _leads(facts: Sequence[Json]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,9 @@ def test_figures_times_and_commands_stand_in_the_table(readme: Path, capsys: pyt
     ]  # fmt: skip
     assert table[7][:6] == ["**CNN: resnet**", "0.983 (0.964 to 0.992)", "0.986", "77.1 k", "1.84 M", "1.9 min"]
     assert table[2][0] == "co2, MAE" and table[2][-1] == "`make repro`"
-    assert "processors." in text and "95\u202f% intervals" in text
+    assert (
+        re.search(r"^Times on .* processors with(out)? bf16\.$", text, re.MULTILINE) and "95\u202f% intervals" in text
+    )
 
 
 def test_leads_are_those_of_pairs_and_say_whether_they_can_be_chance(readme: Path) -> None:
@@ -76,6 +79,20 @@ def test_a_reference_stands_in_the_table_and_is_no_baseline_to_beat(readme: Path
     changed("metrics/digits.json", **metrics)
     results.main("digits", params.load())
     assert rows(readme)[2][1] == "svc (reference)" and rows(readme, 1)[2][3] == "–"
+
+
+def test_the_table_says_where_each_was_measured(readme: Path) -> None:
+    results.main(None, params.load())
+    stored = facts("digits")
+    stored["machine"] = "a laptop"
+    assert "\nTimes on a laptop.\n" in table([stored])
+    others = [{**stored, "experiment": name, "machine": "a server"} for name in ("b", "a")]
+    assert "\nTimes of digits on a laptop.\nTimes of all others on a server.\n" in table([stored, *others])
+    more = [{**stored, "experiment": name, "machine": "a desk"} for name in ("x", "y", "z")]
+    assert "digits on a laptop.\nTimes of a and b on a server.\nTimes of all others on a desk.\n" in table(
+        [stored, *others, *more]
+    )
+    assert "Times" not in table([{**stored, "machine": None}])
 
 
 def test_doing_it_twice_changes_nothing(readme: Path) -> None:
