@@ -91,6 +91,15 @@ def bench_of(name: str, prepared: Path) -> Bench:
     return Bench(load_task(experiment.task, experiment.settings), read_card(folder), folder)
 
 
+@every_experiment
+def test_batches_are_grouped_by_lengths_that_examples_have(experiment: str, prepared: Path) -> None:
+    bench = bench_of(experiment, prepared)
+    examples = bench.examples("train")
+    for name in bench.task.lengths:
+        assert examples[name].shape == (len(next(iter(examples.values()))),)
+        assert len(examples[name].unique()) > 1, f"{name} tells nothing apart"
+
+
 @every
 def test_loss_is_finite_falls_on_a_tiny_batch_and_reaches_every_parameter(case: Case, prepared: Path) -> None:
     bench = bench_of(case.experiment, prepared)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from pathlib import Path
 from typing import Any
@@ -38,19 +39,19 @@ def test_scores_are_those_of_sacrebleu_also_for_a_part_of_the_sentences() -> Non
     assert "case:lc" in signature(True) and "case:mixed" in signature(False)
 
 
-def likelihoods(vocabulary: int, steps: int) -> Tensor:
+def likelihoods(vocabulary: int, steps: int, seed: int = 3) -> Tensor:
     """(steps, V, V) log probabilities of a token by its place and by the one before it."""
-    return torch.randn(steps, vocabulary, vocabulary, generator=torch.Generator().manual_seed(3)).log_softmax(2)
+    return torch.randn(steps, vocabulary, vocabulary, generator=torch.Generator().manual_seed(seed)).log_softmax(2)
 
 
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
 def test_the_search_finds_the_best_of_all_sequences(penalty: float) -> None:
-    table, steps = likelihoods(6, 4), 4
+    tables, steps = [likelihoods(6, 4, seed) for seed in (3, 4)], 4
 
-    def following(tokens: Tensor, _: Tensor) -> Tensor:
-        return table[tokens.shape[1] - 1, tokens[:, -1]].clone()
+    def following(tokens: Tensor, examples: Tensor) -> Tensor:
+        return torch.stack(tables)[examples, tokens.shape[1] - 1, tokens[:, -1]]
 
-    def score(sequence: tuple[int, ...]) -> float:
+    def score(table: Tensor, sequence: tuple[int, ...]) -> float:
         before = (BEGIN, *sequence[:-1])
         total = sum(
             float(table[place, one, other]) for place, (one, other) in enumerate(zip(before, sequence, strict=True))
@@ -59,12 +60,12 @@ def test_the_search_finds_the_best_of_all_sequences(penalty: float) -> None:
 
     words = [token for token in range(6) if token not in (PADDING, BEGIN, END)]
     all_sequences = [(*inner, END) for length in range(steps) for inner in itertools.product(words, repeat=length)]
-    best = max(all_sequences, key=score)
+    best = [max(all_sequences, key=functools.partial(score, table)) for table in tables]
     found = beam_search(
         following, torch.tensor([steps, steps]), beams=64, penalty=penalty, special=(PADDING, BEGIN, END)
     )
-    for row in found.tolist():
-        assert tuple(token for token in row if token != PADDING) == best
+    assert [tuple(token for token in row if token != PADDING) for row in found.tolist()] == best
+    assert best[0] != best[1]
     (greedy,) = beam_search(
         following, torch.tensor([2]), beams=1, penalty=penalty, special=(PADDING, BEGIN, END)
     ).tolist()
@@ -72,27 +73,29 @@ def test_the_search_finds_the_best_of_all_sequences(penalty: float) -> None:
 
 
 def test_the_search_asks_no_more_about_what_has_ended() -> None:
+    tables = torch.stack([likelihoods(6, 9, seed) for seed in range(4)])
     words = torch.tensor([1, 6, 3, 5])  # after which a translation ends, in all of its beams
-    table, asked = likelihoods(6, 9), []
+    asked: list[list[int]] = []
 
-    def search(examples: list[int], limit: int) -> list[list[int]]:
+    def search(examples: list[int], limits: list[int]) -> list[list[int]]:
         def following(tokens: Tensor, rows: Tensor) -> Tensor:
             asked.append(sorted({examples[row] for row in rows.tolist()}))
-            found = table[tokens.shape[1] - 1, tokens[:, -1]].clone()
-            over = tokens.shape[1] > words[examples][rows]
+            which = torch.tensor(examples)[rows]
+            found = tables[which, tokens.shape[1] - 1, tokens[:, -1]].clone()
+            over = tokens.shape[1] > words[which]
             found[over] = torch.full((6,), -99.0).index_fill(0, torch.tensor(END), -0.1)
             found[~over, END] = -99.0
             return found
 
-        limits = torch.full((len(examples),), limit)
-        found = beam_search(following, limits, beams=3, penalty=1.0, special=(PADDING, BEGIN, END))
+        found = beam_search(following, torch.tensor(limits), beams=3, penalty=1.0, special=(PADDING, BEGIN, END))
         return [[token for token in row if token != PADDING] for row in found.tolist()]
 
-    together = search([0, 1, 2, 3], 8)
+    together = search([0, 1, 2, 3], [8, 8, 8, 8])
     assert asked == [[0, 1, 2, 3]] * 2 + [[1, 2, 3]] * 2 + [[1, 3]] * 2 + [[1]]
     assert [len(translation) for translation in together] == [2, 7, 4, 6]
-    assert together == [search([example], 8)[0] for example in range(4)]
-    assert [len(translation) for translation in search([0, 1, 2, 3], 5)] == [2, 5, 4, 5], "the limit holds"
+    assert together == [search([example], [8])[0] for example in range(4)]
+    limited = search([0, 1, 2, 3], [8, 5, 3, 8])
+    assert [len(translation) for translation in limited] == [2, 5, 3, 6], "limits hold, each for its example"
 
 
 def test_the_dictionary_learns_which_word_stands_for_which() -> None:
@@ -130,7 +133,10 @@ def test_padding_further_changes_neither_loss_nor_translation(bench: tuple[Any, 
     further = {name: torch.nn.functional.pad(batch[name], (0, 9)) for name in ("source", "target")}
     with torch.inference_mode():
         losses = [float(task.loss(model, task.output(model, found), found)) for found in (batch, {**batch, **further})]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+        memory = [model.read(found["source"], batch["source_lengths"]) for found in (batch, further)]
+        written = [model.write(batch["target"], *remembered) for remembered in memory]
+    assert losses[0] == losses[1], "what is padding in all is cut off"
+    torch.testing.assert_close(written[0], written[1])
     together, alone = task.infer(model, batch), {name: tensor[4:5] for name, tensor in batch.items()}
     assert together == task.infer(model, {**batch, **further})
     assert together[4:5] == task.infer(model, alone)
@@ -141,19 +147,29 @@ def test_loss_and_token_accuracy_are_those_of_all_logits_without_the_padding(
     bench: tuple[Any, Any, Any, Any], family: str
 ) -> None:
     _, task, card, examples = bench
-    model = network(bench, family)
+    model = network(bench, family).train()
+    model.label_smoothing = 0.1
+    for module in model.modules():
+        if hasattr(module, "p"):
+            module.p = 0.0  # of all kinds of dropout
     batch = {name: tensor[:6] for name, tensor in examples.items()}
     target, known = batch["target"], batch["target"] != PADDING
     assert not known.all(), "sentences of different length"
     before = torch.nn.functional.pad(target[:, :-1], (1, 0), value=BEGIN)
-    with torch.inference_mode():
+    with torch.no_grad():
         output = task.output(model, batch)
         logits = model.logits(model.write(before, *model.read(batch["source"], batch["source_lengths"])))
-        loss, scores = task.loss(model, output, batch), task.scores(output, batch, card)
-    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=PADDING)
+        loss = task.loss(model, output, batch)
+    expected = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), target.flatten(), ignore_index=PADDING, label_smoothing=0.1
+    )
     assert float(loss) == pytest.approx(float(expected), rel=1e-5)
-    right = (logits.argmax(2) == target) & known
-    torch.testing.assert_close(scores, right.sum(1) / known.sum(1))
+    right = output.argmax(1)
+    right[::3] = (right[::3] + 1) % logits.shape[2]
+    truth = target.masked_scatter(known, right.clamp(min=1))  # two thirds of it and more are what the network says
+    hits = (logits.argmax(2) == truth) & known
+    assert 0.5 < float(hits.sum() / known.sum()) < 0.9
+    torch.testing.assert_close(task.scores(output, {**batch, "target": truth}, card), hits.sum(1) / known.sum(1))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
