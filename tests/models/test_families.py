@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from processor import needs_half_precision
 from torch import Tensor, nn
 
 from pipeline.models import FAMILIES, load_family
@@ -120,6 +121,7 @@ def test_dropout_drops_in_training_only(case: Case) -> None:
 
 @every
 def test_bfloat16_autocast_stays_close_to_float32(case: Case) -> None:
+    needs_half_precision(case.architecture)
     network, x = case.build().eval(), case.draw()
     exact = network(x)
     with torch.autocast("cpu", torch.bfloat16):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from processor import needs_half_precision
 from safetensors.torch import load, save
 from torch import nn
 
@@ -116,6 +117,7 @@ def test_loss_is_finite_falls_on_a_tiny_batch_and_reaches_every_parameter(case: 
 @every
 def test_half_precision_gives_nearly_the_same_loss(case: Case, prepared: Path) -> None:
     """`precision: auto` takes bf16-mixed where a processor or GPU has units for it, and this machine may have none."""
+    needs_half_precision(case.architecture)
     bench = bench_of(case.experiment, prepared)
     batch = bench.examples("train", 8)
     network = bench.network(case).eval()
