@@ -46,7 +46,7 @@ def _take_over(params: Params, name: str) -> bool:
 
 
 def _machine() -> str:
-    """Such as: Linux, x86_64, AMD EPYC 9B45, 2 processors with bf16; without it large networks take twice as long."""
+    """Such as: Linux, x86_64, AMD EPYC 9B45, 2 processors with bf16, on which times depend much."""
     found = machine_tags()[MACHINE]
     system = found.split(", ")[:3]  # what follows are its instructions
     return ", ".join([*system, f"{os.cpu_count()} processors {'with' if 'bf16' in found else 'without'} bf16"])
