@@ -243,11 +243,8 @@ class Translation(Task):
         from pipeline.tasks.text_scores import COUNTS, bleu, chrf
 
         counts = weights @ predictions[COUNTS].to_numpy(np.float64)  # (R, 28)
-        return {
-            "bleu": bleu(counts),
-            "chrf": chrf(counts),
-            "length_ratio": counts[:, 0] / np.maximum(counts[:, 1], 1e-12),
-        }
+        ratio = counts[:, 0] / np.maximum(counts[:, 1], 1e-12)
+        return {"bleu": bleu(counts), "chrf": chrf(counts), "length_ratio": ratio}
 
     def example_scores(self, predictions: pd.DataFrame) -> np.ndarray:
         from pipeline.tasks.text_scores import COUNTS, sentence_bleu
