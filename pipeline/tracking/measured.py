@@ -8,6 +8,7 @@ of these files alone: nobody types a figure.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipeline.tracking.verdict import Comparison, compare, lead_decimals, rankin
 
 BEGIN = "<!-- Made by `python -m pipeline results` from docs/results/; edits are lost. -->"
 END = "<!-- End of the results. -->"
+WIDTH = 120  # characters of a line of prose
 STAGES = ("tune", "train")
 KEPT = ("experiment", "task", "score", "maximize", "confidence", "challenger", "differences")
 KEPT_OF_A_MODEL = ("kind", "family", "architecture", "key", "parameters", "multiply_adds", "validation", "test")
@@ -72,9 +74,9 @@ def _machines(facts: Sequence[Json]) -> Iterator[str]:
             where.setdefault(entry["machine"], []).append(entry["experiment"])
     *some, most = sorted(where, key=lambda machine: len(where[machine])) or [""]
     for machine in some:
-        yield f"Times of {readable.enumerated(where[machine])} on {machine}."
+        yield from textwrap.wrap(f"Times of {readable.enumerated(where[machine])} on {machine}.", WIDTH)
     if most:
-        yield f"Times{' of all others' if some else ''} on {most}."
+        yield from textwrap.wrap(f"Times{' of all others' if some else ''} on {most}.", WIDTH)
 
 
 def _leads(facts: Sequence[Json]) -> Iterator[str]:

@@ -95,6 +95,18 @@ def test_the_table_says_where_each_was_measured(readme: Path) -> None:
     assert "Times" not in table([{**stored, "machine": None}])
 
 
+def test_a_long_list_of_experiments_goes_on_in_the_next_line(readme: Path) -> None:
+    results.main(None, params.load())
+    names = [f"experiment_{number:02}" for number in range(12)]
+    made = table(
+        [{**facts("digits"), "experiment": name, "machine": "a laptop"} for name in names]
+        + [{**facts("digits"), "experiment": f"other_{number}", "machine": "a desk"} for number in range(13)]
+    )
+    first, second, last = made.split("\n\n")[1].splitlines()[-3:]
+    assert len(first) <= 120 < len(f"{first} {second}") and first.startswith("Times of experiment_00, ")
+    assert all(name in f"{first} {second}" for name in names) and last == "Times of all others on a desk."
+
+
 def test_doing_it_twice_changes_nothing(readme: Path) -> None:
     results.main(None, params.load())
     before = {path: path.read_bytes() for path in (readme, *Path("docs/results").iterdir())}
