@@ -104,6 +104,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(
             given.stage, ValueError(f"{error.strerror}: {error.filename or Path.cwd()}; nothing earlier was changed")
         )
+    except ModuleNotFoundError as error:
+        return _missing(given.stage, error)
     except Preempted:
         print(
             f"{given.stage}: asked to end by SIGTERM; the next `dvc repro` goes on where this one stood",
@@ -160,6 +162,15 @@ def _complain(stage: str, error: ValueError) -> int:
     if type(error) is not ValueError and not isinstance(error, ParamsError):
         raise error
     print(f"{stage}: {error}", file=sys.stderr)
+    return 2
+
+
+def _missing(stage: str, error: ModuleNotFoundError) -> int:
+    """Most often the environment is not activated; a module of ours that is missing is a fault of ours."""
+    if (error.name or "pipeline").partition(".")[0] == "pipeline":
+        raise error
+    words = f"{sys.executable} has no package {error.name}; activate the environment that `make setup` installs"
+    print(f"{stage}: {words}: . .venv/bin/activate", file=sys.stderr)
     return 2
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +18,8 @@ from pipeline.models import FAMILIES, load_family
 from pipeline.tasks import TASKS
 
 Document = dict[str, Any]
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -32,6 +36,22 @@ def replaced(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         raise error
 
     monkeypatch.setattr("pipeline.stages.fetch.main", fail)
+
+
+def test_python_without_the_environment_is_told_which_one_to_activate() -> None:
+    command = [sys.executable, "-S", "-m", "pipeline", "list"]  # -S: without installed packages
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "has no package" in done.stderr and ". .venv/bin/activate" in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_missing_module_of_the_pipeline_is_no_matter_of_the_environment(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaced(monkeypatch, ModuleNotFoundError("No module named 'pipeline.lost'", name="pipeline.lost"))
+    with pytest.raises(ModuleNotFoundError):
+        main(["fetch"])
 
 
 def test_help_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
