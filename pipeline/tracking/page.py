@@ -36,7 +36,7 @@ def page(results: Sequence[Results], params: Params, commit: str | None, trackin
         lstrip_blocks=True,
     )
     environment.filters |= {"words": readable.words, "capitalised": readable.capitalised, "grouped": readable.grouped}
-    environment.filters["unbroken"] = unbroken
+    environment.filters |= {"unbroken": unbroken, "commands": commands}
     shown = [experiment(found, params) for found in results]
     return environment.get_template("page.html.j2").render(experiments=shown, commit=commit, tracking=tracking)
 
@@ -197,6 +197,13 @@ def figure(path: Path, owner: str) -> dict[str, Any]:
         "width": width,
         "height": height,
     }
+
+
+def commands(text: str) -> Markup:
+    """What stands between backticks, as code; all else escaped."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def unbroken(text: str) -> Markup:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.tracking.data_card import described
+from pipeline.tracking.page import commands
 
 COUNTS = {"train": 6, "validation": 2, "test": 2}
 
@@ -66,3 +67,7 @@ def test_text_is_told_by_its_tokens() -> None:
     assert unit == "pairs of sentences"
     assert found["Tokens of a pair of test"] == "13.5 source, 14.5 target" and found["Case"] == "as written"
     assert not any("Missing" in name or "Forecast" in name for name in found), "sentences have no gaps"
+
+
+def test_commands_in_remarks_are_code_and_nothing_else_is_markup() -> None:
+    assert commands("`dvc pull` brings <b>it</b> `back") == "<code>dvc pull</code> brings &lt;b&gt;it&lt;/b&gt; `back"
