@@ -118,7 +118,7 @@ def test_experiments_without_results_are_named_and_skipped(repository: Path) -> 
     for path in ("metrics/co2.json", "data/prepared/co2/card.json", "reports/registry.json"):
         Path(path).unlink()
     text = text_of(made())
-    assert "There are no results yet: metrics/co2.json is missing. Run `make repro`." in text
+    assert "There are no results yet: metrics/co2.json is missing. Run make repro." in text
     assert "Not decided yet." in text
     summary = Path("reports/summary.md").read_text(encoding="utf-8")
     assert "## co2: no results yet" in summary
@@ -129,7 +129,7 @@ def test_figures_of_an_older_model_or_data_are_not_shown_as_new_ones(repository:
     edit("models/digits/digits-cnn/model.json", key="retrained")
     edit("data/prepared/co2/card.json", data="another digest")
     text = text_of(made())
-    assert "The figures of `digits-cnn` are those of an earlier model. Run `make repro`." in text
+    assert "The figures of digits-cnn are those of an earlier model. Run make repro." in text
     assert "The figures were measured on other data than those that are prepared now." in text
 
 
