@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import errno
 import importlib
+import importlib.util
 import logging
 import os
 import signal
@@ -166,8 +167,8 @@ def _complain(stage: str, error: ValueError) -> int:
 
 
 def _missing(stage: str, error: ModuleNotFoundError) -> int:
-    """Most often the environment is not activated; a module of ours that is missing is a fault of ours."""
-    if (error.name or "pipeline").partition(".")[0] == "pipeline":
+    """An environment with Lightning is ours: what it lacks, such as a driver of a database, is another matter."""
+    if importlib.util.find_spec("pytorch_lightning"):
         raise error
     words = f"{sys.executable} has no package {error.name}; activate the environment that `make setup` installs"
     print(f"{stage}: {words}: . .venv/bin/activate", file=sys.stderr)

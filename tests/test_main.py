@@ -46,10 +46,11 @@ def test_python_without_the_environment_is_told_which_one_to_activate() -> None:
     assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
-def test_missing_module_of_the_pipeline_is_no_matter_of_the_environment(
-    repository: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["pipeline.lost", "psycopg2"])
+def test_what_an_activated_environment_lacks_is_shown_where_it_is_missed(
+    name: str, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replaced(monkeypatch, ModuleNotFoundError("No module named 'pipeline.lost'", name="pipeline.lost"))
+    replaced(monkeypatch, ModuleNotFoundError(f"No module named {name!r}", name=name))
     with pytest.raises(ModuleNotFoundError):
         main(["fetch"])
 
