@@ -129,8 +129,8 @@ class SpeechRecognition(Task):
         "longest": number(0.1, 3600),
     }  # fmt: skip
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "stack": (1, 16), "speed": (0.0, 1.0), "gain": (0.0, 40.0), "noise": (0.0, 1.0), "time_mask": (0.0, 0.9),
-        "band_mask": (0.0, 0.9),
+        "stack": (1, 16), "trim": (0.0, 0.45), "speed": (0.0, 1.0), "gain": (0.0, 40.0), "noise": (0.0, 1.0),
+        "time_mask": (0.0, 0.9), "band_mask": (0.0, 0.9),
     }  # fmt: skip
 
     def prepare(self, parts: Mapping[str, Any], split: Mapping[str, float | None], seed: int) -> Prepared:
@@ -146,13 +146,15 @@ class SpeechRecognition(Task):
         return {name: table[name] for name in ("samples", "lengths", "targets", "target_lengths", "reference")}
 
     def network(  # type: ignore[override]  # the keywords are this task's parameters in params.yaml
-        self, encoders: Encoders, card: Card, *, stack: int, speed: float, gain: float, noise: float,
+        self, encoders: Encoders, card: Card, *, stack: int, trim: float, speed: float, gain: float, noise: float,
         time_mask: float, band_mask: float,
     ) -> Listener:  # fmt: skip
-        """`stack`: frames that are read together. In training, each recording by its own draw: `speed` is the share by
-        which it is faster or slower at most, `gain` the decibels by which it is louder or softer, `noise` the loudest
-        noise beside it, `time_mask` and `band_mask` the largest shares of frames and bands that a mask hides."""
-        augmentation = {"speed": speed, "gain": gain, "noise": noise, "time_mask": time_mask, "band_mask": band_mask}
+        """`stack`: frames that are read together. In training, each recording by its own draw: `trim` is the share that
+        it loses at its beginning and again at its end at most, `speed` the share by which it is faster or slower,
+        `gain` the decibels by which it is louder or softer, `noise` the loudest noise beside it, `time_mask` and
+        `band_mask` the largest shares of frames and bands that a mask hides."""
+        augmentation = {"trim": trim, "speed": speed, "gain": gain, "noise": noise}
+        augmentation |= {"time_mask": time_mask, "band_mask": band_mask}
         check_ranges(self.RANGES, stack=stack, **augmentation)
         encoder, most = encoders((self.settings["bands"] + 1) * stack), card["frames_for_a_token"]
         if stack * encoder.stride > most:
@@ -164,8 +166,10 @@ class SpeechRecognition(Task):
         """The features of the batch, of samples that are changed and with masks over them (Park et al. 2019)."""
         assert isinstance(network, Listener)
         chosen, lengths = network.augmentation, batch["lengths"]
-        samples = batch["samples"][:, : int(lengths.max())] / FULL
-        count = len(samples)
+        samples, count = batch["samples"][:, : int(lengths.max())] / FULL, len(lengths)
+        if chosen["trim"]:
+            shares = chosen["trim"] * torch.rand(2, count, device=samples.device)
+            samples, lengths = without_ends(samples, lengths, shares)
         if chosen["speed"]:
             factors = (1 + chosen["speed"]) ** (2 * torch.rand(count, device=samples.device) - 1)
             samples, lengths = at_speed(samples, lengths, factors)
@@ -266,6 +270,15 @@ def written(logits: Tensor) -> Tensor:
     kept = first & (tokens != BLANK)
     order = (~kept).to(torch.uint8).argsort(dim=1, stable=True)
     return (tokens * kept).gather(1, order)
+
+
+def without_ends(samples: Tensor, lengths: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, S) and lengths (B,) without shares (2, B) of each recording: of its beginning, and of its end."""
+    starts, ends = (shares * lengths).long()
+    rest = lengths - starts - ends
+    places = torch.arange(int(rest.max()), device=samples.device) + starts[:, None]
+    kept = samples.gather(1, places.clamp_max(samples.shape[1] - 1))
+    return kept * known_steps(rest, kept.shape[1]), rest
 
 
 def at_speed(samples: Tensor, lengths: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from pipeline.models import FAMILIES
 from pipeline.params import load
 from pipeline.tasks import load_task
 from pipeline.tasks.network import build_network
-from pipeline.tasks.speech_recognition import LogMel, at_speed, mel_filters, unmasked, written
+from pipeline.tasks.speech_recognition import LogMel, at_speed, mel_filters, unmasked, without_ends, written
 from pipeline.tasks.transcripts import compared, edits, resampled_metrics
 
 RATE = 8000
@@ -161,7 +161,7 @@ def test_without_any_augmentation_training_hears_what_evaluation_hears(
     bench: tuple[Any, Any, Any, Any], family: str
 ) -> None:
     _, task, _, examples = bench
-    nothing = dict.fromkeys(("speed", "gain", "noise", "time_mask", "band_mask"), 0.0)
+    nothing = dict.fromkeys(("trim", "speed", "gain", "noise", "time_mask", "band_mask"), 0.0)
     model = network(bench, family, **nothing)
     batch = {name: tensor[:6] for name, tensor in examples.items()}
     with torch.inference_mode():
@@ -187,6 +187,25 @@ def test_augmentation_follows_torchs_generator_and_changes_each_recording_in_its
     )
     assert len(found[0]["lengths"].unique()) == 4 and torch.isfinite(found[0]["features"]).all()
     assert torch.equal(found[0]["targets"], batch["targets"])
+
+
+def test_a_trimmed_recording_is_its_middle() -> None:
+    samples = torch.arange(1.0, 101).repeat(3, 1)
+    samples[2, 50:] = 0
+    kept, rest = without_ends(samples, torch.tensor([100, 100, 50]), torch.tensor([[0.0, 0.2, 0.1], [0.0, 0.3, 0.4]]))
+    assert rest.tolist() == [100, 50, 25]
+    for row, middle in enumerate((samples[0], samples[1, 20:70], samples[2, 5:30])):
+        assert torch.equal(kept[row, : len(middle)], middle) and not kept[row, len(middle) :].any()
+
+
+def test_training_trims_up_to_the_share_at_either_end(bench: tuple[Any, Any, Any, Any]) -> None:
+    _, task, _, examples = bench
+    others = dict.fromkeys(("speed", "gain", "noise", "time_mask", "band_mask"), 0.0)
+    batch = {name: tensor[:1].repeat_interleave(200, 0) for name, tensor in examples.items()}
+    torch.manual_seed(0)
+    lengths = task.augment(network(bench, "cnn", trim=0.25, **others), batch)["lengths"] / batch["lengths"]
+    assert float(lengths.min()) >= 0.5 and float(lengths.max()) <= 1
+    assert float(lengths.mean()) == pytest.approx(0.75, abs=0.02)
 
 
 def test_a_faster_recording_is_shorter_and_higher() -> None:
