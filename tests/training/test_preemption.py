@@ -142,20 +142,21 @@ def test_a_killed_worker_is_replaced(start: Any, straight: dict[str, bytes]) -> 
 
 def test_sigterm_saves_and_ends_within_five_seconds(start: Any, straight: dict[str, bytes]) -> None:
     """In one of three tries at least: the tests beside this one take the cores for seconds at a time."""
-    seconds: list[float] = []
-    while not seconds or (seconds[-1] >= 5 and len(seconds) < 3):
+    for _ in range(3):
         stage = start()
         stage.wait_for("*.ckpt", 1)
         workers, asked = stage.workers(), time.monotonic()
         stage.process.terminate()
         code, said = stage.end()
-        seconds.append(time.monotonic() - asked)
+        took = time.monotonic() - asked
         assert code == 128 + signal.SIGTERM
         assert "the next `dvc repro` goes on" in said and "Traceback" not in said, said
-        assert workers and not any(
+        assert workers != [] and not any(
             worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers
         )
-    assert min(seconds) < 5, seconds
+        if took < 5:
+            break
+    assert took < 5
     completes(start(), straight)
 
 
