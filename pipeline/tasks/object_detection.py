@@ -89,6 +89,7 @@ class ObjectDetection(Task):
     dependent = False
     corpus = True
     reads = "picture"
+    MATCHING = ("classes",)
     SETTINGS: ClassVar = {"confidence": SHARE, "overlap": SHARE, "most_boxes": whole(1, 1000)}
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         "head_width": (8, 1024), "head_depth": (0, 8), "radius": (0.5, 8.0), "shift": (0, 1024), "zoom": (0.0, 1.0),
@@ -233,6 +234,11 @@ class ObjectDetection(Task):
         examples = decoded_pictures(request, card)
         predictions = self.predict(network, examples, card) if len(request) else None
         return answer_table(predictions, examples, card)
+
+    def predictions_of(self, responses: pd.DataFrame, table: Table, card: Card) -> pd.DataFrame:
+        from pipeline.tasks.found_boxes import predictions_of
+
+        return predictions_of(responses, self.examples(table, card), card)
 
     def drawings(self, request: pd.DataFrame, answer: pd.DataFrame, card: Card) -> list[bytes]:
         from pipeline.tasks.marked_picture import marked_picture

@@ -257,6 +257,11 @@ class SpeechRecognition(Task):
         examples = heard(request, card)
         return answer_table(self.predict(network, examples, card) if len(request) else None)
 
+    def predictions_of(self, responses: pd.DataFrame, table: Table, card: Card) -> pd.DataFrame:
+        from pipeline.tasks.transcripts import compared
+
+        return compared(responses["transcript"].tolist(), responses["confidence"].tolist(), table, card)
+
     def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
         from pipeline.tasks.speech_probes import speech_probes
 

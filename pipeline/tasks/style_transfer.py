@@ -146,6 +146,7 @@ class StyleTransfer(Task):
     reads = "picture"
     dependent = True  # squares of one picture follow each other
     references = frozenset({"optimised"})
+    MATCHING = ("styles",)
     SETTINGS: ClassVar = {
         "content_layers": NAMES, "style_layers": NAMES, "content_weight": POSITIVE, "style_weight": POSITIVE,
         "iterations": whole(1, 10_000),
@@ -254,6 +255,11 @@ class StyleTransfer(Task):
         with torch.inference_mode():
             made = [network(torch.tensor(picture)[None]) for picture in decoded(request)]
         return answer_table(made)
+
+    def predictions_of(self, responses: pd.DataFrame, table: Table, card: Card) -> pd.DataFrame:
+        from pipeline.tasks.painted_pictures import predictions_of
+
+        return predictions_of(Judge(table, card, self.settings), responses, table["images"])
 
     def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
         from pipeline.tasks.style_probes import style_probes

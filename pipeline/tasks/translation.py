@@ -292,6 +292,13 @@ class Translation(Task):
         found = Tokenizer(card["target_tokenizer"]).decode(self.infer(network, batch))
         return pd.DataFrame({"translation": pd.Series(found, dtype=object)})
 
+    def predictions_of(self, responses: pd.DataFrame, table: Table, card: Card) -> pd.DataFrame:
+        from pipeline.data.tokens import as_texts
+        from pipeline.tasks.text_scores import prediction_table
+
+        sources, references = (as_texts(table[name].numpy()) for name in ("text", "reference"))
+        return prediction_table(sources, references, responses["translation"].tolist())
+
     def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
         from pipeline.tasks.probes import translation_probes
 
