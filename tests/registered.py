@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+ROOT = Path(__file__).parents[1]
+
 
 @pytest.fixture(scope="session")
 def fake() -> ModuleType:
@@ -144,8 +146,11 @@ def snapshot(client: Any) -> dict[str, Any]:
     return {"versions": versions, "aliases": aliases(client), "runs": runs, "points": points}
 
 
-def packaged(prepared: Path, candidate: str, folder: Path) -> Path:
-    """The servable folder of an untrained candidate of tests/tiny.yaml, with the predictions that it really makes."""
+def packaged(prepared: Path, candidate: str, folder: Path, checkout: Path = ROOT) -> Path:
+    """The servable folder of an untrained candidate of tests/tiny.yaml, with the predictions that it really makes.
+
+    Its code is that of a checkout.
+    """
     from safetensors.torch import save_file
 
     from pipeline.data.tables import EXAMPLES, read_card, read_table
@@ -168,7 +173,7 @@ def packaged(prepared: Path, candidate: str, folder: Path) -> Path:
     (folder / "model/model.json").write_text(json.dumps({**described, "card": card, "key": "aaa"}))
     predictions = task.predict(network, task.examples(read_table(data, "test"), card), card)
     predictions.to_parquet(folder / "predictions.parquet", index=False)
-    copy_code(entry.task, entry.family, folder / "code")
+    copy_code(entry.task, entry.family, folder / "code", checkout)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trial, "run_apart", lambda job, code: rehearsal.main(json.loads(job.read_text())))
         tried = rehearse(folder / "model", folder / "code", data, folder / "trial", example=True,

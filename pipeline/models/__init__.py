@@ -1,7 +1,7 @@
 """The two families of encoders behind one door.
 
 A family is one file and one line in ``FAMILIES``. The names stand as strings so that a candidate imports, and
-therefore depends on, its own family alone.
+therefore depends on, its own family alone; without the name of this package, which in a version is another one.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from torch import nn
 from pipeline.models.encoder import choose
 
 FAMILIES: dict[str, str] = {
-    "cnn": "pipeline.models.cnn:CNN",
-    "rnn": "pipeline.models.rnn:RNN",
+    "cnn": "cnn:CNN",
+    "rnn": "rnn:RNN",
 }
 
 
 def load_family(name: str) -> type[nn.Module]:
     """The encoder class of a family (see ``encoder.Encoder`` for what it offers); imports this family only."""
     module, attribute = choose(name, FAMILIES, "family").split(":")
-    family: type[nn.Module] = getattr(import_module(module), attribute)
+    family: type[nn.Module] = getattr(import_module(f"{__name__}.{module}"), attribute)
     return family

@@ -6,37 +6,35 @@ import ast
 import importlib.metadata
 import logging
 import re
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pipeline.data.provenance import ROOT, import_closure
+from pipeline.registry.namespace import write_package
 from pipeline.registry.store import edit_description
-from pipeline.registry.trial import Trial
+from pipeline.registry.trial import Trial, package_of
 
 SERVABLE = Path(__file__).with_name("servable.py")
 
 
 def copy_code(task: str, family: str, target: Path, root: Path = ROOT) -> list[Path]:
-    """Copies the modules that answer requests of this task and family, and nothing else. Returns the files."""
+    """Copies the modules that answer requests of this task and family, and nothing else. Returns the files.
+
+    They become a package with a name of its own: see namespace.py.
+    """
     from pipeline.models import FAMILIES
     from pipeline.tasks import TASKS
 
-    starts = ["pipeline/tasks/network.py", "pipeline/data/tables.py", _file_of(TASKS[task]), _file_of(FAMILIES[family])]
-    copied = []
-    for name in import_closure(*starts, root=root, whole_tasks=True):
-        copied.append(target / name)
-        copied[-1].parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(root / name, copied[-1])
-    for folder in {file.parent for file in copied} | {target / "pipeline"}:
-        (folder / "__init__.py").touch()
-    return copied
+    rooms = [_file_of("tasks", TASKS[task]), _file_of("models", FAMILIES[family])]
+    starts = ["pipeline/tasks/network.py", "pipeline/data/tables.py", *rooms]
+    names = import_closure(*starts, root=root, whole_tasks=True)
+    return write_package({name: (root / name).read_text(encoding="utf-8") for name in names}, target)
 
 
 def requirements(code: Iterable[Path], modules: Iterable[str]) -> list[str]:
     """Pins of the packages that the code names and that were loaded when the model answered, and of mlflow."""
-    named = {name for file in code for name in _imported(file)} & set(modules) - {"pipeline"}
+    named = {name for file in code for name in _imported(file)} & set(modules)
     found = [_distribution(name) for name in sorted(named | {"mlflow", "numpy", "pandas"})]
     # A local part such as +cpu names a build that no public index has.
     return sorted(f"{entry.name.lower()}=={entry.version.partition('+')[0]}" for entry in found if entry is not None)
@@ -64,7 +62,7 @@ def package(model: Path, code: Path, trial: Trial, examples: Path, target: Path,
             "examples": str(examples),
             "probes": str(trial.probes),
         },
-        code_paths=[str(code / "pipeline")],
+        code_paths=[str(code / package_of(code))],
         pip_requirements=pinned,
         signature=infer_signature(trial.example, trial.answer),
         input_example=trial.example,
@@ -86,8 +84,8 @@ def _with_relative_paths(description: Any) -> Any:
     return description
 
 
-def _file_of(entry: str) -> str:
-    return entry.partition(":")[0].replace(".", "/") + ".py"
+def _file_of(room: str, entry: str) -> str:
+    return f"pipeline/{room}/{entry.partition(':')[0]}.py"
 
 
 def _imported(file: Path) -> set[str]:

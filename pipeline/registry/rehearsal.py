@@ -1,11 +1,13 @@
-"""Runs in a Python process of its own, as a script, with the code that a model carries: `rehearsal.py job.json`.
+"""Runs in a Python process of its own, as a script, with the code that a model carries:
+`rehearsal.py job.json package`.
 
 So a model is tried exactly as it will be served, an old champion answers with the code it was trained with, and the
-stage `register` needs no PyTorch. It imports nothing but the code under trial.
+stage `register` needs no PyTorch. It imports nothing but the code under trial, by the name that its package has.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 CELLS = 4_000_000  # weights held in memory at a time: 32 MB
 
 
-def main(job: dict[str, Any]) -> None:
+def main(job: dict[str, Any], package: str = "pipeline") -> None:
     """Writes into job["output"]: facts.json, and what the job asks for.
 
     `requests` (a file of test examples as users would send them): responses.parquet, what the model makes of them.
@@ -27,9 +29,8 @@ def main(job: dict[str, Any]) -> None:
     import numpy as np
     import pandas as pd
 
-    from pipeline.data.tables import read_table
-    from pipeline.tasks.network import load_network
-
+    read_table = importlib.import_module(f"{package}.data.tables").read_table
+    load_network = importlib.import_module(f"{package}.tasks.network").load_network
     output = Path(job["output"])
     task, network, card, _ = load_network(Path(job["model"]))
     for part in ("scores", "corpus"):
@@ -81,4 +82,6 @@ def drawn_scores(task: Any, predictions: Any, card: Any, weights: Any) -> Any:
 
 
 if __name__ == "__main__":
-    main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    if sys.argv[2] != "pipeline":
+        sys.modules["pipeline"] = None  # type: ignore[assignment]  # nor does it answer with the code of a checkout
+    main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), sys.argv[2])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pipeline.registry.apart import run_script
+from pipeline.registry.namespace import PACKAGE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ def rehearse(
     probes: Path | None = None,
     weights: Path | None = None,
 ) -> Trial:
-    """Tries the model of a folder with the package `pipeline` under `code`; see rehearsal.py for what can be asked.
+    """Tries the model of a folder with the package under `code`; see rehearsal.py for what can be asked.
 
     `prepared` is the data that the model was trained on; without it the model answers `requests` and nothing else.
     Raises TrialFailed with the last lines of what went wrong.
@@ -68,14 +68,18 @@ def rehearse(
 
 
 def run_apart(job: Path, code: Path) -> None:
-    """Runs rehearsal.py with the package under `code` in a fresh Python."""
-    script = Path(__file__).with_name("rehearsal.py")
-    # -P: the folder of the script must not come first in sys.path, or our statistics.py hides Python's own.
-    command = [sys.executable, "-P", str(script), str(job.resolve())]
-    environment = {**os.environ, "PYTHONPATH": str(code.resolve()), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, env=environment, cwd=job.parent, capture_output=True, text=True)
+    """Runs rehearsal.py with the package under `code` in a fresh Python, which gets none of this one's secrets."""
+    done = run_script("rehearsal.py", str(job.resolve()), package_of(code), PYTHONPATH=str(code.resolve()))
     if done.returncode != 0:
         raise TrialFailed("; ".join(done.stderr.strip().splitlines()[-2:]) or f"exit code {done.returncode}")
+
+
+def package_of(code: Path) -> str:
+    """The name of the one package in the folder `code` of a version. Raises TrialFailed where it is gone."""
+    names = sorted(folder.name for folder in code.glob(f"{PACKAGE}*/"))
+    if len(names) != 1:
+        raise TrialFailed(f"found {', '.join(names) or 'no package'} in its folder `code`; one package is right")
+    return names[0]
 
 
 def _read(output: Path) -> Trial:

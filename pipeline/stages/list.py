@@ -19,9 +19,7 @@ WIDTH = 24  # of the names
 
 def main(name: str | None) -> None:
     """Prints recipes, tasks, formats, families and architectures."""
-    families = {
-        family: _first_sentence(importlib.import_module(path.split(":")[0])) for family, path in FAMILIES.items()
-    }
+    families = {family: _first_sentence(importlib.import_module(load_family(family).__module__)) for family in FAMILIES}
     architectures = {
         f"{architecture} ({family})": _first_sentence(entry)
         for family in FAMILIES

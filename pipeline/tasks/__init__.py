@@ -10,23 +10,24 @@ if TYPE_CHECKING:
     from pipeline.tasks.task import Task
 
 # Names instead of classes, so that one task is imported without the others: dvc.yaml names the code of one candidate.
+# Without the name of this package: in a version it has another one.
 TASKS: dict[str, str] = {
-    "image_classification": "pipeline.tasks.image_classification:ImageClassification",
-    "translation": "pipeline.tasks.translation:Translation",
-    "sentiment_analysis": "pipeline.tasks.sentiment_analysis:SentimentAnalysis",
-    "forecasting": "pipeline.tasks.forecasting:Forecasting",
-    "series_classification": "pipeline.tasks.series_classification:SeriesClassification",
-    "image_generation": "pipeline.tasks.image_generation:ImageGeneration",
-    "object_detection": "pipeline.tasks.object_detection:ObjectDetection",
-    "speech_recognition": "pipeline.tasks.speech_recognition:SpeechRecognition",
-    "style_transfer": "pipeline.tasks.style_transfer:StyleTransfer",
+    "image_classification": "image_classification:ImageClassification",
+    "translation": "translation:Translation",
+    "sentiment_analysis": "sentiment_analysis:SentimentAnalysis",
+    "forecasting": "forecasting:Forecasting",
+    "series_classification": "series_classification:SeriesClassification",
+    "image_generation": "image_generation:ImageGeneration",
+    "object_detection": "object_detection:ObjectDetection",
+    "speech_recognition": "speech_recognition:SpeechRecognition",
+    "style_transfer": "style_transfer:StyleTransfer",
 }
 
 
 def task_type(name: str) -> type[Task]:
     """The class of a task. Raises KeyError for an unknown name."""
     module, attribute = TASKS[name].split(":")
-    found: type[Task] = getattr(importlib.import_module(module), attribute)
+    found: type[Task] = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
     return found
 
 

@@ -97,7 +97,7 @@ def test_an_unknown_experiment_is_named_with_the_nearest(here):
 
 def test_prepare_imports_neither_lightning_nor_mlflow():
     code = "import sys, json; import pipeline.stages.prepare; from pipeline.tasks import TASKS, load_task; "
-    code += "from importlib import import_module; [import_module(name.split(':')[0]) for name in TASKS.values()]; "
+    code += "from pipeline.tasks import task_type; [task_type(name) for name in TASKS]; "
     code += "print(json.dumps(sorted({'pytorch_lightning', 'mlflow', 'optuna', 'sklearn'} & set(sys.modules))))"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(found.stdout) == []
