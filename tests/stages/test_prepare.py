@@ -48,8 +48,8 @@ def test_tables_and_card_are_made_from_the_parts(here, capsys):
     printed = capsys.readouterr().out
     assert printed.startswith("prepare: 30 train, 10 validation, 24 test → data/prepared/tiny (data ")
     assert printed.endswith(
-        "prepare: test: 24 examples; a later model can replace a champion that is right on 90 % only from about 60 test "
-        "examples on\n"
+        "prepare: test: 24 examples; a later model can replace a champion that is right on 90 % only from about 60 "
+        "test examples on\n"
     )
     assert printed.count("\n") == 2
 
