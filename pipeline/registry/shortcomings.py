@@ -8,9 +8,7 @@ from typing import Any
 
 from pipeline.registry.store import Version
 from pipeline.tracking.readable import words
-from pipeline.tracking.verdict import compare, strongest, unbeaten_guess
-
-ERROR_LEVEL = 0.05  # of evidence that does not say which one its gate had
+from pipeline.tracking.verdict import baseline_was_better, compare, strongest, unbeaten_guess
 
 
 def shortcoming(version: Version, metrics: Mapping[str, Any] | None) -> str | None:
@@ -20,7 +18,9 @@ def shortcoming(version: Version, metrics: Mapping[str, Any] | None) -> str | No
     """
     if metrics is not None and metrics["models"].get(version.candidate, {}).get("key") == version.key:
         return _measured(version.candidate, metrics)
-    return _recorded(json.loads(version.tags.get("pipeline.evidence") or "{}"))
+    if baseline_was_better(json.loads(version.tags.get("pipeline.evidence") or "{}")):
+        return "when the gate compared them, a classical baseline was significantly better than this model"
+    return None
 
 
 def _measured(candidate: str, metrics: Mapping[str, Any]) -> str | None:
@@ -31,10 +31,3 @@ def _measured(candidate: str, metrics: Mapping[str, Any]) -> str | None:
     if found is None or found.outcome != "worse":
         return None
     return f"the classical baseline {baseline} is significantly better than this model on the test examples"
-
-
-def _recorded(evidence: Mapping[str, Any]) -> str | None:
-    found, split = evidence.get("over_baseline"), evidence.get("test_split") or {}
-    if not found or found["high"] >= 0 or found["p_value"] >= split.get("error_level", ERROR_LEVEL):
-        return None
-    return "when the gate compared them, a classical baseline was significantly better than this model"

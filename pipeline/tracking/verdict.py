@@ -9,6 +9,7 @@ from pipeline.tracking.readable import capitalised, decimals_for, is_number, per
 from pipeline.tracking.results import Json
 
 Outcome = Literal["better", "equal", "worse"]
+ERROR_LEVEL = 0.05  # of evidence that does not say which one its gate had
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,31 @@ def asked_often(registry: Json | None, metrics: Json) -> str:
         said = f"{models} compared with a champion on this test split: {left} of its error level of {whole} is left"
     hopeless = "" if split["passable"] else ", at which no model can pass, not even one without a fault"
     return f"{said}, and the next comparison gets {following}{hopeless}."
+
+
+def about_champion(registry: Json | None, metrics: Json) -> str:
+    """Says that a baseline is better than a champion that is not the challenger (the headline is about that), or ""."""
+    champion = (registry or {}).get("champion") or {}
+    if not champion.get("key") or champion["key"] == metrics["models"][metrics["challenger"]].get("key"):
+        return ""
+    present = [name for name, entry in metrics["models"].items() if entry.get("key") == champion["key"]]
+    if present:
+        found = compare(metrics, present[0], strongest(metrics, "baseline", without=present[0]))
+        worse = found is not None and found.outcome == "worse"
+    else:
+        lines = (registry or {}).get("history") or []
+        own = [line for line in lines if (line.get("challenger") or {}).get("key") == champion["key"]]
+        worse = bool(own) and baseline_was_better(own[-1].get("evidence") or {})
+    said = f"A classical baseline is significantly better than the champion, version {champion['version']}"
+    return f"{said} ({champion['candidate']})." if worse else ""
+
+
+def baseline_was_better(evidence: Json) -> bool:
+    """Whether a decision's evidence has its model significantly behind the baseline."""
+    found, split = evidence.get("over_baseline"), evidence.get("test_split") or {}
+    if not found:
+        return False
+    return bool(found["high"] < 0 and found["p_value"] < split.get("error_level", ERROR_LEVEL))
 
 
 def ranking(metrics: Json) -> list[str]:

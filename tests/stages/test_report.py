@@ -235,6 +235,24 @@ def test_that_a_baseline_beats_the_challenger_is_said_first(repository: Path) ->
     assert Path("reports/summary.md").read_text(encoding="utf-8").startswith(f"## digits: {said}\n")
 
 
+@pytest.mark.parametrize("high, worse", [(-0.1, True), (0.1, False)])
+def test_an_earlier_champion_that_a_baseline_beats_is_named_before_the_details(
+    repository: Path, high: float, worse: bool
+) -> None:
+    record = json.loads(Path("reports/registry.json").read_text(encoding="utf-8"))
+    evidence = {"over_baseline": {"difference": -0.2, "low": -0.3, "high": high, "p_value": 0.001}}
+    line = {"time": "", "challenger": {"key": "an-older-one", "version": "3", "candidate": "co2-rnn"}}
+    record["experiments"]["co2"]["history"] = [{**line, "evidence": evidence}]
+    edit("reports/registry.json", **record)
+    said = "A classical baseline is significantly better than the champion, version 3 (co2-rnn)."
+    text, summary = text_of(made()), Path("reports/summary.md").read_text(encoding="utf-8")
+    if worse:
+        assert text.index(said) < text.index("MAE of co2-rnn on test")
+        assert f"beats the baseline ridge.\n\n**{said}**\n\nMAE of co2-rnn on test" in summary
+    else:
+        assert said not in text and said not in summary
+
+
 def test_report_imports_nothing_heavy(repository: Path) -> None:
     code = (
         "import sys; from pipeline import params; from pipeline.stages import report; report.main(None, params.load());"
