@@ -70,8 +70,9 @@ def _median_box(label: int, pictures: np.ndarray, boxes: np.ndarray, count: int)
 
 
 def _usual_boxes(label: int, pictures: np.ndarray, boxes: np.ndarray, count: int) -> list[Guess]:
-    """Chosen greedily, at least one."""
-    candidates = boxes[np.unique(np.linspace(0, len(boxes) - 1, CANDIDATES).astype(int))]
+    """Chosen greedily out of the median box and true ones, at least one."""
+    some = boxes[np.unique(np.linspace(0, len(boxes) - 1, CANDIDATES).astype(int))]
+    candidates = np.concatenate([np.median(boxes, axis=0)[None], some])
     fits = np.stack([_fits(candidate, boxes) for candidate in candidates])  # (Q, M)
     free = np.ones(len(boxes), dtype=bool)
     guesses = []
