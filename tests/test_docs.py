@@ -13,6 +13,7 @@ from pipeline.data.formats import FORMATS
 from pipeline.models import FAMILIES, load_family
 from pipeline.tasks import TASKS, task_type
 from pipeline.tasks.network import keyword_names
+from pipeline.tasks.task import GUESSES
 from pipeline.training.optimisation import Optimisation
 
 WIDTH = 120
@@ -83,3 +84,8 @@ def test_prose_keeps_to_the_width_of_the_code(root: Path) -> None:
     for page in pages(root):
         lines = page.read_text(encoding="utf-8").splitlines()
         assert [line for line in lines if len(line) > WIDTH and not line.startswith("|")] == [], page.name
+
+
+def test_every_guess_is_explained(root: Path) -> None:
+    text = read(root, "docs/gate.md")
+    assert [name for name in GUESSES if f"`{name}`" not in text] == []

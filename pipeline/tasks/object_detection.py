@@ -110,12 +110,8 @@ class ObjectDetection(Task):
     ) -> Detector:  # fmt: skip
         head: dict[str, Any] = {"head_width": head_width, "head_depth": head_depth, "radius": radius}
         augmentation = {
-            "flip": flip,
-            "upside_down": upside_down,
-            "shift": shift,
-            "zoom": zoom,
-            "brightness": brightness,
-        }
+            "flip": flip, "upside_down": upside_down, "shift": shift, "zoom": zoom, "brightness": brightness,
+        }  # fmt: skip
         check_ranges(self.RANGES, **head, shift=shift, zoom=zoom, brightness=brightness)
         return Detector(encoders(card["channels"]), card, **head, augmentation=augmentation)
 
@@ -190,12 +186,11 @@ class ObjectDetection(Task):
 
     @torch.inference_mode()
     def predict(self, network: nn.Module, examples: Batch, card: Card) -> pd.DataFrame:
-        """One picture at a time: sums in a batch are rounded in another order, and where two boxes are nearly as good
-        as each other, the served model would then keep another one than evaluation did."""
+        """One picture at a time, as it is served: in a batch, sums and so the choice of equal boxes may differ."""
         from pipeline.tasks.found_boxes import prediction_table
 
-        count = len(examples["images"])
-        single = ({name: tensor[row : row + 1] for name, tensor in examples.items()} for row in range(count))
+        rows = range(len(examples["images"]))
+        single = ({name: tensor[row : row + 1] for name, tensor in examples.items()} for row in rows)
         found = torch.cat([self.infer(network, one) for one in single])
         return prediction_table(found.cpu().numpy(), examples, card)
 
@@ -215,13 +210,16 @@ class ObjectDetection(Task):
 
         return {"components": component_predictions(tables, card, seed, self.settings)}
 
+    def guesses(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
+        from pipeline.tasks.box_guesses import box_guesses
+
+        return box_guesses(tables, card, self.settings["most_boxes"])
+
     def pictures(self, predictions: pd.DataFrame, table: Table, card: Card, folder: Path, title: str) -> list[Path]:
         from pipeline.tasks.pictures import boxes_on_pictures, precision_recall
 
-        return [
-            boxes_on_pictures(predictions, table, card, folder / "boxes.png", title),
-            precision_recall(predictions, card, folder / "precision_recall.png", title),
-        ]
+        shown = boxes_on_pictures(predictions, table, card, folder / "boxes.png", title)
+        return [shown, precision_recall(predictions, card, folder / "precision_recall.png", title)]
 
     def input_example(self, table: Table, card: Card) -> pd.DataFrame:
         from pipeline.tasks.found_boxes import encoded_pictures

@@ -41,7 +41,15 @@ def predictions_of(judge: Judge, responses: pd.DataFrame, contents: Tensor) -> p
     pictures = [
         torch.from_numpy(_opened(file).transpose(2, 0, 1).copy())[None].float() for file in responses["picture"]
     ]
-    return prediction_table(torch.cat(pictures), list(_judged(judge, pictures, torch.split(contents, 1))))
+    return prediction_table(torch.cat(pictures), list(judged_pictures(judge, pictures, torch.split(contents, 1))))
+
+
+def classical_pictures(
+    judge: Judge, tables: Mapping[str, Table], iterations: int
+) -> dict[str, dict[str, pd.DataFrame]]:
+    """Colours moved to those of the style, and the pixels themselves optimised, which takes its time."""
+    optimised_ones = optimised_predictions(judge, tables, iterations)
+    return {"recoloured": recoloured_predictions(judge, tables), "optimised": optimised_ones}
 
 
 def optimised_predictions(judge: Judge, tables: Mapping[str, Table], iterations: int) -> dict[str, pd.DataFrame]:
@@ -50,7 +58,7 @@ def optimised_predictions(judge: Judge, tables: Mapping[str, Table], iterations:
     for split in ("validation", "test"):
         contents = torch.split(tables[split]["images"], 1)
         pictures = [optimised(judge, content, iterations) for content in contents]
-        found[split] = prediction_table(torch.cat(pictures), list(_judged(judge, pictures, contents)))
+        found[split] = prediction_table(torch.cat(pictures), list(judged_pictures(judge, pictures, contents)))
     return found
 
 
@@ -87,7 +95,7 @@ def recoloured_predictions(judge: Judge, tables: Mapping[str, Table]) -> dict[st
     def predictions(split: str, share: float) -> pd.DataFrame:
         contents = torch.split(tables[split]["images"], 1)
         pictures = [torch.lerp(content.float(), recoloured(content.float(), style), share) for content in contents]
-        return prediction_table(torch.cat(pictures), list(_judged(judge, pictures, contents)))
+        return prediction_table(torch.cat(pictures), list(judged_pictures(judge, pictures, contents)))
 
     found = {share: predictions("validation", share) for share in SHARES}
     best = min(found, key=lambda share: float(found[share][LOSSES[-1]].mean()))
@@ -101,7 +109,8 @@ def recoloured(content: Tensor, style: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _judged(judge: Judge, pictures: Sequence[Tensor], contents: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+def judged_pictures(judge: Judge, pictures: Sequence[Tensor], contents: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Content, style and total loss of each picture (1, 3, H, W) as an answer to its content."""
     for picture, content in zip(pictures, contents, strict=True):
         losses = judge.losses(picture, judge.content(content))
         yield [*losses, judge.total(*losses)]

@@ -1,9 +1,8 @@
 """Style transfer: a picture painted anew in the manner of another one, in a single pass of a network.
 
-The network is trained on the losses of a second one, which stays as it is and compares features: those of the content
-picture should be found again, and how the features of the style picture go together (Gatys et al. 2016; Johnson et al.
-2016). The weights of that perceptual network and the statistics of the style are part of the prepared tables, so that
-every model of an experiment is judged alike; the served model does without them.
+The network learns from a second one, which stays as it is and compares features: those of the content picture should
+be found again, and how those of the style picture go together (Gatys et al. 2016; Johnson et al. 2016). This perceptual
+network and the statistics of the style are part of the prepared tables; the served model does without them.
 """
 
 from __future__ import annotations
@@ -41,11 +40,10 @@ class Stylist(nn.Module):
 
     Johnson et al. (2016) with the encoder of a family as its body, instance norms (Ulyanov et al. 2016), enlargement
     by repetition instead of transposed convolutions (Odena et al. 2016), and the picture itself beside the decoder.
-    The network sees the colours normalised by the picture's own mean and deviation, so that a red one is not all new
-    to one that has learnt from blue ones, the colours as they are, and a grain, without which there is nothing to
-    paint strokes from where a picture is even (Ulyanov et al. 2016, "Texture networks"). Instance norms leave nothing
-    of mean and variance of all colours; these learn to decide in the end, how strong features are, in which tone, and
-    how far what is changed lies from the colours as they are, which at first is half way to the normalised ones.
+    The network sees colours normalised by the picture's own mean and deviation, the colours as they are, and a grain,
+    from which it paints strokes where a picture is even (Ulyanov et al. 2016, "Texture networks"). Mean and variance of
+    all colours, of which instance norms leave nothing, decide how strong features are, in which tone, and how far from
+    the colours as they are; at first that is half way to the normalised ones.
     """
 
     def __init__(self, encoder: Encoder, *, decoder_width: int, window: int, flip: bool, zoom: float) -> None:
@@ -151,9 +149,7 @@ class StyleTransfer(Task):
         "content_layers": NAMES, "style_layers": NAMES, "content_weight": POSITIVE, "style_weight": POSITIVE,
         "iterations": whole(1, 10_000),
     }  # fmt: skip
-    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "decoder_width": (4, 512), "window": (16, 4096), "zoom": (0.0, 1.0),
-    }  # fmt: skip
+    RANGES: ClassVar = {"decoder_width": (4, 512), "window": (16, 4096), "zoom": (0.0, 1.0)}
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
@@ -178,10 +174,8 @@ class StyleTransfer(Task):
         check_ranges(self.RANGES, decoder_width=decoder_width, window=window, zoom=zoom)
         least, most = card["perceptual"]["least"], min(card["height"], card["width"])
         if not least <= window <= most:
-            raise ValueError(
-                f"window: found {window}; allowed: pixels from {least}, which the perceptual network needs, to {most}, "
-                "the side of the squares"
-            )
+            allowed = f"pixels from {least}, which the perceptual network needs, to {most}, the side of the squares"
+            raise ValueError(f"window: found {window}; allowed: {allowed}")
         return Stylist(encoders(SEEN), decoder_width=decoder_width, window=window, flip=flip, zoom=zoom)
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:
@@ -195,8 +189,7 @@ class StyleTransfer(Task):
         middles = [(2 * torch.rand(count, device=device) - 1) * (1 - share) for share in (across, down)]
         rows = [[across.where(~mirror, -across), zero, middles[0]], [zero, down, middles[1]]]
         moved = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)  # (B, 2, 3)
-        shape = [count, 3, network.window, network.window]
-        lattice = functional.affine_grid(moved, shape, align_corners=False)
+        lattice = functional.affine_grid(moved, [count, 3, *[network.window] * 2], align_corners=False)
         windows = functional.grid_sample(images, lattice, padding_mode="border", align_corners=False)
         return {**batch, "images": windows}
 
@@ -231,13 +224,16 @@ class StyleTransfer(Task):
         return int(card["squares"])
 
     def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
-        """Colours moved to those of the style, and the pixels themselves optimised, which takes its time."""
-        from pipeline.tasks.painted_pictures import optimised_predictions, recoloured_predictions
+        from pipeline.tasks.painted_pictures import classical_pictures
 
-        self.judge = Judge(tables["test"], card, self.settings)
-        optimised = optimised_predictions(self.judge, tables, self.settings["iterations"])
-        self.optimised = optimised["test"]
-        return {"recoloured": recoloured_predictions(self.judge, tables), "optimised": optimised}
+        found = classical_pictures(Judge(tables["test"], card, self.settings), tables, self.settings["iterations"])
+        self.optimised = found["optimised"]["test"]
+        return found
+
+    def guesses(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
+        from pipeline.tasks.style_guesses import style_guesses
+
+        return style_guesses(Judge(tables["test"], card, self.settings), tables)
 
     def pictures(self, predictions: pd.DataFrame, table: Table, card: Card, folder: Path, title: str) -> list[Path]:
         from pipeline.tasks.painted_pictures import before_and_after
@@ -285,13 +281,11 @@ def painted(before: int, after: int) -> nn.Sequential:
 
 def grain(height: int, width: int) -> Tensor:
     """(1, 1, H, W) float32, normally distributed, and always the same: hashes of places (Teschner et al. 2003)."""
-    down, across = torch.arange(height), torch.arange(width)
-    number = (down[:, None] * 73_856_093) ^ (across * 19_349_663)
+    number = (torch.arange(height)[:, None] * 73_856_093) ^ (torch.arange(width) * 19_349_663)
     for _ in range(2):
         number = ((number ^ (number >> 16)) * 0x45D9F3B) & 0xFFFF_FFFF
     shares = (((number ^ (number >> 16)) & 0xFFFFFF).double() + 0.5) / 2**24
-    found: Tensor = torch.special.ndtri(shares).float()[None, None]
-    return found
+    return torch.special.ndtri(shares).float()[None, None]  # type: ignore[no-any-return]
 
 
 def gram(features: Tensor) -> Tensor:

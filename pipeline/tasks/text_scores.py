@@ -5,11 +5,14 @@ So a bootstrap over sentences needs no sentence: weights times counts are the co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
+
+from pipeline.data.tokens import as_texts
 
 BLEU_COUNTS = [
     "bleu_tokens", "bleu_reference_tokens", *(f"bleu_found_{n}" for n in range(1, 5)),
@@ -62,6 +65,11 @@ def chrf(counts: np.ndarray) -> np.ndarray:
     recall = np.where(known, found / np.maximum(reference, 1e-12), 0.0).sum(1) / orders
     scores: np.ndarray = 100 * (1 + BETA**2) * precision * recall / np.maximum(BETA**2 * precision + recall, 1e-12)
     return scores
+
+
+def compared(texts: Mapping[str, Tensor], found: list[str]) -> pd.DataFrame:
+    """The prediction table of translations of the sources `text`, beside each `reference`; (N, L) bytes both."""
+    return prediction_table(as_texts(texts["text"].numpy()), as_texts(texts["reference"].numpy()), found)
 
 
 def prediction_table(sources: list[str], references: list[str], found: list[str]) -> pd.DataFrame:

@@ -233,11 +233,10 @@ class Translation(Task):
         return beam_search(following, limits, beams=beams, penalty=penalty, special=special)
 
     def predict(self, network: nn.Module, examples: Batch, card: Card) -> pd.DataFrame:
-        from pipeline.data.tokens import Tokenizer, as_texts
-        from pipeline.tasks.text_scores import prediction_table
+        from pipeline.data.tokens import Tokenizer
+        from pipeline.tasks.text_scores import compared
 
-        found = Tokenizer(card["target_tokenizer"]).decode(self.infer(network, examples))
-        return prediction_table(as_texts(examples["text"].numpy()), as_texts(examples["reference"].numpy()), found)
+        return compared(examples, Tokenizer(card["target_tokenizer"]).decode(self.infer(network, examples)))
 
     def resampled_metrics(self, predictions: pd.DataFrame, card: Card, weights: np.ndarray) -> dict[str, np.ndarray]:
         from pipeline.tasks.text_scores import COUNTS, bleu, chrf
@@ -252,17 +251,14 @@ class Translation(Task):
         return sentence_bleu(predictions[COUNTS].to_numpy(np.float64))
 
     def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
-        from pipeline.data.tokens import as_texts
-        from pipeline.tasks.dictionary import Dictionary
-        from pipeline.tasks.text_scores import prediction_table
+        from pipeline.tasks.dictionary import word_by_word
 
-        texts = {
-            split: (as_texts(table["text"].numpy()), as_texts(table["reference"].numpy()))
-            for split, table in tables.items()
-        }
-        words = Dictionary(*texts["train"])
-        found = {split: [words.translate(text) for text in texts[split][0]] for split in ("validation", "test")}
-        return {"word_by_word": {split: prediction_table(*texts[split], found[split]) for split in found}}
+        return {"word_by_word": word_by_word(tables)}
+
+    def guesses(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
+        from pipeline.tasks.sentence_guesses import sentence_guesses
+
+        return sentence_guesses(tables)
 
     def pictures(self, predictions: pd.DataFrame, table: Table, card: Card, folder: Path, title: str) -> list[Path]:
         from pipeline.tasks.pictures import score_by_length, translated_sentences
@@ -293,11 +289,9 @@ class Translation(Task):
         return pd.DataFrame({"translation": pd.Series(found, dtype=object)})
 
     def predictions_of(self, responses: pd.DataFrame, table: Table, card: Card) -> pd.DataFrame:
-        from pipeline.data.tokens import as_texts
-        from pipeline.tasks.text_scores import prediction_table
+        from pipeline.tasks.text_scores import compared
 
-        sources, references = (as_texts(table[name].numpy()) for name in ("text", "reference"))
-        return prediction_table(sources, references, responses["translation"].tolist())
+        return compared(table, responses["translation"].tolist())
 
     def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
         from pipeline.tasks.probes import translation_probes

@@ -18,7 +18,7 @@ from pipeline.tracking.data_card import described
 from pipeline.tracking.events import history
 from pipeline.tracking.leaderboard import differences, leaderboard
 from pipeline.tracking.results import CandidateResults, Json, Results
-from pipeline.tracking.verdict import asked_often, ranking, verdict
+from pipeline.tracking.verdict import about_champion, asked_often, ranking, verdict
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -66,6 +66,7 @@ def measured(found: Results, metrics: Json) -> dict[str, Any]:
     """What the metrics file adds: verdict, leaderboard and comparisons."""
     return {
         "verdict": verdict(metrics),
+        "champion": about_champion(found.registry, metrics),
         "score": readable.words(metrics["score"]),
         "direction": "higher" if metrics["maximize"] else "lower",
         "confidence": readable.percent(metrics["confidence"]),

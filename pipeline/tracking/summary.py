@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.tracking import readable
 from pipeline.tracking.results import Json, Results
-from pipeline.tracking.verdict import asked_often, ranking, score_decimals, test_score, verdict
+from pipeline.tracking.verdict import about_champion, asked_often, ranking, score_decimals, test_score, verdict
 
 
 def summary(results: Sequence[Results]) -> str:
@@ -19,6 +19,9 @@ def _section(found: Results) -> Iterator[str]:
     yield f"## {found.name}: {verdict(metrics).headline if metrics else 'no results yet'}"
     yield ""
     if metrics:
+        if champion := about_champion(found.registry, metrics):
+            yield f"**{champion}**"
+            yield ""
         yield " ".join(verdict(metrics).details)
         yield ""
         yield from _decision(found.registry, metrics)

@@ -9,6 +9,7 @@ from pipeline.tracking.readable import capitalised, decimals_for, is_number, per
 from pipeline.tracking.results import Json
 
 Outcome = Literal["better", "equal", "worse"]
+ERROR_LEVEL = 0.05  # of evidence that does not say which one its gate had
 
 
 @dataclass(frozen=True)
@@ -38,19 +39,42 @@ class Verdict:
 
 
 def verdict(metrics: Json) -> Verdict:
-    """The outcome for the challenger: against the other candidates, and against the strongest baseline."""
+    """The outcome for the challenger: against the other candidates, and against the strongest baseline.
+
+    What is worst is said first: that no candidate beats a guess, then that a baseline beats the challenger.
+    """
     challenger = metrics["challenger"]
     rival, baseline = (strongest(metrics, kind, without=challenger) for kind in ("candidate", "baseline"))
     against_rival, against_baseline = (compare(metrics, challenger, other) for other in (rival, baseline))
     clauses = [_about_rival(challenger, against_rival), _about_baseline(challenger, against_baseline, against_rival)]
+    if against_rival and against_baseline and against_baseline.outcome == "worse":
+        clauses.reverse()
+    headline = "".join(clause for clause in clauses if clause) + "."
+    guess = unbeaten_guess(metrics)
+    against_guess = compare(metrics, challenger, guess)
+    if guess:
+        headline = f"No candidate is shown to be better than guessing ({words(guess)}). {headline}"
     details = [_score_sentence(metrics, challenger)]
-    details += [
-        _difference_sentence(metrics, challenger, found) for found in (against_rival, against_baseline) if found
-    ]
+    compared = (against_guess, against_rival, against_baseline)
+    details += [_difference_sentence(metrics, challenger, found) for found in compared if found]
     if against_baseline and against_baseline.outcome != "better":
         reason = "does as well" if against_baseline.outcome == "equal" else "does better"
         details.append(f"On these data a network is not shown to be worth its cost: {baseline} {reason}.")
-    return Verdict("".join(clause for clause in clauses if clause) + ".", tuple(details))
+    return Verdict(headline, tuple(details))
+
+
+def unbeaten_guess(metrics: Json, *candidates: str) -> str | None:
+    """The best guess that none of the candidates (without names: of all) is shown to be better than, if there is one.
+
+    Guesses that were never compared with a candidate do not count.
+    """
+    models = metrics["models"]
+    candidates = candidates or tuple(name for name in models if models[name]["kind"] == "candidate")
+    for guess in (name for name in ranking(metrics) if models[name]["kind"] == "guess"):
+        comparisons = [found for name in candidates if (found := compare(metrics, name, guess))]
+        if comparisons and not any(found.outcome == "better" for found in comparisons):
+            return guess
+    return None
 
 
 def compare(metrics: Json, subject: str, other: str | None) -> Comparison | None:
@@ -87,20 +111,45 @@ def asked_often(registry: Json | None, metrics: Json) -> str:
     return f"{said}, and the next comparison gets {following}{hopeless}."
 
 
-def ranking(metrics: Json) -> list[str]:
-    """All models, the best test score first."""
+def about_champion(registry: Json | None, metrics: Json) -> str:
+    """Says that a baseline is better than a champion that is not the challenger (the headline is about that), or ""."""
+    champion = (registry or {}).get("champion") or {}
+    if not champion.get("key") or champion["key"] == metrics["models"][metrics["challenger"]].get("key"):
+        return ""
+    present = [name for name, entry in metrics["models"].items() if entry.get("key") == champion["key"]]
+    if present:
+        found = compare(metrics, present[0], strongest(metrics, "baseline", without=present[0]))
+        worse = found is not None and found.outcome == "worse"
+    else:
+        lines = (registry or {}).get("history") or []
+        own = [line for line in lines if (line.get("challenger") or {}).get("key") == champion["key"]]
+        worse = bool(own) and baseline_was_better(own[-1].get("evidence") or {})
+    said = f"A classical baseline is significantly better than the champion, version {champion['version']}"
+    return f"{said} ({champion['candidate']})." if worse else ""
 
-    def place(name: str) -> tuple[bool, float]:
-        value = test_score(metrics, name).get("value")
+
+def baseline_was_better(evidence: Json) -> bool:
+    """Whether a decision's evidence has its model significantly behind the baseline."""
+    found, split = evidence.get("over_baseline"), evidence.get("test_split") or {}
+    if not found:
+        return False
+    return bool(found["high"] < 0 and found["p_value"] < split.get("error_level", ERROR_LEVEL))
+
+
+def ranking(metrics: Json) -> list[str]:
+    """All models, the best test score first; guesses come after all others."""
+
+    def place(name: str) -> tuple[bool, bool, float]:
+        value, guessed = test_score(metrics, name).get("value"), metrics["models"][name]["kind"] == "guess"
         if not is_number(value):
-            return True, 0.0
-        return False, -value if metrics["maximize"] else value
+            return guessed, True, 0.0
+        return guessed, False, -value if metrics["maximize"] else value
 
     return sorted(metrics["models"], key=place)
 
 
 def strongest(metrics: Json, kind: str, without: str) -> str | None:
-    """The model of a kind (candidate or baseline) with the best test score, but for one; None where there is none."""
+    """The model of a kind (candidate, baseline, guess) with the best test score, but for one; None if there is none."""
     names = [name for name in ranking(metrics) if metrics["models"][name]["kind"] == kind and name != without]
     return names[0] if names else None
 
@@ -151,7 +200,7 @@ def _about_baseline(challenger: str, found: Comparison | None, rival: Comparison
     return {
         "better": f" and the baseline {found.other}" if ahead else f"; {challenger} beats the baseline {found.other}",
         "equal": f"{', but' if ahead else ', and'} the baseline {found.other} does as well",
-        "worse": f", but the baseline {found.other} beats {challenger}",
+        "worse": f"The baseline {found.other} beats {challenger}; ",
     }[found.outcome]
 
 

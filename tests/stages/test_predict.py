@@ -97,6 +97,26 @@ def test_pictures_are_classified_a_row_each(predict: Callable[..., Said], tmp_pa
     np.testing.assert_allclose(table[[str(number) for number in range(10)]].sum(axis=1), 1)
 
 
+def test_a_baseline_that_is_better_is_named_before_the_answers(
+    predict: Callable[..., Said], repository: Path, tmp_path: Path
+) -> None:
+    found = {"a": "digits-cnn", "b": "svc", "difference": -0.1, "low": -0.2, "high": -0.05, "p_value": 0.001}
+    models = {"digits-cnn": {"kind": "candidate", "key": "key of digits-cnn"}, "svc": {"kind": "baseline"}}
+    common = {"score": "accuracy", "maximize": True, "confidence": 0.95, "challenger": "digits-cnn"}
+    file = repository / "metrics/digits.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps({**common, "models": models, "differences": {"digits-cnn − svc": found}}))
+    try:
+        code, out, err = predict("digits", picture(tmp_path / "a.jpg"), "--format", "json")
+    finally:
+        shutil.rmtree(file.parent)
+    assert (code, len(rows_of(out))) == (0, 1)
+    assert err == (
+        "predict: digits, version 1 (digits-cnn): the classical baseline svc is significantly better than this model "
+        "on the test examples\n"
+    )
+
+
 def test_sentences_stand_beside_their_translations(
     predict: Callable[..., Said], repository: Path, tmp_path: Path
 ) -> None:
