@@ -153,9 +153,13 @@ def _format(path: str, data: Mapping[str, Any], function: Any) -> Iterator[str]:
 def _candidate(path: str, entry: Mapping[str, Any], experiment: Mapping[str, Any]) -> Iterator[str]:
     from pipeline.models import FAMILIES, load_family
     from pipeline.tasks import TASKS, task_type
+    from pipeline.tasks.baselines import BASELINES
     from pipeline.training.optimisation import Optimisation
 
     family, task = entry.get("family"), experiment.get("task")
+    name = path.partition(".")[2]
+    if name.casefold() in BASELINES.get(str(task), ()):  # some disks take both for one folder
+        yield f"{path}: {name} is the name of a baseline of {task}, beside which it is evaluated; rename the candidate"
     if isinstance(family, str) and family not in FAMILIES:
         yield f"{path}.family: found {family!r}; {nearest(family, FAMILIES)}"
     if not (isinstance(family, str) and family in FAMILIES and isinstance(task, str) and task in TASKS):

@@ -198,6 +198,31 @@ def test_settings_that_the_task_checks_are_those_that_the_data_room_knows() -> N
     assert set(MISSING_RULES) == set(RULES)
 
 
+@pytest.mark.parametrize("name", ["svc", "SVC"])
+def test_a_candidate_that_is_called_like_a_baseline_of_its_task_is_refused(
+    name: str, tiny: Document, tmp_path: Path, save: Callable[..., Path]
+) -> None:
+    tiny["candidates"][name] = tiny["candidates"].pop("digits-cnn")
+    tiny["experiments"]["digits"]["candidates"] = [name, "digits-rnn"]
+    message = rf"candidates\.{name}: {name} is the name of a baseline of image_classification, .*; rename the candidate"
+    with pytest.raises(ParamsError, match=message):
+        check(save(tiny, tmp_path))
+
+
+def test_the_name_of_another_tasks_baseline_is_free(tiny: Document, tmp_path: Path, save: Callable[..., Path]) -> None:
+    tiny["candidates"]["svc"] = tiny["candidates"].pop("co2-cnn")
+    tiny["experiments"]["co2"]["candidates"] = ["svc", "co2-rnn"]
+    check(save(tiny, tmp_path))  # raises if anything is wrong
+
+
+def test_baselines_of_every_task_are_named() -> None:
+    from pipeline.tasks import TASKS
+    from pipeline.tasks.baselines import BASELINES
+
+    assert set(BASELINES) == set(TASKS)
+    assert all(name == name.casefold() for names in BASELINES.values() for name in names)
+
+
 def faulty(tiny: Document) -> Document:
     """Faults of every kind in the experiment co2 and in a candidate of waves."""
     changed(tiny, f"{CO2}/training/batch_size", "big")
@@ -274,5 +299,5 @@ def test_where_every_experiment_is_faulty_nothing_runs(
 def test_commands_that_look_at_all_stop_at_any_fault(tiny: Document, tmp_path: Path, save: Callable[..., Path]) -> None:
     path = save(faulty(tiny), tmp_path)
     for stage in ("audit", "retrain", "results"):
-        with pytest.raises(ParamsError, match="experiments.co2.data"):
+        with pytest.raises(ParamsError, match=r"experiments\.co2\.data"):
             usable(stage, None, path)

@@ -39,6 +39,8 @@ def main(name: str | None, params: Params) -> None:
     for candidate in experiment.candidates:
         models[candidate], predictions[candidate] = _candidate(Path("models", name, candidate), tables, name, candidate)
     for baseline, found in task.baselines(tables, card, params.seed).items():
+        if baseline in models:
+            raise ParamsError(f"candidates.{baseline}: {baseline} is the name of a baseline; rename the candidate")
         kind = "reference" if baseline in task.references else "baseline"
         models[baseline], predictions[baseline] = {"kind": kind}, found
     with replaced_folder(Path("evaluation", name)) as folder:
