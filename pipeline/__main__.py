@@ -146,9 +146,11 @@ def _run(stage: str, name: str | None, **options: Any) -> int:
         importlib.import_module(f"pipeline.stages.{stage}").main(name)
         return 0
     from pipeline.check import usable
+    from pipeline.data.threads import pass_on
     from pipeline.guard import guarded
 
     params = usable(stage, name, names=stage not in QUICK)  # before the stage is imported, which can take seconds
+    pass_on(params.threads)
     with guarded(stage, name, params):
         return importlib.import_module(f"pipeline.stages.{stage}").main(name, params, **options) or 0
 

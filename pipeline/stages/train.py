@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.data.folders import read_json, replaced_folder
 from pipeline.data.provenance import content_key
+from pipeline.data.threads import use_threads
 from pipeline.params import Params
 from pipeline.tracking.address import address_of
 from pipeline.tracking.live import live_run
@@ -24,6 +25,7 @@ def main(name: str | None, params: Params) -> None:
     """Writes models/<experiment>/<name>: weights, architecture, history and learning curves."""
     started = time.monotonic()
     subject = subject_of("train", name, params)
+    use_threads(params.threads)
     if params.launcher and not is_launched():
         return launch(params.launcher, "train", subject.name)
     candidate, budget = subject.candidate, subject.experiment.training

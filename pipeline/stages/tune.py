@@ -13,6 +13,7 @@ import pandas as pd
 
 from pipeline.data.folders import replaced_folder, write_json
 from pipeline.data.provenance import content_key
+from pipeline.data.threads import use_threads
 from pipeline.params import Params, Range
 from pipeline.tracking.address import address_of
 from pipeline.tracking.live import live_run
@@ -32,6 +33,7 @@ def main(name: str | None, params: Params) -> None:
     """Writes search/<experiment>/<name>: the best parameters, all trials, their curves and pictures."""
     started = time.monotonic()
     subject = subject_of("tune", name, params)
+    use_threads(params.threads)
     candidate, budget = subject.candidate, subject.experiment.training
     told = subject.facts | {"training": budget.model_dump()}
     trainer = params.trainer.model_dump() | {"devices": 1, "num_nodes": 1, "strategy": "auto"}
