@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from clones import Clone
+from clones import Clone, store
 from PIL import Image
 
 pytestmark = pytest.mark.timeout(600)
@@ -86,3 +87,39 @@ def test_nothing_is_lost_and_nothing_reruns_on_the_way_of_a_team(first: Clone, t
     assert contents(second) == larger, "the branch's data are back"
     assert second.repro(PREPARE)[0] == []
     assert second.status() == ""
+
+
+def test_experiments_in_copies_work_with_own_data_and_are_tracked_and_not_registered(first: Clone) -> None:
+    said = first.run("dvc", "exp", "run", "--temp", "--name", "tried", "-S", "seed=1").stdout
+    assert "Running stage 'evaluate@shades'" in said
+    assert "the experiment tried is tracked and not registered" in said
+    tracked = store(first.folder / "mlflow.db")
+    assert tracked["runs"] and (tracked["versions"], tracked["aliases"]) == ([], [])
+    with sqlite3.connect(first.folder / "mlflow.db") as connection:
+        names = connection.execute("select distinct value from tags where key = 'pipeline.dvc_experiment'").fetchall()
+    assert names == [("tried",)]
+    assert not (first.folder / "reports/registry.json").exists() and first.status() == ""
+
+    first.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", "seed=2", PREPARE)
+    first.run("dvc", "exp", "run", "--run-all")
+    assert {"tried", "queued"} <= set(first.run("dvc", "exp", "list", "--name-only").stdout.split())
+    assert len(contents(first)) == 20, "the data are where they were"
+
+    first.run("dvc", "exp", "apply", "tried")
+    assert "seed: 1" in first.read("params.yaml")
+    first.run("dvc", "repro", "register")
+    assert store(first.folder / "mlflow.db")["versions"] == [("shades", 1)], "taken over by hand, it is a version"
+
+
+def test_a_search_runs_again_for_its_own_budget_and_not_for_that_of_the_training(first: Clone) -> None:
+    first.run("git", "switch", "-q", "--force-create", "budget", "main")
+    first.run("git", "checkout", "-q", "-f", "main")
+    first.run("dvc", "checkout", "-q", "--allow-missing")
+    first.repro("tune@shades-cnn")
+
+    def change(**values: Any) -> list[str]:
+        first.edit(lambda document: document["experiments"]["shades"]["training"].update(values))
+        return first.repro("tune@shades-cnn")[0]
+
+    assert change(epochs=2, patience=2, repeats=2) == []
+    assert change(trial_epochs=2) == ["tune@shades-cnn"]
