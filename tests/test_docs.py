@@ -12,8 +12,8 @@ from pipeline.__main__ import STAGES
 from pipeline.data.formats import FORMATS
 from pipeline.models import FAMILIES, load_family
 from pipeline.tasks import TASKS, task_type
+from pipeline.tasks.baselines import GUESSES
 from pipeline.tasks.network import keyword_names
-from pipeline.tasks.task import GUESSES
 from pipeline.training.optimisation import Optimisation
 
 WIDTH = 120

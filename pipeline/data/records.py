@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ class Images:
     maximum: int  # the value of white, 1 to 255
     names: list[str] | None  # of the files, in the order of the pixels; None where a file holds many pictures
     warnings: tuple[str, ...] = ()  # what the reader ignored
-    files: list[Path] | None = None  # the files themselves, in the same order
+    files: Sequence[Path] | None = None  # the files themselves, in the same order
 
 
 @dataclass(frozen=True)

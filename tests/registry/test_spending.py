@@ -11,7 +11,6 @@ from pipeline.registry.examples import shared, sketch
 from pipeline.registry.gate import decide
 from pipeline.registry.spending import Asked, asked, decided, left, level_of
 
-
 T, U = (np.arange(start, start + 100, dtype=np.uint64) for start in (0, 1000))  # digests of two sets of examples
 
 
