@@ -138,7 +138,7 @@ def tones(folder: Path) -> None:
 
 
 def stripes(folder: Path) -> None:
-    """Coloured pictures of 5 × 6 pixels in class folders: stripes that lie or stand, some of them lighter."""
+    """Coloured pictures of 5 × 6 pixels in class folders, all different: stripes that lie or stand, some lighter."""
     from PIL import Image
 
     generator = np.random.default_rng(0)
@@ -146,6 +146,7 @@ def stripes(folder: Path) -> None:
         name, light = ("lying", "standing")[number % 2], int(generator.integers(2))
         pixels = np.zeros((5, 6, 3), np.uint8)
         pixels[(slice(0, 5, 2), slice(None)) if name == "lying" else (slice(None), slice(0, 6, 2))] = (255, 160, 60)
+        pixels[:, :, 1] -= np.uint8(number // 2) * (pixels[:, :, 1] > 0)
         pixels[:, :, 2] += np.uint8(120 * light)
         (folder / name).mkdir(exist_ok=True)
         Image.fromarray(pixels).save(folder / name / f"{number:02d}.png")

@@ -16,6 +16,10 @@ import pytest
 @pytest.fixture(scope="session")
 def fake() -> ModuleType:
     """The writer of output folders."""
+    return writer()
+
+
+def writer() -> ModuleType:
     spec = importlib.util.spec_from_file_location("fake", Path(__file__).with_name("registry") / "fake_outputs.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -76,7 +80,7 @@ def tried_here(job: Path, code: Path) -> None:
     from pipeline.registry.trial import TrialFailed
 
     try:
-        rehearsal.main(json.loads(job.read_text()))
+        rehearsal.main(writer().answers_as_told(json.loads(job.read_text())))
     except Exception as error:
         raise TrialFailed(repr(error)) from error
 
@@ -144,7 +148,7 @@ def packaged(prepared: Path, candidate: str, folder: Path) -> Path:
     """The servable folder of an untrained candidate of tests/tiny.yaml, with the predictions that it really makes."""
     from safetensors.torch import save_file
 
-    from pipeline.data.tables import read_card, read_table
+    from pipeline.data.tables import EXAMPLES, read_card, read_table
     from pipeline.params import load
     from pipeline.registry import rehearsal, trial
     from pipeline.registry.packaging import copy_code, package
@@ -169,5 +173,5 @@ def packaged(prepared: Path, candidate: str, folder: Path) -> Path:
         patch.setattr(trial, "run_apart", lambda job, code: rehearsal.main(json.loads(job.read_text())))
         tried = rehearse(folder / "model", folder / "code", data, folder / "trial", example=True,
                          probes=folder / "predictions.parquet")  # fmt: skip
-    package(folder / "model", folder / "code", tried, np.zeros(3), folder / "servable", folder, {})
+    package(folder / "model", folder / "code", tried, data / EXAMPLES, folder / "servable", {})
     return folder / "servable"

@@ -51,7 +51,8 @@ def annotated_images(
     said = [*warnings, *_counted(empty, "without area in the picture left out", folder)]
     said += _counted(cut, "cut at the edge of the picture", folder)
     names = [entry.picture.relative_to(folder).as_posix() for entry in annotations]
-    return AnnotatedImages(pixels, sizes, boxes, labels, names, tuple(said))
+    files = [entry.picture for entry in annotations]
+    return AnnotatedImages(pixels, sizes, boxes, labels, names, tuple(said), files)
 
 
 def _scale(size: Sequence[int], height: int, width: int) -> np.ndarray:

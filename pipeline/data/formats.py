@@ -107,7 +107,8 @@ def class_folders(folder: Path, *, directory: str, height: int, width: int, mode
             pixels[row] = picture
     said = f"{ignored} files in {root.as_posix()} are not images in class folders and were ignored"
     names = [path.relative_to(folder).as_posix() for path in paths]
-    return Images(pixels, np.array(labels), maximum=255, names=names, warnings=(said,) if ignored else ())
+    warnings = (said,) if ignored else ()
+    return Images(pixels, np.array(labels), maximum=255, names=names, warnings=warnings, files=paths)
 
 
 def csv_series(

@@ -7,18 +7,29 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from pipeline.data.classes import Tables, class_numbers, duplicates, labelled_card, rare_classes
+from pipeline.data.contents import digests_of, digests_of_files
+from pipeline.data.image_files import png
 from pipeline.data.records import Images
-from pipeline.data.splits import Shares, described, in_order, shares_of_pool, split_rows
+from pipeline.data.splits import BY_CONTENT, Shares, described, in_order, shares_of_pool, split_rows
 from pipeline.data.statistics import moments
 from pipeline.data.tables import SPLITS, Prepared
 
 CONSTANT = 1.0  # in the place of the deviation of a constant channel, which is shifted and not scaled; else 0.5 at most
 
 
-def prepare_images(parts: Mapping[str, Images], split: Shares, seed: int, classes: int = 2) -> Prepared:
-    """Splits the records, stratified by class where the parts are not published, and describes them.
+def prepare_images(
+    parts: Mapping[str, Images],
+    split: Shares,
+    seed: int,
+    classes: int = 2,
+    originals: Mapping[str, Images] | None = None,
+) -> Prepared:  # fmt: skip
+    """Splits the records, class by class where the parts are not published, and describes them.
+
+    `originals` are the pictures as they were read, where `parts` hold something made of them.
 
     Raises ValueError if the parts do not fit together, a class is too small or not in train, or there are fewer than
     so many `classes`.
@@ -30,10 +41,12 @@ def prepare_images(parts: Mapping[str, Images], split: Shares, seed: int, classe
     pixels = np.concatenate([part.pixels for part in records])  # (N, C, H, W)
     names, labels = class_numbers(parts, order, classes)
     sizes = {name: len(parts[name].labels) for name in order}
-    rows = split_rows(sizes, shares, seed, classes=names, labels=labels)
+    sources = [(originals or parts)[name] for name in order]
+    units = np.concatenate([picture_digests(part) for part in sources])
+    rows = split_rows(sizes, shares, seed, units, classes=names, labels=labels)
     tables = {part: {"images": pixels[rows[part]], "labels": labels[rows[part]], "rows": rows[part]} for part in SPLITS}
     card = labelled_card(tables, names) | grid_card(tables, records[0].maximum)
-    card["split"] = described(shares, order, "stratified", "drawn class by class", seed)
+    card["split"] = described(shares, order, "content", BY_CONTENT, seed)
     flat = [channel for channel, deviation in enumerate(card["deviation"]) if deviation == CONSTANT]
     card["warnings"] = [
         *(warning for part in records for warning in part.warnings),
@@ -41,7 +54,25 @@ def prepare_images(parts: Mapping[str, Images], split: Shares, seed: int, classe
         *rare_classes(card["class_counts"], "example", "examples"),
         *(f"channel {channel} is constant in train" for channel in flat),
     ]
-    return Prepared(tables, card)
+    requests = pd.DataFrame({"image": pd.Series(_sent(sources, rows["test"]), dtype=object)})
+    return Prepared(tables, card, requests, {part: units[rows[part]] for part in SPLITS})
+
+
+def picture_digests(images: Images) -> np.ndarray:
+    """(N,) uint64 of the files, or of the pixels where a file holds many pictures."""
+    if images.files is not None:
+        return digests_of_files(images.files)
+    return digests_of(picture.tobytes() for picture in images.pixels)
+
+
+def _sent(records: list[Images], rows: np.ndarray) -> list[bytes]:
+    """What a user would send of these rows of all records: the files, or PNG files of the pixels."""
+    every = [(part, own) for part in records for own in range(len(part.labels))]
+    chosen = [every[row] for row in rows]
+    return [
+        png(part.pixels[own], part.maximum) if part.files is None else part.files[own].read_bytes()
+        for part, own in chosen
+    ]
 
 
 def grid_card(tables: Tables, maximum: int) -> dict[str, Any]:

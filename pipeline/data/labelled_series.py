@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from pipeline.data.classes import Tables, class_numbers, duplicates, labelled_card, rare_classes
+from pipeline.data.contents import digests_of
 from pipeline.data.csv_files import LARGEST
 from pipeline.data.records import LabelledSeries
-from pipeline.data.splits import Shares, described, in_order, shares_of_pool, split_rows
+from pipeline.data.requests import request_of_series
+from pipeline.data.splits import BY_CONTENT, Shares, described, in_order, shares_of_pool, split_rows
 from pipeline.data.statistics import column_statistics
 from pipeline.data.tables import SPLITS, Prepared
 
@@ -18,7 +20,7 @@ Rows = Mapping[str, np.ndarray]  # of every split
 
 
 def prepare_labelled_series(parts: Mapping[str, LabelledSeries], split: Shares, seed: int) -> Prepared:
-    """Splits the series, stratified by class where the parts are not published, fills their gaps and describes them.
+    """Splits the series, class by class where the parts are not published, fills their gaps and describes them.
 
     Tables hold `values` (N, C, T), padded with zeros behind the `lengths` (N,), and `labels` (N,). Raises ValueError
     if the parts do not fit together, or a class is too small or not in train.
@@ -32,7 +34,8 @@ def prepare_labelled_series(parts: Mapping[str, LabelledSeries], split: Shares, 
     filled = [fill(series) for series in given]
     names, labels = class_numbers(parts, order)
     sizes = {name: len(parts[name].labels) for name in order}
-    rows = split_rows(sizes, shares, seed, classes=names, labels=labels)
+    units = digests_of(series.tobytes() for series in given)
+    rows = split_rows(sizes, shares, seed, units, classes=names, labels=labels)
     tables = {
         part: {**padded([filled[row] for row in rows[part]]), "labels": labels[rows[part]], "rows": rows[part]}
         for part in SPLITS
@@ -42,7 +45,7 @@ def prepare_labelled_series(parts: Mapping[str, LabelledSeries], split: Shares, 
     card = labelled_card(tables, names) | column_statistics(dict(zip(channels, steps, strict=True)))
     card |= {
         "shape": "sequence",
-        "split": described(shares, order, "stratified", "drawn class by class", seed),
+        "split": described(shares, order, "content", BY_CONTENT, seed),
         "columns": channels,
         "steps": {part: [int(end(table["lengths"])) for end in (min, max)] for part, table in tables.items()},
         "missing": _missing(given, rows, channels),
@@ -55,7 +58,8 @@ def prepare_labelled_series(parts: Mapping[str, LabelledSeries], split: Shares, 
             *_constant(train, channels),
         ],
     }
-    return Prepared(tables, card)
+    requests = request_of_series([given[row] for row in rows["test"]], card)
+    return Prepared(tables, card, requests, {part: units[rows[part]] for part in SPLITS})
 
 
 def fill(values: np.ndarray) -> np.ndarray:

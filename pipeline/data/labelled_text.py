@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 
 from pipeline.data.classes import class_numbers, duplicates, labelled_card, rare_classes
+from pipeline.data.contents import digests_of_texts
 from pipeline.data.records import LabelledText
-from pipeline.data.splits import Shares, described, in_order, shares_of_pool, split_rows
+from pipeline.data.splits import BY_CONTENT, Shares, described, in_order, shares_of_pool, split_rows
 from pipeline.data.tables import SPLITS, Prepared
 from pipeline.data.tokens import PAD, UNKNOWN, Tokenizer, as_bytes, fit_tokenizer, normalised, padded
 
@@ -16,7 +18,7 @@ from pipeline.data.tokens import PAD, UNKNOWN, Tokenizer, as_bytes, fit_tokenize
 def prepare_labelled_text(
     parts: Mapping[str, LabelledText], split: Shares, seed: int, *, vocabulary: int, lowercase: bool, longest: int
 ) -> Prepared:
-    """Splits the sentences, stratified by class where the parts are not published, and turns them into tokens.
+    """Splits the sentences, class by class where the parts are not published, and turns them into tokens.
 
     Tables hold `tokens` (N, T) with padding behind their `lengths` (N,), `labels` (N,), and the normalised `text`
     (N, L) as bytes. Of a sentence with more than `longest` tokens the first of them count.
@@ -24,10 +26,12 @@ def prepare_labelled_text(
     shares = shares_of_pool(parts, split)
     order = in_order(parts)
     _check_kind(parts)
-    texts = [normalised(text, lowercase) for name in order for text in parts[name].texts]
+    sent = [text for name in order for text in parts[name].texts]
+    texts = [normalised(text, lowercase) for text in sent]
     names, labels = class_numbers(parts, order)
     sizes = {name: len(parts[name].labels) for name in order}
-    rows = split_rows(sizes, shares, seed, classes=names, labels=labels)
+    units = digests_of_texts(sent)
+    rows = split_rows(sizes, shares, seed, units, classes=names, labels=labels)
     found = {part: [texts[row] for row in rows[part]] for part in SPLITS}
     model = fit_tokenizer(found["train"], vocabulary)
     tokenizer = Tokenizer(model)
@@ -39,7 +43,7 @@ def prepare_labelled_text(
     card = labelled_card(tables, names)
     card |= {
         "shape": "sequence",
-        "split": described(shares, order, "stratified", "drawn class by class", seed),
+        "split": described(shares, order, "content", BY_CONTENT, seed),
         "tokenizer": model,
         "vocabulary": len(tokenizer),
         "special": {"padding": PAD, "unknown": UNKNOWN},
@@ -54,7 +58,8 @@ def prepare_labelled_text(
             *_shortened(encoded, longest),
         ],
     }
-    return Prepared(tables, card)
+    requests = pd.DataFrame({"text": [sent[row] for row in rows["test"]]})
+    return Prepared(tables, card, requests, {part: units[rows[part]] for part in SPLITS})
 
 
 def token_table(rows: Sequence[Sequence[int]], longest: int) -> dict[str, np.ndarray]:

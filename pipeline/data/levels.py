@@ -21,13 +21,15 @@ def prepare_levels(parts: Mapping[str, Images], split: Shares, seed: int, levels
     Raises ValueError for more levels than the pixels have, and for fewer samples than there are classes.
     """
     quantised = {name: quantise(part, levels) if isinstance(part, Images) else part for name, part in parts.items()}
-    prepared = prepare_images(quantised, split, seed, classes=1)
+    prepared = prepare_images(quantised, split, seed, classes=1, originals=parts)
     classes = len(prepared.card["classes"])
     if samples < classes:
         raise ValueError(f"settings.samples: found {samples}; allowed: at least one for each of the {classes} classes")
     values = next(iter(parts.values())).maximum + 1
     prepared.card.update(levels=levels, values=values)  # of a pixel: as they are counted, and as they were in the files
-    return prepared
+    labels = prepared.tables["test"]["labels"]
+    requests = prepared.requests.assign(label=[prepared.card["classes"][label] for label in labels])
+    return replace(prepared, requests=requests)
 
 
 def quantise(images: Images, levels: int) -> Images:

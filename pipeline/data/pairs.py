@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from pipeline.data.contents import digests_of_texts
 from pipeline.data.records import Pairs
-from pipeline.data.splits import Shares, described, in_order, shares_of_pool, split_rows
+from pipeline.data.splits import BY_CONTENT, Shares, described, in_order, shares_of_pool, split_rows
 from pipeline.data.tables import SPLITS, Prepared, schema
 from pipeline.data.tokens import BEGIN, END, PAD, Tokenizer, as_bytes, fit_tokenizer, normalised, padded
 
@@ -18,14 +20,14 @@ Sides = tuple[list[str], list[str]]  # sources and targets
 def prepare_pairs(
     parts: Mapping[str, Pairs], split: Shares, seed: int, *, vocabulary: int, lowercase: bool, longest: int
 ) -> Prepared:
-    """Splits the pairs, at random where the parts are not published, and turns both sides into tokens.
+    """Splits the pairs, by content where the parts are not published, and turns both sides into tokens.
 
     Pairs of train with more than `longest` tokens on a side are left out and counted; validation and test stay whole.
     """
     shares, order = shares_of_pool(parts, split), in_order(parts)
+    sent, units = _split(parts, order, shares, seed)
     found = {
-        part: tuple([normalised(text, lowercase) for text in side] for side in sides)
-        for part, sides in _split(parts, order, shares, seed).items()
+        part: tuple([normalised(text, lowercase) for text in side] for side in sides) for part, sides in sent.items()
     }
     models = [fit_tokenizer(found["train"][side], vocabulary) for side in (0, 1)]
     tokenizers = [Tokenizer(model) for model in models]
@@ -43,7 +45,7 @@ def prepare_pairs(
         "shape": "sequence",
         "schema": schema(tables),
         "counts": {part: len(tables[part]["source"]) for part in SPLITS},
-        "split": described(shares, order, "random", "drawn by chance", seed),
+        "split": described(shares, order, "content", BY_CONTENT, seed),
         "source_tokenizer": models[0],
         "target_tokenizer": models[1],
         "special": {"padding": PAD, "begin": BEGIN, "end": END},
@@ -57,14 +59,19 @@ def prepare_pairs(
         "missing": {},
         "warnings": warnings + _repeated(found),
     }
-    return Prepared(tables, card)
+    return Prepared(tables, card, pd.DataFrame({"text": sent["test"][0]}), units)
 
 
-def _split(parts: Mapping[str, Pairs], order: list[str], shares: Mapping[str, float], seed: int) -> dict[str, Sides]:
+def _split(
+    parts: Mapping[str, Pairs], order: list[str], shares: Mapping[str, float], seed: int
+) -> tuple[dict[str, Sides], dict[str, np.ndarray]]:
+    """Sentences and digests of every split. A source decides alone: its translations never come into two splits."""
     sides = [[text for name in order for text in getattr(parts[name], side)] for side in ("sources", "targets")]
     sizes = {name: len(parts[name].sources) for name in order}
-    rows = split_rows(sizes, shares, seed, classes=["pairs"])
-    return {part: ([sides[0][row] for row in rows[part]], [sides[1][row] for row in rows[part]]) for part in SPLITS}
+    units = digests_of_texts(sides[0])
+    rows = split_rows(sizes, shares, seed, units, classes=["pairs"])
+    texts = {part: ([sides[0][row] for row in rows[part]], [sides[1][row] for row in rows[part]]) for part in SPLITS}
+    return texts, {part: units[rows[part]] for part in SPLITS}
 
 
 def _table(rows: list[list[list[int]]], texts: Sides, kept: list[int]) -> dict[str, np.ndarray]:

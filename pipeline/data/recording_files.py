@@ -131,6 +131,7 @@ def read_entries(
         names=[entry.path.relative_to(folder).as_posix() for entry in entries],
         sample_rate=sample_rate,
         warnings=(*warnings, *_changed(sounds, sample_rate)),
+        files=[entry.path for entry in entries],
     )
 
 

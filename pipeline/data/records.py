@@ -17,6 +17,7 @@ class Images:
     maximum: int  # the value of white, 1 to 255
     names: list[str] | None  # of the files, in the order of the pixels; None where a file holds many pictures
     warnings: tuple[str, ...] = ()  # what the reader ignored
+    files: list[Path] | None = None  # the files themselves, in the same order
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class AnnotatedImages:
     labels: list[list[str]]  # N × K names of classes
     names: list[str]  # of the files
     warnings: tuple[str, ...] = ()
+    files: list[Path] | None = None  # the files themselves, in the same order
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Recordings:
     sample_rate: int  # samples a second
     warnings: tuple[str, ...] = ()
     sources: list[list[str]] | None = None  # of joined recordings: the files that each is made of
+    files: list[Path] | None = None  # the files themselves; None where recordings were joined
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class StyledPictures:
     squares: np.ndarray  # (N, 3, S, S) uint8, 0 to 255
     pictures: np.ndarray  # (N,) int64, increasing: which content picture each square is of
     names: list[str]  # of the content pictures' files
+    files: list[Path]  # the files themselves, in the same order
     styles: list[np.ndarray]  # (3, H, W) uint8 each, H and W of its own
     style_names: list[str]
     perceptual: Path | None  # a file of published weights or a folder of a trained classifier; None: untrained

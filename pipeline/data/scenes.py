@@ -6,16 +6,19 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import numpy as np
+import pandas as pd
 
 from pipeline.data.classes import duplicates, labelled_card, rare_classes
+from pipeline.data.contents import digests_of, digests_of_files
+from pipeline.data.image_files import png
 from pipeline.data.images import grid_card, picture_hashes
 from pipeline.data.records import AnnotatedImages
-from pipeline.data.splits import Shares, described, in_order, shares_of_pool, split_rows
+from pipeline.data.splits import BY_CONTENT, Shares, described, in_order, shares_of_pool, split_rows
 from pipeline.data.tables import SPLITS, Prepared
 
 
 def prepare_scenes(parts: Mapping[str, AnnotatedImages], split: Shares, seed: int) -> Prepared:
-    """Splits the records, by chance where the parts are not published, and describes them.
+    """Splits the records, by content where the parts are not published, and describes them.
 
     Tables: images (N, C, H, W) uint8; boxes (N, M, 4) float32 in pixels of the table's pictures; labels (N, M) int64,
     -1 where a picture has fewer than M boxes; sizes (N, 2) int64, height and width in the file; rows (N,) int64. Raises
@@ -26,7 +29,8 @@ def prepare_scenes(parts: Mapping[str, AnnotatedImages], split: Shares, seed: in
     _check_parts({name: parts[name] for name in order})
     classes = _classes(parts, order)
     sizes_of_parts = {name: len(parts[name].names) for name in order}
-    rows = split_rows(sizes_of_parts, shares, seed, classes=["pictures"])  # a picture has many: none decides
+    units = np.concatenate([_digests(part) for part in records])
+    rows = split_rows(sizes_of_parts, shares, seed, units, classes=["pictures"])  # a picture has many: none decides
     pixels = np.concatenate([part.pixels for part in records])  # (N, C, H, W)
     boxes, labels = _padded(records, classes)
     sizes = np.concatenate([part.sizes for part in records])
@@ -36,14 +40,26 @@ def prepare_scenes(parts: Mapping[str, AnnotatedImages], split: Shares, seed: in
         for part in SPLITS
     }  # fmt: skip
     card = labelled_card(tables, classes) | grid_card(tables, 255)
-    card["split"] = described(shares, order, "random", "drawn by chance", seed)
+    card["split"] = described(shares, order, "content", BY_CONTENT, seed)
     card["side"] = _usual_side(tables["train"])
     card["warnings"] = [
         *(warning for part in records for warning in part.warnings),
         *duplicates(picture_hashes(tables), "images", "pixel"),
         *rare_classes(card["class_counts"], "box", "boxes"),
     ]
-    return Prepared(tables, card)
+    return Prepared(tables, card, _sent(records, rows["test"]), {part: units[rows[part]] for part in SPLITS})
+
+
+def _digests(part: AnnotatedImages) -> np.ndarray:
+    return digests_of(image.tobytes() for image in part.pixels) if part.files is None else digests_of_files(part.files)
+
+
+def _sent(records: Sequence[AnnotatedImages], rows: np.ndarray) -> pd.DataFrame:
+    """What a user would send of these rows of all records: the files, or PNG files of the pixels."""
+    every = [(part, own) for part in records for own in range(len(part.names))]
+    chosen = [every[row] for row in rows]
+    files = [png(part.pixels[own]) if part.files is None else part.files[own].read_bytes() for part, own in chosen]
+    return pd.DataFrame({"image": pd.Series(files, dtype=object)})
 
 
 def _check_parts(parts: Mapping[str, AnnotatedImages]) -> None:

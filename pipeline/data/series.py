@@ -7,12 +7,16 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from pipeline.data.contents import digests_of_times
 from pipeline.data.records import Series
 from pipeline.data.splits import Shares, in_order, in_time, pool_name, shares_of_pool
 from pipeline.data.statistics import column_statistics
 from pipeline.data.steps import at_month_ends, irregular_steps, usual_step
 from pipeline.data.tables import SPLITS, Prepared, schema
+
+ORIGIN = "origin of a forecast"  # the column of a request that says where
 
 
 def prepare_series(
@@ -57,7 +61,18 @@ def prepare_series(
         "missing_rule": missing,
         "warnings": [*records.warnings, *_warnings(records, observed, statistics["ranges"], spans, first)],
     }
-    return Prepared(tables, card)
+    digests = {part: digests_of_times(records.times[start:end]) for part, (start, end) in spans.items()}
+    return Prepared(tables, card, _sent(records, spans["test"], horizon), digests)
+
+
+def _sent(records: Series, test: tuple[int, int], horizon: int) -> pd.DataFrame:
+    """The series as a user has it, from its beginning; after each row that is an `origin` a forecast of test begins."""
+    rows, (start, end) = np.arange(test[1]), test
+    frame = pd.DataFrame({"date": records.times[:end].astype("datetime64[s]").astype(str)})
+    for place, name in enumerate(records.columns):
+        frame[name] = records.values[:end, place]
+    frame[ORIGIN] = (rows >= start - 1) & (rows < end - horizon)
+    return frame
 
 
 def fill(values: np.ndarray, rule: Callable[[np.ndarray, int], None], season: int) -> tuple[np.ndarray, int]:

@@ -12,6 +12,10 @@ from pipeline.data.tables import SPLITS
 
 Shares = Mapping[str, float | None]
 
+FEW = 10  # different examples of a class, below which chance alone would often leave a split without it
+
+BY_CONTENT = "by the content of each example and the seed"
+
 
 def shares_of_pool(parts: Mapping[str, Any], split: Shares) -> dict[str, float]:
     """What validation and test take from the part `all`, or from `train` where they are not published.
@@ -62,52 +66,90 @@ def described(shares: Mapping[str, float], order: list[str], kind: str, how: str
 
 
 def split_rows(
-    sizes: Mapping[str, int], shares: Mapping[str, float], seed: int, *, classes: Sequence[str],
+    sizes: Mapping[str, int], shares: Mapping[str, float], seed: int, units: np.ndarray, *, classes: Sequence[str],
     labels: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Rows of every split among all records: published parts as they are, the others out of the pool.
 
-    sizes: records of every part, in order. labels: (N,) positions in `classes` of all records; without them all are of
-    one class, whose name says in messages what they are.
+    sizes: records of every part, in order. units: (N,) digests of what stays together, the content of a record or its
+    group. labels: (N,) positions in `classes` of all records; without them all are of one class, whose name says in
+    messages what they are.
     """
     ends = np.cumsum(list(sizes.values()))
     rows = {name: np.arange(end - size, end) for (name, size), end in zip(sizes.items(), ends, strict=True)}
     pool = rows.pop(pool_name(sizes))  # comes first, so that its rows start at 0
     if not shares:
         return rows | {"train": pool}
+    drawn = draws(units[pool], seed)
     if labels is not None:
-        return rows | stratified(labels[pool], classes, shares, seed)
-    if len(pool) <= len(shares):
+        return rows | by_class(drawn, labels[pool], classes, shares)
+    if len(np.unique(drawn)) <= len(shares):
         raise ValueError(
-            f"found {len(pool)} {classes[0]}, too few for train and shares of {' and '.join(shares)}; add some"
+            f"found {len(np.unique(drawn))} different {classes[0]}, too few for train and shares of "
+            f"{' and '.join(shares)}; add some"
         )
-    return rows | stratified(np.zeros(len(pool), dtype=np.int64), classes, shares, seed)
+    return rows | by_class(drawn, np.zeros(len(pool), dtype=np.int64), classes, shares)
 
 
-def stratified(
-    labels: np.ndarray, classes: Sequence[str], shares: Mapping[str, float], seed: int
-) -> dict[str, np.ndarray]:
-    """Rows of train, validation and test, increasing, drawn class by class with a generator of (seed, class).
+def draws(units: np.ndarray, seed: int) -> np.ndarray:
+    """(N,) numbers from 0 to 1 that follow from each unit and the seed alone (SplitMix64, Steele et al. 2014).
 
-    labels: (N,) positions in `classes`. Every split gets its share of every class, rounded to the nearest number
-    and at least one example. Raises ValueError for a class that is too small for that.
+    Units are digests, so that the last step of that generator is enough to make another seed another draw.
     """
-    chosen: dict[str, list[np.ndarray]] = {name: [] for name in ("train", *shares)}
+    with np.errstate(over="ignore"):
+        x = units.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15) * np.uint64(seed % 2**63 + 1)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray((x ^ (x >> np.uint64(31))) >> np.uint64(11)) / 2**53
+
+
+def by_class(
+    drawn: np.ndarray, labels: np.ndarray, classes: Sequence[str], shares: Mapping[str, float]
+) -> dict[str, np.ndarray]:
+    """Rows of train, validation and test, increasing, from the draw (N,) of every row.
+
+    A draw below the share of validation goes to validation, the next ones to test, the others to train: that does not
+    depend on how many rows there are, so that a row stays in its split when data are added. A class of fewer than FEW
+    different rows gets its share of each split instead, at least one, in the order of the draws. Equal draws are the
+    same content: they stay together, with the class that comes first. Raises ValueError for a class that is too small.
+    """
+    values, first, inverse = np.unique(drawn, return_index=True, return_inverse=True)
+    owner = labels[first]
+    part = np.full(len(values), "train", dtype=object)
     for position, name in enumerate(classes):
-        rows = np.flatnonzero(labels == position)
-        counts = {part: max(1, int(np.floor(len(rows) * share + 0.5))) for part, share in shares.items()}
-        if sum(counts.values()) >= len(rows) > 0:
-            raise ValueError(
-                f"class {name!r} has {len(rows)} examples, too few to leave any for train when the split takes "
-                f"{' and '.join(f'{count} for {part}' for part, count in counts.items())}; "
-                f"add examples (at least {len(shares) + 1}) or remove the class"
-            )
-        order = np.random.default_rng([seed, position]).permutation(rows)
-        for part, count in counts.items():
-            chosen[part].append(order[:count])
-            order = order[count:]
-        chosen["train"].append(order)
-    return {part: np.sort(np.concatenate(rows)) for part, rows in chosen.items()}
+        own = np.flatnonzero(owner == position)  # increasing draws
+        if 0 < len(own) < FEW:
+            _assign_ranks(part, own, name, shares)
+        else:
+            _assign_draws(part, own, values[own], shares)
+    for name in shares:  # a split without any example could not be used at all
+        if not (part == name).any():
+            part[np.flatnonzero(part == "train")[0]] = name
+    if not (part == "train").any():
+        part[-1] = "train"
+    found = part[inverse]
+    return {name: np.flatnonzero(found == name) for name in ("train", *shares)}
+
+
+def _assign_draws(part: np.ndarray, own: np.ndarray, drawn: np.ndarray, shares: Mapping[str, float]) -> None:
+    low = 0.0
+    for name, share in shares.items():
+        part[own[(low <= drawn) & (drawn < low + share)]] = name
+        low += share
+
+
+def _assign_ranks(part: np.ndarray, own: np.ndarray, name: str, shares: Mapping[str, float]) -> None:
+    counts = {split: max(1, int(np.floor(len(own) * share + 0.5))) for split, share in shares.items()}
+    if sum(counts.values()) >= len(own):
+        raise ValueError(
+            f"class {name!r} has {len(own)} different examples, too few to leave any for train when the split takes "
+            f"{' and '.join(f'{count} for {split}' for split, count in counts.items())}; "
+            f"add examples (at least {len(shares) + 1}) or remove the class"
+        )
+    start = 0
+    for split, count in counts.items():
+        part[own[start : start + count]] = split
+        start += count
 
 
 def in_time(count: int, shares: Mapping[str, float]) -> dict[str, int]:

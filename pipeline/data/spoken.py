@@ -8,11 +8,13 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from pipeline.data.audio_files import FULL, padded_samples
+from pipeline.data.audio_files import FULL, padded_samples, written
 from pipeline.data.classes import duplicates
+from pipeline.data.contents import digests_of, digests_of_files
 from pipeline.data.records import Recordings
-from pipeline.data.splits import Shares, described, in_order, shares_of_pool, split_rows
+from pipeline.data.splits import BY_CONTENT, Shares, described, in_order, shares_of_pool, split_rows
 from pipeline.data.tables import SPLITS, Prepared, schema
 from pipeline.data.tokens import as_bytes, normalised, padded
 
@@ -26,7 +28,7 @@ def prepare_recordings(
     parts: Mapping[str, Recordings], split: Shares, seed: int, ears: Callable[[int], Ear], *, units: str,
     lowercase: bool, longest: float,
 ) -> Prepared:  # fmt: skip
-    """Splits the recordings, by chance where the parts are not published, and describes them.
+    """Splits the recordings, by content where the parts are not published, and describes them.
 
     Tables: samples (N, S) int16 with zeros behind the lengths (N,); targets (N, L), the places of the `units`
     (characters or words) in the card's alphabet from 1 on, with zeros behind the target_lengths (N,); reference (N, R)
@@ -41,7 +43,9 @@ def prepare_recordings(
     rate = records[0].sample_rate
     samples = list(chain.from_iterable(part.samples for part in records))
     texts = [normalised(text, lowercase) for part in records for text in part.texts]
-    rows = split_rows({name: len(parts[name].texts) for name in order}, shares, seed, classes=["recordings"])
+    contents = np.concatenate([_digests(part) for part in records])
+    sizes = {name: len(parts[name].texts) for name in order}
+    rows = split_rows(sizes, shares, seed, contents, classes=["recordings"])
     _check_apart(records, rows)
     drawn, rows["train"] = len(rows["train"]), _short(rows["train"], samples, longest, rate)
     left_out = drawn - len(rows["train"])
@@ -54,7 +58,7 @@ def prepare_recordings(
         "shape": "sequence",
         "schema": schema(tables),
         "counts": {part: len(rows[part]) for part in SPLITS},
-        "split": described(shares, order, "random", "drawn by chance", seed),
+        "split": described(shares, order, "content", BY_CONTENT, seed),
         "units": units,
         "alphabet": alphabet,
         "lowercase": lowercase,
@@ -71,7 +75,23 @@ def prepare_recordings(
     longer = f"{left_out} recordings of train of more than {longest:g} s are left out"
     warnings = [*(warning for part in records for warning in part.warnings), *([longer] if left_out else [])]
     found = [*_doubled(samples, rows), *_shared_speakers(speakers), *_strangers(spelt, rows, alphabet, units)]
-    return Prepared(tables, card | {"warnings": warnings + found})
+    digests = {part: contents[rows[part]] for part in SPLITS}
+    return Prepared(tables, card | {"warnings": warnings + found}, _sent(records, rows["test"]), digests)
+
+
+def _digests(part: Recordings) -> np.ndarray:
+    return digests_of(sound.tobytes() for sound in part.samples) if part.files is None else digests_of_files(part.files)
+
+
+def _sent(records: list[Recordings], rows: np.ndarray) -> pd.DataFrame:
+    """What a user would send of these rows of all records: the files, or WAV files of what was joined."""
+    every = [(part, own) for part in records for own in range(len(part.samples))]
+    chosen = [every[row] for row in rows]
+    files = [
+        written(part.samples[own], part.sample_rate) if part.files is None else part.files[own].read_bytes()
+        for part, own in chosen
+    ]
+    return pd.DataFrame({"audio": pd.Series(files, dtype=object)})
 
 
 def _doubled(samples: list[np.ndarray], rows: Mapping[str, np.ndarray]) -> Iterator[str]:

@@ -37,6 +37,7 @@ def read_styled(
         squares=np.concatenate(cut),
         pictures=np.repeat(np.arange(len(cut)), [len(part) for part in cut]),
         names=[path.relative_to(folder).as_posix() for path in contents],
+        files=contents,
         styles=whole,
         style_names=[path.relative_to(folder).as_posix() for path in styles],
         perceptual=None if perceptual is None else _existing(folder, perceptual, "perceptual"),

@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from pipeline.data.classes import duplicates
+from pipeline.data.contents import digests_of_files
+from pipeline.data.image_files import png
 from pipeline.data.images import grid_card, picture_hashes
 from pipeline.data.records import StyledPictures
-from pipeline.data.splits import Shares, described, in_order, shares_of_pool, split_rows
+from pipeline.data.splits import BY_CONTENT, Shares, described, in_order, shares_of_pool, split_rows
 from pipeline.data.tables import SPLITS, Prepared, schema
 
 
 def prepare_pictures(parts: Mapping[str, StyledPictures], split: Shares, seed: int) -> Prepared:
-    """Splits the content pictures, by chance where the parts are not published, and describes them.
+    """Splits the content pictures, by content where the parts are not published, and describes them.
 
     Squares of one picture never come into two splits. Tables: images (N, 3, S, S) uint8; rows (N,) int64, the squares
     by number; pictures (N,) int64, which picture a square is of. Raises ValueError where the parts do not fit together.
@@ -27,14 +30,15 @@ def prepare_pictures(parts: Mapping[str, StyledPictures], split: Shares, seed: i
     ends = np.cumsum([0, *(len(part.names) for part in records)])
     pixels = np.concatenate([part.squares for part in records])  # (N, 3, S, S)
     pictures = np.concatenate([part.pictures + start for part, start in zip(records, ends[:-1], strict=True)])
-    taken = split_rows({name: len(parts[name].names) for name in order}, shares, seed, classes=["pictures"])
+    units = np.concatenate([digests_of_files(part.files) for part in records])
+    taken = split_rows({name: len(parts[name].names) for name in order}, shares, seed, units, classes=["pictures"])
     rows = {part: np.flatnonzero(np.isin(pictures, taken[part])) for part in SPLITS}
     tables = {part: {"images": pixels[rows[part]], "rows": rows[part], "pictures": pictures[rows[part]]}
               for part in SPLITS}  # fmt: skip
     card: dict[str, Any] = grid_card(tables, 255) | {
         "schema": schema(tables),
         "counts": {part: len(rows[part]) for part in SPLITS},
-        "split": described(shares, order, "random", "pictures drawn by chance", seed),
+        "split": described(shares, order, "content", BY_CONTENT, seed),
         "contents": {part: [names[row] for row in np.unique(table["pictures"])] for part, table in tables.items()},
         "styles": records[0].style_names,
         "squares": int(np.bincount(pictures).max()),  # of one picture, at most
@@ -44,7 +48,9 @@ def prepare_pictures(parts: Mapping[str, StyledPictures], split: Shares, seed: i
             *duplicates(picture_hashes(tables), "squares", "pixel"),
         ],
     }
-    return Prepared(tables, card)
+    sent = pd.Series([png(square) for square in tables["test"]["images"]], dtype=object)
+    digests = {part: units[table["pictures"]] for part, table in tables.items()}
+    return Prepared(tables, card, pd.DataFrame({"image": sent}), digests)
 
 
 def _check_parts(parts: Mapping[str, StyledPictures]) -> None:

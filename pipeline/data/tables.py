@@ -14,9 +14,11 @@ from pipeline.data.folders import replaced_folder
 from pipeline.data.provenance import content_key, file_digest
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import Tensor
 
 SPLITS = ("train", "validation", "test")
+EXAMPLES, REQUESTS = "examples.safetensors", "requests.parquet"  # beside the tables
 
 Table: TypeAlias = "dict[str, Tensor]"
 
@@ -27,6 +29,8 @@ class Prepared:
 
     tables: dict[str, dict[str, np.ndarray]]  # split -> name -> array
     card: dict[str, Any]  # plain JSON
+    requests: pd.DataFrame  # the test examples as a user would send them to a served model, in any version of it
+    digests: dict[str, np.ndarray]  # split -> (N,) uint64 of the content of every example, or of every row in time
 
 
 def write(prepared: Prepared, folder: Path) -> dict[str, Any]:
@@ -42,7 +46,11 @@ def write(prepared: Prepared, folder: Path) -> dict[str, Any]:
             arrays = {name: np.ascontiguousarray(array) for name, array in prepared.tables[split].items()}
             # Not save_file: it hides a full disk behind its own error and makes files that only their owner can read.
             _table_file(fresh, split).write_bytes(save(arrays))
+        contents = {split: np.ascontiguousarray(prepared.digests[split], dtype=np.uint64) for split in SPLITS}
+        (fresh / EXAMPLES).write_bytes(save(contents))
+        prepared.requests.to_parquet(fresh / REQUESTS, index=False)
         digests = {split: file_digest(_table_file(fresh, split)) for split in SPLITS}
+        digests["examples"] = file_digest(fresh / EXAMPLES)
         card = {**prepared.card, "digests": digests}
         card["data"] = content_key(**{name: value for name, value in card.items() if name != "warnings"})
         text = json.dumps(card, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)

@@ -1,29 +1,45 @@
-"""A challenger against the champion: their scores on the same test examples, and what the gate says to them."""
+"""A challenger against the champion: both answer what users send, one scorer scores both, and the gate decides."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.data.tables import EXAMPLES, REQUESTS
 from pipeline.params import Gate
 from pipeline.registry import spending
 from pipeline.registry.experiment import Outputs
 from pipeline.registry.limits import broken, measured
 from pipeline.registry.record import Entry, told_by_tags
 from pipeline.registry.store import Store, Version
-from pipeline.registry.trial import Trial, TrialFailed, read_scores, rehearse
+from pipeline.registry.trial import Trial, TrialFailed, rehearse
 
 if TYPE_CHECKING:  # the gate takes a second to import: it comes when there is something to decide
-    from pipeline.registry.gate import Decision
-    from pipeline.registry.statistics import ModelScores, Scores
+    import numpy as np
 
-SAME = ("task", "classes", "columns", "channels", "height", "width", "lookback", "horizon", "step_seconds")
+    from pipeline.registry.gate import Decision
+    from pipeline.registry.statistics import ModelScores
+
+UNORDERED = ("classes", "columns", "styles")
 EXHAUSTED = (
-    " On this test split no later model can be promoted, not even one without a fault: collect a fresh and larger one."
+    " On these test examples no later model can be promoted, not even one without a fault: collect more and fresh ones."
 )
+FEWEST = 2  # examples that a comparison needs to have any spread
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Challenger and champion on the test examples that neither has learned from."""
+
+    challenger: ModelScores
+    champion: ModelScores
+    units: np.ndarray  # sorted digests of these examples
+    count: int  # of these examples
+    left_out: int
 
 
 @dataclass(frozen=True)
@@ -32,7 +48,7 @@ class Comparison:
 
     store: Store
     outputs: Outputs
-    trial: Trial  # of the challenger, with its scores and those of the baseline
+    trial: Trial  # of the challenger, with its scores and those of its rivals
     code: Path  # the modules that serve the challenger
     work: Path
     gate: Gate
@@ -40,7 +56,7 @@ class Comparison:
     history: Sequence[Entry]
 
     def decision(self, challenger: Version, champion: Version | None) -> Decision:
-        """Raises TrialFailed where the champion cannot be scored on the present test examples.
+        """Raises TrialFailed where the champion cannot be compared on the present test examples.
 
         What a model costs is looked at first: the test split is not asked about one that may not be promoted anyway.
         The worst class is a figure of the test examples, so that its limit comes after they were asked.
@@ -51,11 +67,15 @@ class Comparison:
         limits, figures = self.gate.limits, measured(self.outputs, self.outputs.challenger)
         if costs := broken(limits.model_copy(update={"worst_class": None}), figures):
             return kept_out(costs, names)
-        scores, asked = self._scores(champion), self._asked(challenger, champion)
+        pair = None if champion is None else self._pair(champion)
+        asked = self._asked(challenger, champion, pair)
+        scores = self._own_scores
         found = decide(
-            scores["challenger"],
-            scores.get("champion"),
-            baseline_scores=scores.get("baseline"),
+            scores[self.outputs.challenger],
+            None if pair is None else pair.champion,
+            paired_challenger_scores=None if pair is None else pair.challenger,
+            baseline_scores=None if self.outputs.baseline is None else scores[self.outputs.baseline],
+            guess_scores={name: scores[name] for name in self.outputs.guesses},
             confidence=self.gate.confidence,
             level=asked.level,
             names=names,
@@ -63,33 +83,46 @@ class Comparison:
         )
         if faults := broken(limits, figures):
             found = kept_out(faults, names, found)
-        return self._with_outlook(found, scores, asked.decisions)
+        return self._with_outlook(found, pair, names, asked.decisions)
 
-    def _with_outlook(self, found: Decision, scores: dict[str, ModelScores], decisions: int) -> Decision:
-        """What is left of the test split's error level, and whether it is enough for anything."""
+    def _with_outlook(self, found: Decision, pair: Pair | None, names: Any, decisions: int) -> Decision:
+        """What is left of the error level of these test examples, and whether it is enough for anything."""
+        from pipeline.registry.examples import left_out_note, sketch
         from pipeline.registry.gate import could_pass
 
         level = spending.level_of(decisions, self.gate.confidence)
-        stays = scores["challenger"] if found.promoted else scores.get("champion")
+        stays = self._stays(found.promoted, pair)
         passable = stays is None or could_pass(stays, level=level, **self._options)
         split = {
             "test_digest": self.outputs.metrics["test_digest"],
+            "examples": None if pair is None else sketch(pair.units),
+            "count": None if pair is None else pair.count,
+            "left_out": None if pair is None else pair.left_out,
             "decisions": decisions,
             "error_level": 1 - self.gate.confidence,
             "left": spending.left(decisions, self.gate.confidence),
             "next_level": level,
             "passable": passable,
         }
-        return replace(found, reason=found.reason + ("" if passable else EXHAUSTED), test_split=split)
+        note = "" if pair is None else left_out_note(pair.left_out, pair.count + pair.left_out, names.champion)
+        return replace(found, reason=found.reason + note + ("" if passable else EXHAUSTED), test_split=split)
 
-    def _asked(self, challenger: Version, champion: Version | None) -> spending.Asked:
+    def _stays(self, promoted: bool, pair: Pair | None) -> ModelScores | None:
+        """The scores of who is champion after the decision."""
+        if pair is None:
+            return self._own_scores[self.outputs.challenger] if promoted else None
+        return pair.challenger if promoted else pair.champion
+
+    def _asked(self, challenger: Version, champion: Version | None, pair: Pair | None) -> spending.Asked:
         """Also versions tell of decisions by their tags: the record may be lost, or another machine may keep it."""
+        from pipeline.registry.examples import read_examples
+
         told = [told_by_tags(version.named(), version.tags) for version in self.store.versions.values()]
         lines = [*self.history, *(line for line in told if line is not None)]
-        digest, confidence = self.outputs.metrics["test_digest"], self.gate.confidence
-        if champion is None:
-            return spending.Asked(spending.decided(lines, digest), spending.level_of(0, confidence))
-        return spending.asked(lines, challenger.key, champion.key, digest, confidence)
+        if champion is None or pair is None:
+            units = read_examples(self.outputs.prepared / EXAMPLES)["test"]
+            return spending.Asked(spending.decided(lines, units), spending.level_of(0, self.gate.confidence))
+        return spending.asked(lines, challenger.key, champion.key, pair.units, self.gate.confidence)
 
     @property
     def _options(self) -> dict[str, Any]:
@@ -103,62 +136,100 @@ class Comparison:
             "seed": self.seed,
         }
 
-    def _scores(self, champion: Version | None) -> dict[str, ModelScores]:
-        """Of challenger, baseline and champion, as far as they exist."""
-        found = dict(self.trial.scores)
+    @cached_property
+    def _own_scores(self) -> Mapping[str, ModelScores]:
+        """Of the challenger and its rivals on all test examples, as the stage evaluate has predicted them."""
+        if not self.trial.corpus:
+            return dict(self.trial.scores)
+        names = (self.outputs.challenger, *self.outputs.rivals)
+        files = {name: self.outputs.predictions(name) for name in names}
+        return self._corpus_scores("corpus", self._everything, predictions=files)
+
+    @cached_property
+    def _everything(self) -> np.ndarray:
+        import numpy as np
+
+        return np.ones(len(self.trial.scores[self.outputs.challenger]), dtype=bool)
+
+    def _pair(self, champion: Version) -> Pair:
+        """Both models answer the same requests, each by its own code; the present task scores both answers."""
+        from pipeline.registry.examples import ARTIFACT, learned_from, read_examples, units_of, unseen
+
+        folder = self.store.download(champion, "", self.work / "champion")
+        self._check_comparable(folder / "artifacts/model.json")
+        theirs, ours = read_examples(folder / ARTIFACT), read_examples(self.outputs.prepared / EXAMPLES)
+        count = len(self._everything)
+        seen = [learned_from(examples) for examples in (theirs, ours)]
+        kept = self._everything
+        for digests in seen:
+            kept = kept & unseen(ours["test"], digests, count)
+        if kept.sum() < FEWEST:
+            raise TrialFailed(
+                f"{count - kept.sum()} of {count} test examples were learned from by one of the two, and "
+                f"{kept.sum()} are left; collect fresh ones, which neither has seen"
+            )
+        responses = {"champion": self._answered("champion", folder / "artifacts", folder / "code")}
+        responses["challenger"] = self._answered("challenger", self._model, self.code)
+        scores = self._pair_scores(responses, kept)
+        units, left_out = units_of(ours["test"], kept), count - int(kept.sum())
+        return Pair(scores["challenger"], scores["champion"], units, int(kept.sum()), left_out)
+
+    def _pair_scores(self, responses: Mapping[str, Path], kept: np.ndarray) -> Mapping[str, ModelScores]:
         if self.trial.corpus:
-            return self._corpus_scores(None if champion is None else self._predictions_of(champion))
-        if champion is not None:
-            found["champion"] = self._scores_of(champion)
-            if len(found["champion"]) != len(found["challenger"]):
-                raise TrialFailed(
-                    f"it answers {len(found['champion'])} test examples instead of {len(found['challenger'])}"
-                )
-        return dict(found)
+            return self._corpus_scores("pair", kept, responses=responses)
+        scores = self._scored("pair", responses=responses).scores
+        return {role: values[kept] for role, values in scores.items()}
 
-    def _scores_of(self, champion: Version) -> Scores:
-        """The champion's scores on the present test examples: stored with it, or from its servable and its own code."""
-        metrics = self.outputs.metrics
-        wanted = {"pipeline.test_digest": metrics["test_digest"], "pipeline.score": metrics["score"]}
-        if all(champion.tags.get(name) == value for name, value in wanted.items()):
-            return read_scores(self.store.download(champion, "artifacts/scores.npy", self.work / "champion-scores"))
-        predictions = {"champion": self._predictions_of(champion)}
-        return self._rehearsed("champion-scored", predictions=predictions).scores["champion"]
-
-    def _corpus_scores(self, champion: Path | None) -> dict[str, ModelScores]:
+    def _corpus_scores(self, place: str, kept: np.ndarray, **files: Mapping[str, Path]) -> Mapping[str, ModelScores]:
         """All models are scored anew on the same resamples, which are drawn once and handed over as a file."""
         import numpy as np
 
         from pipeline.registry.intervals import corpus_score, weights_of
 
-        names = {"challenger": self.outputs.challenger, "baseline": self.outputs.baseline}
-        files = {role: self.outputs.predictions(name) for role, name in names.items() if name is not None}
-        files |= {} if champion is None else {"champion": champion}
-        count, dependent, block = len(self.trial.scores["challenger"]), self.trial.dependent, self.trial.block
-        drawn = weights_of(count, block=block, resamples=self.gate.resamples, seed=self.seed)
-        np.save(self.work / "weights.npy", np.concatenate([weights.astype(np.uint16) for weights in drawn]))
-        found = self._rehearsed("corpus", predictions=files, weights=self.work / "weights.npy").resampled
+        count, dependent, block = int(kept.sum()), self.trial.dependent, self.trial.block
+        parts = weights_of(count, block=block, resamples=self.gate.resamples, seed=self.seed)
+        drawn = np.concatenate([part.astype(np.uint16) for part in parts])
+        weights = np.zeros((len(drawn), len(kept)), dtype=np.uint16)
+        weights[:, kept] = drawn
+        file = self.work / f"{place}-weights.npy"
+        np.save(file, weights)
+        found = self._scored(place, weights=file, **files).resampled
         return {role: corpus_score(values, count, dependent=dependent, block=block) for role, values in found.items()}
 
-    def _predictions_of(self, champion: Version) -> Path:
-        """Of the present test examples, by its servable and its own code."""
-        folder = self.store.download(champion, "", self.work / "champion")
-        self._check_comparable(folder / "artifacts/model.json")
-        place = self.work / "champion-trial"
-        trial = rehearse(folder / "artifacts", folder / "code", self.outputs.prepared, place, predict=True)
-        assert trial.predictions is not None
-        return trial.predictions
+    @property
+    def _model(self) -> Path:
+        return self.outputs.model(self.outputs.challenger)
 
-    def _rehearsed(self, place: str, **what: Any) -> Trial:
-        """With the challenger's model and code."""
-        model = self.outputs.model(self.outputs.challenger)
-        return rehearse(model, self.code, self.outputs.prepared, self.work / place, **what)
+    def _answered(self, role: str, model: Path, code: Path) -> Path:
+        """What a model answers to the requests of the present test examples, by its own code."""
+        requests = self.outputs.prepared / REQUESTS
+        answered = rehearse(model, code, None, self.work / f"{role}-answers", requests=requests)
+        assert answered.responses is not None
+        return answered.responses
+
+    def _scored(self, place: str, **what: Any) -> Trial:
+        """By the challenger's task and card, on the present tables."""
+        return rehearse(self._model, self.code, self.outputs.prepared, self.work / f"{place}-scores", **what)
 
     def _check_comparable(self, description: Path) -> None:
+        """Raises TrialFailed where no score would be fair to both models: a person has to decide."""
         if not description.is_file():
             raise TrialFailed("it has another origin and no model.json")
         theirs, ours = json.loads(description.read_text("utf-8")), self.outputs.description(self.outputs.challenger)
-        cards = theirs["card"], ours["card"]
-        different = [name for name in SAME if cards[0].get(name) != cards[1].get(name)]
+        cards = [{**found["card"], "task": found["task"]} for found in (theirs, ours)]
+        different = [
+            name for name in ("task", *self.trial.matching) if _entry(cards[0], name) != _entry(cards[1], name)
+        ]
         if different:
-            raise TrialFailed(f"it was made for other data: {', '.join(different)} differ")
+            told = "; ".join(f"{name} {_shown(cards[0], name)} and now {_shown(cards[1], name)}" for name in different)
+            raise TrialFailed(f"no score is fair to both: {told}")
+
+
+def _entry(card: Mapping[str, Any], name: str) -> Any:
+    return sorted(map(str, card.get(name) or ())) if name in UNORDERED else card.get(name)
+
+
+def _shown(card: Mapping[str, Any], name: str) -> str:
+    value = card.get(name)
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"

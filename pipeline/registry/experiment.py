@@ -46,5 +46,18 @@ class Outputs:
     def baseline(self) -> str | None:
         """The baseline with the best validation score: test reports, it does not pick."""
         score, sign = self.metrics["score"], -1 if self.metrics["maximize"] else 1
-        found = {name: entry for name, entry in self.metrics["models"].items() if entry["kind"] == "baseline"}
+        found = self._of_kind("baseline")
         return min(found, key=lambda name: sign * found[name]["validation"][score], default=None)
+
+    @property
+    def guesses(self) -> list[str]:
+        """Models that do not look at an example."""
+        return list(self._of_kind("guess"))
+
+    @property
+    def rivals(self) -> list[str]:
+        """The models that a challenger is compared with, beside the champion."""
+        return [*([] if self.baseline is None else [self.baseline]), *self.guesses]
+
+    def _of_kind(self, kind: str) -> dict[str, Any]:
+        return {name: entry for name, entry in self.metrics["models"].items() if entry["kind"] == kind}

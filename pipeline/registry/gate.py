@@ -58,6 +58,8 @@ def decide(
     block: int | None = None,
     names: Names | None = None,
     level: float | None = None,
+    paired_challenger_scores: ModelScores | None = None,
+    guess_scores: Mapping[str, ModelScores] | None = None,
 ) -> Decision:
     """Compares scores of the same examples, in the same order; None stands for a model that does not exist.
 
@@ -71,16 +73,20 @@ def decide(
     names = names or Names()
     level = (1 - confidence) / 2 if level is None else level
 
-    def advantage_over(other: ModelScores | None, both_sides: float) -> Difference | None:
+    own = challenger_scores if paired_challenger_scores is None else paired_challenger_scores
+
+    def advantage_over(
+        other: ModelScores | None, both_sides: float, mine: ModelScores = challenger_scores
+    ) -> Difference | None:
         if other is None:
             return None
-        a, b = (challenger_scores, other) if maximize else (other, challenger_scores)
+        a, b = (mine, other) if maximize else (other, mine)
         return paired_difference(
             a, b, dependent=dependent, block=block, resamples=resamples, confidence=1 - both_sides, seed=seed
         )
 
     over_baseline = advantage_over(baseline_scores, 1 - confidence)
-    over_champion = advantage_over(champion_scores, 2 * level)
+    over_champion = advantage_over(champion_scores, 2 * level, own)
     used = None if over_champion is None else level
     if over_baseline is not None and _worse(over_baseline, 1 - confidence):
         reason = f"{names.challenger} is significantly worse than {names.baseline}: {_numbers(over_baseline, names)}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.tables import EXAMPLES
 from pipeline.registry.experiment import Outputs
 from pipeline.registry.store import Store, Version
 from pipeline.registry.trial import Trial, rehearse
@@ -27,8 +28,8 @@ class Maker:
 
     @cached_property
     def trial(self) -> Trial:
-        """The challenger answers its example; its scores and those of the baseline come from the evaluation."""
-        return self._tried(self.outputs.challenger, self.code, self.outputs.baseline)
+        """The challenger answers its example; its scores and those of its rivals come from the evaluation."""
+        return self._tried(self.outputs.challenger, self.code, self.outputs.rivals)
 
     def add(self, candidate: str, **marks: str) -> Version:
         """A version of a candidate's present training. Raises TrialFailed where it cannot answer its own example."""
@@ -39,10 +40,10 @@ class Maker:
             code, trial = self.code, self.trial
         else:
             code = self._copied(candidate)
-            trial = self._tried(candidate, code)
+            trial = self._tried(candidate, code, [])
         folder = self.work / f"servable-{candidate}"
         tags = {**self._tags(ours), **marks}
-        package(self.outputs.model(candidate), code, trial, trial.scores["challenger"], folder, self.work, tags)
+        package(self.outputs.model(candidate), code, trial, self.outputs.prepared / EXAMPLES, folder, tags)
         version = self.store.add(folder, tags, self.run_ids.get(ours["key"]))
         self.folders[version.key] = folder
         return version
@@ -54,9 +55,8 @@ class Maker:
         copy_code(ours["task"], ours["family"], self.work / f"code-{candidate}")
         return self.work / f"code-{candidate}"
 
-    def _tried(self, candidate: str, code: Path, baseline: str | None = None) -> Trial:
-        files = {"challenger": self.outputs.predictions(candidate)}
-        files |= {} if baseline is None else {"baseline": self.outputs.predictions(baseline)}
+    def _tried(self, candidate: str, code: Path, rivals: Sequence[str]) -> Trial:
+        files = {name: self.outputs.predictions(name) for name in (candidate, *rivals)}
         return rehearse(
             self.outputs.model(candidate),
             code,
@@ -64,7 +64,7 @@ class Maker:
             self.work / f"trial-{candidate}",
             example=True,
             predictions=files,
-            probes=files["challenger"],
+            probes=files[candidate],
         )
 
     def _tags(self, ours: Mapping[str, Any]) -> dict[str, str]:

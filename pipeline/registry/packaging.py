@@ -11,8 +11,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipeline.data.provenance import ROOT, import_closure
 from pipeline.registry.store import edit_description
 from pipeline.registry.trial import Trial
@@ -44,13 +42,11 @@ def requirements(code: Iterable[Path], modules: Iterable[str]) -> list[str]:
     return sorted(f"{entry.name.lower()}=={entry.version.partition('+')[0]}" for entry in found if entry is not None)
 
 
-def package(
-    model: Path, code: Path, trial: Trial, scores: np.ndarray, target: Path, work: Path, metadata: dict[str, str]
-) -> None:
+def package(model: Path, code: Path, trial: Trial, examples: Path, target: Path, metadata: dict[str, str]) -> None:
     """Writes the servable folder `target` for the folder `model` of the stage train.
 
-    `scores` on the test examples travel along: with them a later challenger is compared; so do the probes: with them
-    the model is tried before an alias moves to it. `work` is a scratch folder.
+    `examples`, the digests of what it was trained on, travel along: a later challenger is compared on others. So do
+    the probes: with them the model is tried before an alias moves to it.
     """
     from mlflow import pyfunc
     from mlflow.models import infer_signature
@@ -58,7 +54,6 @@ def package(
     assert trial.example is not None and trial.answer is not None and trial.probes is not None
     for name in ("mlflow.types.type_hints", "mlflow.models.model", "mlflow.pyfunc"):
         logging.getLogger(name).setLevel(logging.ERROR)  # remarks about type hints and validation that say nothing here
-    np.save(work / "scores.npy", scores)
     pinned = requirements(code.rglob("*.py"), trial.modules)
     pyfunc.save_model(
         str(target),
@@ -66,7 +61,7 @@ def package(
         artifacts={
             "model": str(model / "model.json"),
             "weights": str(model / "model.safetensors"),
-            "scores": str(work / "scores.npy"),
+            "examples": str(examples),
             "probes": str(trial.probes),
         },
         code_paths=[str(code / "pipeline")],

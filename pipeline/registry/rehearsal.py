@@ -17,10 +17,12 @@ CELLS = 4_000_000  # weights held in memory at a time: 32 MB
 def main(job: dict[str, Any]) -> None:
     """Writes into job["output"]: facts.json, and what the job asks for.
 
-    `example`: example.parquet and answer.parquet, the model's answer to what a user would send. `predict`:
-    predictions.parquet, of the test examples. `predictions` {name: file}: scores/<name>.npy, a score an example.
-    `weights` (a file of draws, how often each example counts): also corpus/<name>.npy, the score of every draw.
-    `probes` (a file of stored predictions): probes.json, requests with the answers that these predictions tell of.
+    `requests` (a file of test examples as users would send them): responses.parquet, what the model makes of them.
+    With `prepared`, the data of this very model: `example`: example.parquet and answer.parquet, the model's answer to
+    what a user would send. `predictions` {name: file} and `responses` {name: file}, also of other models:
+    scores/<name>.npy, a score an example. `weights` (a file of draws, how often each example counts): also
+    corpus/<name>.npy, the score of every draw. `probes` (a file of stored predictions): probes.json, requests with the
+    answers that these predictions tell of.
     """
     import numpy as np
     import pandas as pd
@@ -30,6 +32,13 @@ def main(job: dict[str, Any]) -> None:
 
     output = Path(job["output"])
     task, network, card, _ = load_network(Path(job["model"]))
+    for part in ("scores", "corpus"):
+        (output / part).mkdir()
+    if job.get("requests"):
+        task.respond(network, pd.read_parquet(job["requests"]), card).to_parquet(output / "responses.parquet")
+    if not job.get("prepared"):
+        _write_facts(output, task, card)
+        return
     table = read_table(Path(job["prepared"]), "test")
     if job.get("example"):
         example = task.input_example(table, card)
@@ -39,20 +48,26 @@ def main(job: dict[str, Any]) -> None:
         probes = task.probes(table, pd.read_parquet(job["probes"]), card)
         text = json.dumps([probe.document() for probe in probes], ensure_ascii=False)
         (output / "probes.json").write_text(text, encoding="utf-8")
-    modules = sorted({name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names))
-    scores, corpus = output / "scores", output / "corpus"
-    scores.mkdir()
-    corpus.mkdir()
-    if job.get("predict"):
-        task.predict(network, task.examples(table, card), card).to_parquet(output / "predictions.parquet")
-    for name, file in job.get("predictions", {}).items():
-        predictions = pd.read_parquet(file)
-        np.save(scores / f"{name}.npy", task.example_scores(predictions))
+    _write_facts(output, task, card)
+    predictions = {name: pd.read_parquet(file) for name, file in job.get("predictions", {}).items()}
+    for name, file in job.get("responses", {}).items():
+        predictions[name] = task.predictions_of(pd.read_parquet(file), table, card)
+    for name, rows in predictions.items():
+        np.save(output / "scores" / f"{name}.npy", task.example_scores(rows))
         if job.get("weights"):
-            np.save(corpus / f"{name}.npy", drawn_scores(task, predictions, card, np.load(job["weights"], "r")))
-    block = getattr(task, "block", lambda card: None)(card)
-    facts = {"modules": modules, "dependent": task.dependent, "block": block}
-    facts["corpus"] = getattr(task, "corpus", False)  # an old champion's code does not know of it
+            drawn = drawn_scores(task, rows, card, np.load(job["weights"], "r"))
+            np.save(output / "corpus" / f"{name}.npy", drawn)
+
+
+def _write_facts(output: Path, task: Any, card: Any) -> None:
+    """How scores of this task are compared, and what has been imported so far."""
+    facts = {
+        "modules": sorted({name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names)),
+        "dependent": task.dependent,
+        "block": task.block(card),
+        "corpus": task.corpus,
+        "matching": list(task.MATCHING),
+    }
     (output / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
 
 

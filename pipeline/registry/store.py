@@ -164,7 +164,7 @@ class Store:
             return None
         folder = Path(unquote(urlsplit(place).path), self.name, "models")
         for description in sorted(folder.glob("*/artifacts/MLmodel")):
-            if key in description.read_text(encoding="utf-8"):
+            if f"{KEY}: {key}\n" in description.read_text(encoding="utf-8"):
                 return Path(shutil.copytree(description.parent, target, dirs_exist_ok=True))
         return None
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,8 @@ class Trial:
     scores: Mapping[str, Scores]
     example: pd.DataFrame | None
     answer: pd.DataFrame | None
-    predictions: Path | None  # of the model on the test examples
+    responses: Path | None  # of the model to the requests
+    matching: tuple[str, ...] = ()  # entries of the cards that two models must share to be compared
     corpus: bool = False  # whether the score is of all examples together
     resampled: Mapping[str, Scores] = field(default_factory=dict)  # (R,) corpus scores of the draws of `weights`
     probes: Path | None = None  # requests with the answers that the stored predictions tell of
@@ -40,23 +41,28 @@ class TrialFailed(Exception):
 def rehearse(
     model: Path,
     code: Path,
-    prepared: Path,
+    prepared: Path | None,
     output: Path,
     *,
+    requests: Path | None = None,
     example: bool = False,
-    predict: bool = False,
     predictions: Mapping[str, Path] | None = None,
+    responses: Mapping[str, Path] | None = None,
     probes: Path | None = None,
     weights: Path | None = None,
 ) -> Trial:
-    """Tries the model of a folder with the package `pipeline` under `code`. Raises TrialFailed with the last lines."""
+    """Tries the model of a folder with the package `pipeline` under `code`; see rehearsal.py for what can be asked.
+
+    `prepared` is the data that the model was trained on; without it the model answers `requests` and nothing else.
+    Raises TrialFailed with the last lines of what went wrong.
+    """
     output.mkdir(parents=True)
-    files = {name: str(file.resolve()) for name, file in (predictions or {}).items()}
-    job = {"model": str(model.resolve()), "prepared": str(prepared.resolve()), "output": str(output.resolve())}
-    job["weights"] = "" if weights is None else str(weights.resolve())
-    job["probes"] = "" if probes is None else str(probes.resolve())
-    text = json.dumps({**job, "example": example, "predict": predict, "predictions": files})
-    (output / "job.json").write_text(text, encoding="utf-8")
+    places = {"model": model, "prepared": prepared, "output": output, "requests": requests, "weights": weights,
+              "probes": probes}  # fmt: skip
+    job: dict[str, Any] = {name: "" if place is None else str(place.resolve()) for name, place in places.items()}
+    for name, files in (("predictions", predictions), ("responses", responses)):
+        job[name] = {role: str(file.resolve()) for role, file in (files or {}).items()}
+    (output / "job.json").write_text(json.dumps({**job, "example": example}), encoding="utf-8")
     run_apart(output / "job.json", code)
     return _read(output)
 
@@ -78,8 +84,8 @@ def _read(output: Path) -> Trial:
         {file.stem: read_scores(file) for file in (output / part).glob("*.npy")} for part in ("scores", "corpus")
     )
     frames = {name: _frame(output / f"{name}.parquet") for name in ("example", "answer")}
-    predictions, probes = (
-        file if file.is_file() else None for file in (output / "predictions.parquet", output / "probes.json")
+    responses, probes = (
+        file if file.is_file() else None for file in (output / "responses.parquet", output / "probes.json")
     )
     return Trial(
         dependent=facts["dependent"],
@@ -87,7 +93,8 @@ def _read(output: Path) -> Trial:
         modules=frozenset(facts["modules"]),
         scores=scores,
         **frames,
-        predictions=predictions,
+        responses=responses,
+        matching=tuple(facts["matching"]),
         corpus=facts["corpus"],
         resampled=resampled,
         probes=probes,

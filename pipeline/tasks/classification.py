@@ -65,6 +65,17 @@ def class_answer(predictions: pd.DataFrame, card: Card) -> pd.DataFrame:
     return answer
 
 
+def predictions_of(responses: pd.DataFrame, labels: np.ndarray, card: Card) -> pd.DataFrame:
+    """The prediction table of a served model's answers, beside labels (N,) of the classes of this card."""
+    if len(responses) != len(labels):
+        raise ValueError(f"found {len(responses)} answers to {len(labels)} examples")
+    table = prediction_table(responses[probability_columns(card)].to_numpy(np.float64), labels)
+    place = {str(name): index for index, name in enumerate(card["classes"])}
+    table["predicted"] = [place[name] for name in responses["class"]]
+    table["confidence"] = responses["confidence"].to_numpy(np.float64)
+    return table
+
+
 def probability_columns(card: Card) -> list[str]:
     """The columns of the probabilities in an answer: the names of the classes, unless they are taken."""
     return [f"probability of {name}" if name in ANSWER else str(name) for name in card["classes"]]

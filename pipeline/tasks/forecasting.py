@@ -111,6 +111,7 @@ class Forecasting(Task):
     dimensions = 1
     dependent = True
     reads = "history"
+    MATCHING = ("columns", "horizon", "step_seconds", "step_months", "month_ends")
     RANGES: ClassVar = {"segment": (1, 1024)}
     SETTINGS: ClassVar = {
         "lookback": whole(1, 1_000_000), "horizon": whole(1, 1_000_000), "season": whole(1, 1_000_000),
@@ -266,6 +267,18 @@ class Forecasting(Task):
             for index, name in enumerate(card["columns"])
         ]  # fmt: skip
         return pd.concat(tables, ignore_index=True)
+
+    def respond(self, network: nn.Module, requests: pd.DataFrame, card: Card) -> pd.DataFrame:
+        """The forecasts after all origins at once; each sees the rows before it, as if they alone had been sent."""
+        from pipeline.tasks.forecast_responses import forecasts
+
+        return forecasts(network, requests, card)
+
+    def predictions_of(self, responses: pd.DataFrame, table: Table, card: Card) -> pd.DataFrame:
+        from pipeline.tasks.forecast_responses import quantiles_of
+        from pipeline.tasks.forecast_tables import prediction_table
+
+        return prediction_table(quantiles_of(responses, card), self.examples(table, card), card, self.unit(card))
 
     def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
         from pipeline.tasks.forecast_probes import forecast_probes

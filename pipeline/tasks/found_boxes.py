@@ -92,6 +92,21 @@ def prediction_table(found: np.ndarray, examples: Mapping[str, Tensor], card: Ca
     return pd.DataFrame(columns)
 
 
+def predictions_of(responses: pd.DataFrame, examples: Mapping[str, Tensor], card: Card) -> pd.DataFrame:
+    """The prediction table of a served model's answers, whose boxes are in pixels of the files."""
+    sizes = examples["sizes"].numpy()
+    inner = inner_sizes(examples["sizes"], card["height"], card["width"]).numpy()
+    down, across = (inner / sizes)[responses["image"]].T
+    place = {str(name): index for index, name in enumerate(card["classes"])}
+    most = int(responses.groupby("image").size().max()) if len(responses) else 1
+    found = np.tile(np.array([0, 0, 0, 0, 0, -1], dtype=np.float32), (len(sizes), most, 1))
+    number = responses.groupby("image").cumcount().to_numpy()
+    scaled = [responses[side] * factor for side, factor in zip(SIDES, (across, down, across, down), strict=True)]
+    classes = responses["class"].map(place)
+    found[responses["image"], number] = np.stack([*scaled, responses["confidence"], classes], axis=1)
+    return prediction_table(found, examples, card)
+
+
 def matches(found: np.ndarray, boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(N, D, T) whether a box finds a true one at each overlap, as COCO counts (Lin et al. 2014).
 

@@ -120,6 +120,7 @@ class ImageGeneration(Task):
     dimensions = 2
     dependent = False
     reads = "draws"
+    MATCHING = ("levels", "values", "channels", "height", "width", "classes")
     SETTINGS: ClassVar = {"levels": whole(2, 256), "samples": whole(2, 100_000)}
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         "components": (1, 64), "label_channels": (1, 256), "head_width": (8, 1024),
@@ -210,6 +211,18 @@ class ImageGeneration(Task):
         assert isinstance(network, PixelModel)
         rows, draws = requested(request, card)
         return answer_table(rows, draws, drawn(network, draws), card)
+
+    def respond(self, network: nn.Module, requests: pd.DataFrame, card: Card) -> pd.DataFrame:
+        """The bits that each picture costs; nobody else can count them from pictures that were drawn."""
+        from pipeline.tasks.generation_responses import bits_of
+
+        assert isinstance(network, PixelModel)
+        return bits_of(network, requests, card)
+
+    def predictions_of(self, responses: pd.DataFrame, table: Table, card: Card) -> pd.DataFrame:
+        labels = table["labels"].numpy()
+        columns = {"example": np.arange(len(labels)), "label": labels, "bits": responses["bits"].to_numpy()}
+        return pd.DataFrame({**columns, "predicted": -1})  # no samples were drawn
 
     def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
         from pipeline.tasks.generation_probes import generation_probes

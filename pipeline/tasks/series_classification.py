@@ -71,6 +71,7 @@ class SeriesClassifier(nn.Module):
 
 class SeriesClassification(ClassificationTask):
     dimensions = 1
+    MATCHING = ("classes", "columns")
     lengths = ("lengths",)
     reads = "series"
     SETTINGS: ClassVar = {"normalise": one_of(*get_args(Normalise))}

@@ -98,8 +98,7 @@ class Listener(nn.Module):
         known, mean = known_steps(frames, features.shape[2])[:, None], self.mean
         if self.by_recording:
             mean = (features * known).sum(2, keepdim=True) / frames[:, None, None]
-        normalised: Tensor = (features - mean) / self.deviation * known
-        return normalised
+        return (features - mean) / self.deviation * known  # type: ignore[no-any-return]
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """(B, bands, T) and the lengths (B,) of the recordings in samples → (B, T', tokens), zero behind them."""
@@ -146,10 +145,7 @@ class SpeechRecognition(Task):
         self, encoders: Encoders, card: Card, *, stack: int, trim: float, speed: float, gain: float, noise: float,
         time_mask: float, band_mask: float,
     ) -> Listener:  # fmt: skip
-        """`stack`: frames that are read together. In training, each recording by its own draw: `trim` is the share that
-        it loses at its beginning and again at its end at most, `speed` the share by which it is faster or slower,
-        `gain` the decibels by which it is louder or softer, `noise` the loudest noise beside it, `time_mask` and
-        `band_mask` the largest shares of frames and bands that a mask hides."""
+        """`stack`: frames that are read together. The rest changes recordings in training, each by its own draw."""
         augmentation = {"trim": trim, "speed": speed, "gain": gain, "noise": noise}
         augmentation |= {"time_mask": time_mask, "band_mask": band_mask}
         check_ranges(self.RANGES, stack=stack, **augmentation)
@@ -258,6 +254,11 @@ class SpeechRecognition(Task):
         examples = heard(request, card)
         return answer_table(self.predict(network, examples, card) if len(request) else None)
 
+    def predictions_of(self, responses: pd.DataFrame, table: Table, card: Card) -> pd.DataFrame:
+        from pipeline.tasks.transcripts import compared
+
+        return compared(responses["transcript"].tolist(), responses["confidence"].tolist(), table, card)
+
     def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
         from pipeline.tasks.speech_probes import speech_probes
 
@@ -268,8 +269,7 @@ def written(logits: Tensor) -> Tensor:
     """(B, T, tokens) → (B, T): the likeliest tokens, one for each run of the same, without blanks between them."""
     tokens = logits.argmax(2)
     kept = (tokens != functional.pad(tokens[:, :-1], (1, 0), value=-1)) & (tokens != BLANK)
-    order = (~kept).to(torch.uint8).argsort(dim=1, stable=True)
-    return (tokens * kept).gather(1, order)
+    return (tokens * kept).gather(1, (~kept).to(torch.uint8).argsort(dim=1, stable=True))
 
 
 def without_ends(samples: Tensor, lengths: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def with_targets(prepared: Prepared, parts: Mapping[str, Any], settings: Mapping
     fixed |= _style_statistics(judge, record.styles, settings["style_layers"])
     fixed["style"] = _middle(record.styles[0], prepared.card["height"])
     tables = {split: {**table, **fixed} for split, table in prepared.tables.items()}
-    return Prepared(tables, {**prepared.card, "perceptual": described})
+    return replace(prepared, tables=tables, card={**prepared.card, "perceptual": described})
 
 
 def _style_statistics(judge: Judge, styles: Sequence[np.ndarray], layers: list[str]) -> dict[str, np.ndarray]:

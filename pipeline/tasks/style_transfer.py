@@ -64,8 +64,7 @@ class Stylist(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) colours from 0 to 255 → (B, 3, H, W) float32, likewise."""
-        height, width = images.shape[2:]
-        colours = images.float()
+        colours, (height, width) = images.float(), images.shape[2:]
         normalised = functional.instance_norm(colours, eps=NOISE)
         shape = len(colours), 1, height, width
         speckles = torch.randn(shape) if self.training else grain(height, width)
@@ -146,6 +145,7 @@ class StyleTransfer(Task):
     reads = "picture"
     dependent = True  # squares of one picture follow each other
     references = frozenset({"optimised"})
+    MATCHING = ("styles",)
     SETTINGS: ClassVar = {
         "content_layers": NAMES, "style_layers": NAMES, "content_weight": POSITIVE, "style_weight": POSITIVE,
         "iterations": whole(1, 10_000),
@@ -193,12 +193,10 @@ class StyleTransfer(Task):
         rows = [[across.where(~mirror, -across), zero, middles[0]], [zero, down, middles[1]]]
         moved = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)  # (B, 2, 3)
         lattice = functional.affine_grid(moved, [count, 3, *[network.window] * 2], align_corners=False)
-        windows = functional.grid_sample(images, lattice, padding_mode="border", align_corners=False)
-        return {**batch, "images": windows}
+        return {**batch, "images": functional.grid_sample(images, lattice, padding_mode="border", align_corners=False)}
 
     def output(self, network: nn.Module, batch: Batch) -> Tensor:
-        pictures: Tensor = network(batch["images"])
-        return pictures
+        return network(batch["images"])  # type: ignore[no-any-return]
 
     def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
         return self._judged(output, batch["images"])[-1].mean()
@@ -252,8 +250,12 @@ class StyleTransfer(Task):
         from pipeline.tasks.painted_pictures import answer_table, decoded
 
         with torch.inference_mode():
-            made = [network(torch.tensor(picture)[None]) for picture in decoded(request)]
-        return answer_table(made)
+            return answer_table([network(torch.tensor(picture)[None]) for picture in decoded(request)])
+
+    def predictions_of(self, responses: pd.DataFrame, table: Table, card: Card) -> pd.DataFrame:
+        from pipeline.tasks.painted_pictures import predictions_of
+
+        return predictions_of(Judge(table, card, self.settings), responses, table["images"])
 
     def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
         from pipeline.tasks.style_probes import style_probes
@@ -279,13 +281,11 @@ def painted(before: int, after: int) -> nn.Sequential:
 
 def grain(height: int, width: int) -> Tensor:
     """(1, 1, H, W) float32, normally distributed, and always the same: hashes of places (Teschner et al. 2003)."""
-    down, across = torch.arange(height), torch.arange(width)
-    number = (down[:, None] * 73_856_093) ^ (across * 19_349_663)
+    number = (torch.arange(height)[:, None] * 73_856_093) ^ (torch.arange(width) * 19_349_663)
     for _ in range(2):
         number = ((number ^ (number >> 16)) * 0x45D9F3B) & 0xFFFF_FFFF
     shares = (((number ^ (number >> 16)) & 0xFFFFFF).double() + 0.5) / 2**24
-    found: Tensor = torch.special.ndtri(shares).float()[None, None]
-    return found
+    return torch.special.ndtri(shares).float()[None, None]  # type: ignore[no-any-return]
 
 
 def gram(features: Tensor) -> Tensor:

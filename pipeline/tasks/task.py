@@ -54,6 +54,7 @@ class Task(ABC):
     references: ClassVar[frozenset[str]] = frozenset()  # baselines that show what is possible at any price: no rivals
     lengths: ClassVar[tuple[str, ...]] = ()  # tensors of `examples` by which batches are grouped: the first decides
     reads: ClassVar[str]  # what a file for `predict` holds: a name in READERS of data/request_files.py
+    MATCHING: ClassVar[tuple[str, ...]] = ()  # entries of the card that two models must share to be compared
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         """Takes the experiment's `settings` of params.yaml. Raises ValueError for what they may not be."""
@@ -168,6 +169,18 @@ class Task(ABC):
 
         return READERS[self.reads](file, card, options)
 
+    def respond(self, network: nn.Module, requests: pd.DataFrame, card: Card) -> pd.DataFrame:
+        """What a model answers to the test examples as a user would send them, by its own preprocessing and settings.
+
+        `requests` may come from data that were prepared for a later model; `predictions_of` makes predictions of the
+        answers that are scored like those of any other model. Raises ValueError for what it cannot answer.
+        """
+        return self.answer(network, requests, card)
+
+    @abstractmethod
+    def predictions_of(self, responses: pd.DataFrame, table: Table, card: Card) -> pd.DataFrame:
+        """Predictions, as of `predict`, out of any model's responses to the examples of a table, beside its truth."""
+
     def drawings(self, request: pd.DataFrame, answer: pd.DataFrame, card: Card) -> list[bytes]:
         """PNG files of the answer to the request of one file, where pictures tell what rows cannot: those it holds."""
         held = (answer[name] for name in answer if len(answer) and isinstance(answer[name].iloc[0], bytes))
@@ -190,6 +203,7 @@ class ClassificationTask(Task):
     score = "accuracy"
     maximize = True
     dependent = False
+    MATCHING: ClassVar[tuple[str, ...]] = ("classes",)
 
     def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy, with smoothed labels in training."""
@@ -213,3 +227,8 @@ class ClassificationTask(Task):
         from pipeline.tasks.class_guesses import class_guesses
 
         return class_guesses(tables, card)
+
+    def predictions_of(self, responses: pd.DataFrame, table: Table, card: Card) -> pd.DataFrame:
+        from pipeline.tasks.classification import predictions_of
+
+        return predictions_of(responses, table["labels"].numpy(), card)

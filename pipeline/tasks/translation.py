@@ -59,8 +59,7 @@ class Attention(nn.Module):
 
     def remember(self, features: Tensor) -> Tensor:
         """(B, S, M) what can be found → (B, S, 2 C) its keys and values, which stay the same for all steps."""
-        remembered: Tensor = self.key_and_value(features)
-        return remembered
+        return self.key_and_value(features)  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor, remembered: Tensor, known: Tensor) -> Tensor:
         """(B, T, C), what is remembered (B, S, 2 C) and (B, S) bool, where it is not padding → (B, T, C)."""
@@ -203,8 +202,7 @@ class Translation(Task):
         known = batch["target"] != card["special"]["padding"]
         right = torch.zeros_like(known)
         right[known] = output.argmax(1) == batch["target"][known]
-        share: Tensor = right.sum(1) / known.sum(1)
-        return share
+        return right.sum(1) / known.sum(1)  # type: ignore[no-any-return]
 
     @torch.inference_mode()
     def infer(self, network: nn.Module, batch: Batch) -> list[list[int]]:
@@ -288,6 +286,13 @@ class Translation(Task):
         batch = {"source": torch.from_numpy(source).long(), "source_lengths": torch.from_numpy(lengths)}
         found = Tokenizer(card["target_tokenizer"]).decode(self.infer(network, batch))
         return pd.DataFrame({"translation": pd.Series(found, dtype=object)})
+
+    def predictions_of(self, responses: pd.DataFrame, table: Table, card: Card) -> pd.DataFrame:
+        from pipeline.data.tokens import as_texts
+        from pipeline.tasks.text_scores import prediction_table
+
+        sources, references = (as_texts(table[name].numpy()) for name in ("text", "reference"))
+        return prediction_table(sources, references, responses["translation"].tolist())
 
     def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
         from pipeline.tasks.probes import translation_probes

@@ -131,6 +131,6 @@ def test_the_served_model_sees_a_file_as_training_saw_it(raw: Path, tmp_path: Pa
     files = [raw / records.names[row] for row in table["rows"].tolist()]
     request = pd.concat([task.request(file, card, OPTIONS) for file in files], ignore_index=True)
     answer = task.answer(network, request, card)
-    assert len(answer) == 12 and list(answer)[2:] == sorted(COLOURS)
+    assert len(answer) == len(table["rows"]) > 5 and list(answer)[2:] == sorted(COLOURS)
     expected = predictions[[f"probability_{number}" for number in range(3)]].to_numpy()
     np.testing.assert_allclose(answer[sorted(COLOURS)].to_numpy(), expected, rtol=1e-6)

@@ -99,7 +99,9 @@ def test_parts_that_do_not_fit_are_refused():
         {"train": images, "test": train}
     )
     assert "found one class only, 'a'" in complaint({"train": records(["a"] * 8), "test": records(["a"])})
-    assert "class 'b' has 1 examples, too few" in complaint({"train": records(["a"] * 8 + ["b"]), "test": train})
+    assert "class 'b' has 1 different examples, too few" in complaint(
+        {"train": records(["a"] * 8 + ["b"]), "test": train}
+    )
 
 
 def test_numbers_that_only_float64_holds_are_refused():

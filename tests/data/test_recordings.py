@@ -328,10 +328,10 @@ def test_twins_need_a_sign_between_them() -> None:
     assert prepare(parts).card["frames_for_a_token"] == 51 // 5
 
 
-def test_parts_that_are_not_published_are_drawn_by_chance() -> None:
+def test_parts_that_are_not_published_follow_from_the_recordings() -> None:
     prepared = prepare({"all": spoken(["ab"] * 20, [1500] * 20)}, {"validation": 0.2, "test": 0.1})
     rows = [prepared.tables[part]["rows"].tolist() for part in ("train", "validation", "test")]
-    assert [len(part) for part in rows] == [14, 4, 2] and sorted(row for part in rows for row in part) == list(
+    assert [len(part) for part in rows] == [16, 2, 2] and sorted(row for part in rows for row in part) == list(
         range(20)
     )
 

@@ -132,7 +132,7 @@ def test_parts_with_different_styles_or_sizes_are_refused(raw: Path) -> None:
 
 def test_too_few_pictures_for_a_split_are_refused(raw: Path) -> None:
     one = content_and_style(raw, **ASKED | {"content": ["content/0.png"]})
-    with pytest.raises(ValueError, match="found 1 pictures, too few for train"):
+    with pytest.raises(ValueError, match="found 1 different pictures, too few for train"):
         prepare_pictures({"all": one}, {"validation": 0.2, "test": 0.2}, 0)
 
 

@@ -5,6 +5,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline.data import tables
@@ -15,7 +16,12 @@ from pipeline.data.tables import Prepared, read_card, read_table, write
 
 def example(**card) -> Prepared:
     table = {"values": np.arange(6, dtype=np.float32).reshape(3, 2), "labels": np.arange(3)}
-    return Prepared(dict.fromkeys(("train", "validation", "test"), table), {"warnings": [], "classes": ["a"], **card})
+    return complete(dict.fromkeys(("train", "validation", "test"), table), {"warnings": [], "classes": ["a"], **card})
+
+
+def complete(tables, card) -> Prepared:
+    digests = {part: np.arange(3, dtype=np.uint64) for part in tables}
+    return Prepared(tables, card, pd.DataFrame({"text": ["a", "b", "c"]}), digests)
 
 
 def bytes_below(folder: Path) -> dict[str, bytes]:
@@ -30,6 +36,8 @@ def test_tables_and_card_come_back_as_they_were_written(tmp_path):
     assert card["digests"]["train"] == file_digest(tmp_path / "x" / "train.safetensors")
     assert sorted(bytes_below(tmp_path / "x")) == [
         "card.json",
+        "examples.safetensors",
+        "requests.parquet",
         "test.safetensors",
         "train.safetensors",
         "validation.safetensors",
@@ -39,7 +47,7 @@ def test_tables_and_card_come_back_as_they_were_written(tmp_path):
 def test_the_same_content_gives_the_same_bytes_whatever_the_memory_layout(tmp_path):
     write(example(), tmp_path / "a")
     turned = {name: np.asfortranarray(array) for name, array in example().tables["train"].items()}
-    write(Prepared(dict.fromkeys(("test", "validation", "train"), turned), example().card), tmp_path / "b")
+    write(complete(dict.fromkeys(("test", "validation", "train"), turned), example().card), tmp_path / "b")
     assert bytes_below(tmp_path / "a") == bytes_below(tmp_path / "b")
 
 
@@ -96,7 +104,7 @@ def test_leftovers_of_a_killed_run_do_not_disturb(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "junk").write_text("x")
     write(example(), tmp_path / "a")
-    assert [path.name for path in tmp_path.iterdir()] == ["a"] and len(bytes_below(tmp_path / "a")) == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["a"] and len(bytes_below(tmp_path / "a")) == 6
 
 
 def test_a_run_killed_between_the_two_renames_loses_nothing(tmp_path):

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save
 
+from pipeline.data.contents import digests_of
 from pipeline.params import Gate, Limits
 from pipeline.registry import record, rehearsal
 from pipeline.registry.comparison import Comparison
@@ -49,12 +51,14 @@ class Shelf:
     root: Path
     versions: dict[str, Version] = field(default_factory=dict)
 
-    def add(self, key: str, scores: np.ndarray, model: Path, **tags: str) -> Version:
+    def add(self, key: str, right: np.ndarray, model: Path, examples: Path, **tags: str) -> Version:
+        """A version that is right about these test examples when it is asked."""
         artifacts = self.root / key / "artifacts"
         artifacts.mkdir(parents=True)
-        np.save(artifacts / "scores.npy", scores)
-        for name in ("model.json", "model.safetensors"):
-            shutil.copyfile(model / name, artifacts / name)
+        description = json.loads((model / "model.json").read_text()) | {"right": right.tolist()}
+        (artifacts / "model.json").write_text(json.dumps(description))
+        shutil.copyfile(model / "model.safetensors", artifacts / "model.safetensors")
+        shutil.copyfile(examples, artifacts / "examples.safetensors")
         self.versions[key] = Version(str(len(self.versions) + 1), key, "digits-cnn", tags)
         return self.versions[key]
 
@@ -81,14 +85,29 @@ class House:
         self.fake.write_evaluation(self.root, "digits", right, {"digits-cnn": key}, self.card, "digits-cnn")
 
     def version(self, key: str, share: float, **tags: str) -> Version:
-        """A version whose scores are stored for the present test examples."""
-        present = {"pipeline.test_digest": self.outputs.metrics["test_digest"], "pipeline.score": "accuracy"}
-        return self.shelf.add(key, hits(share) * 1.0, self.outputs.model("digits-cnn"), **present | tags)
+        """A version that was trained on the present data."""
+        return self.shelf.add(key, hits(share), self.outputs.model("digits-cnn"), self.examples, **tags)
+
+    @property
+    def examples(self) -> Path:
+        return self.outputs.prepared / "examples.safetensors"
+
+    def learn(self, *rows: int) -> None:
+        """Moves test examples into train, for versions that are made from now on."""
+        digests = load_file(self.examples)
+        digests["train"] = np.concatenate([digests["train"], digests["test"][list(rows)]])
+        self.examples.write_bytes(save(digests))
+
+    def renew(self, *rows: int) -> None:
+        """Puts examples that nobody has seen into the place of test examples."""
+        digests = load_file(self.examples)
+        digests["test"][list(rows)] = digests_of(str(row).encode() for row in rows)
+        self.examples.write_bytes(save(digests))
 
     def decide(self, challenger: Version, champion: Version | None, **limits: float) -> Decision:
         """Asks the gate, and writes down what it says as `register` does."""
         work = self.root / f"work-{challenger.key}-{len(self.history)}"
-        files = {"challenger": self.outputs.predictions("digits-cnn"), "baseline": self.outputs.predictions("svc")}
+        files = {name: self.outputs.predictions(name) for name in ("digits-cnn", "svc")}
         model, prepared = self.outputs.model("digits-cnn"), self.outputs.prepared
         trial = rehearse(model, self.root, prepared, work / "trial", predictions=files)
         nothing = {"latency_ms": None, "megabytes": None, "worst_class": None}
@@ -107,7 +126,7 @@ class House:
 def house(fake: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     def tried_here(job: Path, code: Path) -> None:
         try:
-            rehearsal.main(json.loads(job.read_text()))
+            rehearsal.main(fake.answers_as_told(json.loads(job.read_text())))
         except Exception as error:
             raise TrialFailed(repr(error)) from error
 
@@ -154,9 +173,63 @@ def test_fresh_test_split_begins_with_the_whole_error_level(house: House) -> Non
     champion = house.version("aaa", 0.5)
     house.retrain("bbb", 0.52)
     house.decide(house.version("bbb", 0.52), champion)
-    house.card = {**house.card, "digests": {**house.card["digests"], "test": "another split"}}
+    house.renew(*range(80))
     house.retrain("ccc", 0.52)
     assert house.decide(house.version("ccc", 0.52), house.version("zzz", 0.5)).level == pytest.approx(0.025)
+
+
+def test_examples_count_and_not_files(house: House) -> None:
+    """More data in train or another order of files is no new test; a few fresh examples give little back."""
+    champion = house.version("aaa", 0.5)
+    levels = []
+    for number, fresh in enumerate(((), (), (0, 1, 2, 3), range(40, 80))):
+        house.renew(*fresh)
+        house.retrain(f"b{number}", 0.52)
+        levels.append(house.decide(house.version(f"b{number}", 0.52), champion).level)
+    # All of two earlier comparisons, then 76/80 of both, then half of three.
+    assert levels == pytest.approx([0.05 / 2, 0.05 / 6, 0.05 / 12, 0.05 / 12], rel=0.01)
+
+
+def test_champion_is_not_asked_what_it_has_learned_from(house: House) -> None:
+    weak = hits(0.5)
+    house.learn(*np.flatnonzero(weak))
+    champion = house.version("aaa", 0.5)
+    digests = load_file(house.examples)
+    house.examples.write_bytes(save(digests | {"train": digests["train"][: -int(weak.sum())]}))
+    house.retrain("bbb", 0.95)
+    found = house.decide(house.version("bbb", 0.95), champion)
+    left = int((~weak).sum())
+    assert split_of(found)["count"] == left and split_of(found)["left_out"] == 80 - left
+    assert found.over_champion is not None
+    assert found.over_champion.difference == pytest.approx((hits(0.95) & ~weak).sum() / left), "it is right about none"
+    assert f"Left out: {80 - left} of 80 test examples" in found.reason
+
+
+def test_champion_that_has_learned_from_all_of_the_test_is_a_case_for_a_person(house: House) -> None:
+    house.learn(*range(79))
+    champion = house.version("aaa", 0.5)
+    house.retrain("bbb", 0.95)
+    with pytest.raises(TrialFailed, match="79 of 80 test examples were learned from by one of the two, and 1 are left"):
+        house.decide(house.version("bbb", 0.95), champion)
+
+
+def test_version_that_does_not_say_what_it_has_learned_from_is_not_compared(house: House) -> None:
+    champion = house.version("aaa", 0.5)
+    (house.shelf.root / "aaa/artifacts/examples.safetensors").unlink()
+    house.retrain("bbb", 0.95)
+    with pytest.raises(TrialFailed, match="does not say which examples it has learned from"):
+        house.decide(house.version("bbb", 0.95), champion)
+
+
+def test_models_of_other_classes_are_not_compared(house: House) -> None:
+    champion = house.version("aaa", 0.5)
+    file = house.shelf.root / "aaa/artifacts/model.json"
+    description = json.loads(file.read_text())
+    description["card"]["classes"] = ["c", "a", "z"]
+    file.write_text(json.dumps(description))
+    house.retrain("bbb", 0.95)
+    with pytest.raises(TrialFailed, match="no score is fair to both: classes c, a, z and now a, b, c"):
+        house.decide(house.version("bbb", 0.95), champion)
 
 
 def test_champion_that_nobody_can_beat_on_this_split_is_told_with_advice(house: House) -> None:
@@ -165,7 +238,7 @@ def test_champion_that_nobody_can_beat_on_this_split_is_told_with_advice(house: 
     assert 0 < mistakes < 6, "2 to the power of 1 - mistakes must not be below 0.05"
     found = house.decide(house.version("aaa", 0.96), None)
     assert found.promoted and split_of(found)["passable"] is False
-    assert found.reason.endswith("not even one without a fault: collect a fresh and larger one.")
+    assert found.reason.endswith("not even one without a fault: collect more and fresh ones.")
     house.retrain("aaa", 0.5)
     roomy = house.decide(house.version("bbb", 0.5), None)
     assert split_of(roomy)["passable"] is True and "fresh" not in roomy.reason
@@ -204,10 +277,10 @@ def test_worst_class_is_a_question_to_the_test_split_and_is_paid_for(house: Hous
 def test_corpus_score_of_the_champion_is_drawn_anew_beside_the_challengers(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stored scores of single examples do not help: the champion answers the test examples once more."""
+    """Both answer the test examples once more, and all of their answers are scored together."""
     monkeypatch.setattr(ImageClassification, "score", "macro_f1")
     monkeypatch.setattr(ImageClassification, "corpus", True)
-    champion = house.version("aaa", 1.0)  # the stored scores are not asked; its network has random weights
+    champion = house.version("aaa", 0.3)
     house.retrain("bbb", 0.95)
     file = Path("metrics/digits.json")
     file.write_text(file.read_text().replace('"accuracy"', '"macro_f1"'))

@@ -7,13 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.registry.examples import shared, sketch
 from pipeline.registry.gate import decide
 from pipeline.registry.spending import Asked, asked, decided, left, level_of
 
+T, U = (np.arange(start, start + 100, dtype=np.uint64) for start in (0, 1000))  # digests of two sets of examples
 
-def line(challenger: str, against: str | None, digest: str | None = "t", level: float | None = 0.025) -> dict[str, Any]:
+
+def line(
+    challenger: str, against: str | None, units: np.ndarray | None = T, level: float | None = 0.025
+) -> dict[str, Any]:
     """A line of the history as register writes it."""
-    split = {"test_digest": digest, "decisions": 1} if digest else None
+    split = {"examples": sketch(units), "decisions": 1} if units is not None else None
     evidence = {"over_champion": {"p_value": 0.5} if against else None, "level": level, "test_split": split}
     other = against and {"key": against, "version": "1", "candidate": "c"}
     return {"challenger": {"key": challenger, "version": "2", "candidate": "c"}, "against": other, "evidence": evidence}
@@ -28,30 +33,48 @@ def test_all_levels_together_never_exceed_the_error_level(confidence: float) -> 
     assert left(0, confidence) == 1 - confidence
 
 
-def test_only_comparisons_on_this_split_count_and_the_same_pair_once() -> None:
-    history = [line("a", None, level=None), line("b", "a"), line("c", "a"), line("b", "a"), line("d", "c", digest="u")]
-    assert decided(history, "t") == 2
-    assert decided(history, "u") == 1
-    assert decided([], "t") == 0
+def test_only_comparisons_on_these_examples_count_and_the_same_pair_once() -> None:
+    history = [line("a", None, level=None), line("b", "a"), line("c", "a"), line("b", "a"), line("d", "c", U)]
+    assert decided(history, T) == 2
+    assert decided(history, U) == 1
+    assert decided([], T) == 0
 
 
 def test_what_compared_nothing_spends_nothing() -> None:
     moved = {"challenger": None, "against": None, "evidence": {}}
     failed = {**line("b", "a"), "evidence": {}}
     kept_out = {**line("b", "a"), "evidence": {"over_champion": None, "level": None, "test_split": None}}
-    assert decided([moved, failed, kept_out], "t") == 0
+    assert decided([moved, failed, kept_out], T) == 0
 
 
-def test_decisions_of_a_time_without_digests_count_on_every_split() -> None:
+def test_decisions_of_a_time_without_digests_count_on_all_examples() -> None:
     old = {**line("b", "a"), "evidence": {"over_champion": {"p_value": 0.5}, "over_baseline": None}}
-    assert decided([old], "t") == decided([old], "u") == 1
+    assert decided([old], T) == decided([old], U) == 1
+
+
+def test_earlier_comparisons_count_by_the_examples_that_they_share() -> None:
+    history = [line("b", "a"), line("c", "a")]
+    grown = np.concatenate([T, U[:5]])
+    assert decided(history, grown) == 2, "100 of 105 twice are 1.9"
+    tenfold = np.arange(1000, dtype=np.uint64)
+    assert decided(history, tenfold) == 1, "100 of 1000 twice are 0.2: fresh examples give budget back"
+    half = np.concatenate([T[:50], U[:50]])
+    assert 1 <= decided(history, half) <= 2, "about a half, from a sketch"
+    assert shared(sketch(T), half) == pytest.approx(0.5, abs=0.55) and shared(sketch(T), T) == 1
+
+
+def test_sketch_tells_shared_examples_of_random_digests_within_a_tenth() -> None:
+    digests = np.random.default_rng(0).integers(0, 2**64, 3000, dtype=np.uint64)
+    for common in (0, 500, 1000, 2000):
+        now = np.concatenate([digests[2000 - common : 2000], digests[2000 : 4000 - common]])[:2000]
+        assert shared(sketch(digests[:2000]), now) == pytest.approx(common / len(now), abs=0.15)
 
 
 def test_same_two_models_get_the_same_level_again() -> None:
     history = [line("b", "a", level=0.025), line("c", "a", level=0.0083)]
-    assert asked(history, "b", "a", "t", 0.95) == Asked(2, 0.025)
-    assert asked(history, "d", "a", "t", 0.95) == Asked(3, level_of(2, 0.95))
-    assert asked(history, "b", "c", "t", 0.95) == Asked(3, level_of(2, 0.95)), "another champion is another question"
+    assert asked(history, "b", "a", T, 0.95) == Asked(2, 0.025)
+    assert asked(history, "d", "a", T, 0.95) == Asked(3, level_of(2, 0.95))
+    assert asked(history, "b", "c", T, 0.95) == Asked(3, level_of(2, 0.95)), "another champion is another question"
 
 
 def test_a_hundred_equal_models_on_one_split_are_seldom_promoted() -> None:

@@ -1,0 +1,33 @@
+"""What identifies a record: a digest of its content, by which it keeps its split and is known again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+
+def digests_of(contents: Iterable[bytes]) -> np.ndarray:
+    """(N,) uint64, 64 bits of the BLAKE2b hash of every content."""
+    found = [int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little") for content in contents]
+    return np.array(found, dtype=np.uint64)
+
+
+def digests_of_files(files: Sequence[Path]) -> np.ndarray:
+    """(N,) uint64 of the files' bytes."""
+    return digests_of(file.read_bytes() for file in files)
+
+
+def digests_of_texts(texts: Iterable[str]) -> np.ndarray:
+    """(N,) uint64 of texts, in which capitals, accents taken apart and the width of blanks make no difference."""
+    from pipeline.data.tokens import normalised
+
+    return digests_of(normalised(text, lowercase=True).encode() for text in texts)
+
+
+def digests_of_times(times: np.ndarray) -> np.ndarray:
+    """(T,) uint64 of datetime64 or seconds: a row of a series is known by its time, also where values are corrected."""
+    seconds = times.astype("datetime64[s]").astype(np.int64)
+    return digests_of(int(second).to_bytes(8, "little", signed=True) for second in seconds)

@@ -1,0 +1,75 @@
+"""Which test examples may decide between two models, and how many earlier decisions they have already made.
+
+Every example is known by a digest of its content (see data/contents.py). An example that one of the two models has
+learned from, or was picked by, says nothing about how they differ on new ones: it is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.registry.trial import TrialFailed
+
+ARTIFACT = "artifacts/examples.safetensors"  # of a version: digests of the examples of every split
+SKETCHED = 48  # smallest digests of a decision's examples that its line keeps (Broder 1997, "bottom-k sketch")
+
+
+def read_examples(file: Path) -> dict[str, np.ndarray]:
+    """{split: (N,) uint64}. Raises TrialFailed for a version that does not tell what it has learned from."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return dict(load_file(file))
+    except (OSError, SafetensorError) as error:
+        raise TrialFailed(f"it does not say which examples it has learned from ({error})") from None
+
+
+def learned_from(examples: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Digests of what a model was trained on or picked by."""
+    return np.union1d(examples["train"], examples["validation"])
+
+
+def unseen(test: np.ndarray, seen: np.ndarray, count: int) -> np.ndarray:
+    """(count,) bool, True where an example was seen by neither model.
+
+    `test` has a digest for each example, or for each row of a series, over a few of which in a row every one of the
+    `count` forecasts reaches.
+    """
+    rows = np.isin(test, seen)
+    span = len(rows) - count + 1
+    return np.asarray(~np.lib.stride_tricks.sliding_window_view(rows, span).any(axis=1))
+
+
+def units_of(test: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Sorted digests of the examples (or rows) that decide."""
+    span = len(test) - len(kept) + 1
+    rows = np.flatnonzero(kept)[:, None] + np.arange(span)
+    return np.unique(test[np.unique(rows)])
+
+
+def sketch(units: np.ndarray) -> dict[str, Any]:
+    """What a line of the history keeps of its examples: how many there were, and the smallest digests."""
+    return {"count": len(units), "smallest": [f"{int(unit):016x}" for unit in np.sort(units)[:SKETCHED]]}
+
+
+def shared(known: Mapping[str, Any] | None, units: np.ndarray) -> float:
+    """Which fraction of these examples an earlier decision has used; 1 where it does not say.
+
+    Estimated from the sketch: exact where the earlier examples are all among these, or none is.
+    """
+    if not known or not known.get("smallest") or not len(units):
+        return 1.0
+    earlier = np.array([int(digest, 16) for digest in known["smallest"]], dtype=np.uint64)
+    return min(1.0, float(np.isin(earlier, units).mean()) * int(known["count"]) / len(units))
+
+
+def left_out_note(left_out: int, count: int, champion: str) -> str:
+    """A sentence for the reason of a decision, or nothing."""
+    if not left_out:
+        return ""
+    return f" Left out: {left_out} of {count} test examples, from which {champion} or the challenger has learned."
