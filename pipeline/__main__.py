@@ -145,14 +145,12 @@ def _run(stage: str, name: str | None, **options: Any) -> int:
     if stage in UNCHECKED:
         importlib.import_module(f"pipeline.stages.{stage}").main(name)
         return 0
-    if stage not in QUICK:
-        from pipeline.check import check
-
-        check()  # before the stage is imported, which can take seconds
+    from pipeline.check import usable
+    from pipeline.data.threads import pass_on
     from pipeline.guard import guarded
-    from pipeline.params import load
 
-    params = load()
+    params = usable(stage, name, names=stage not in QUICK)  # before the stage is imported, which can take seconds
+    pass_on(params.threads)
     with guarded(stage, name, params):
         return importlib.import_module(f"pipeline.stages.{stage}").main(name, params, **options) or 0
 

@@ -6,6 +6,7 @@ It stands beside the stages and cannot change an output, so no stage depends on 
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -14,6 +15,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from pipeline.params import Params, ParamsError, Trainer, nearest, read_raw, report
 from pipeline.problems import expected, problems, shown
+from pipeline.scope import Entries, at_hand, entry_of, without
+
+logger = logging.getLogger(__name__)
 
 PARTS = ("all", "train", "validation", "test")
 # Arguments of Lightning's Trainer that come from other parts of params.yaml or that the pipeline needs for itself.
@@ -26,12 +30,43 @@ OWN = (
 
 def check(path: str | Path = "params.yaml") -> None:
     """Raises ParamsError with every problem of the file at once."""
-    raw = read_raw(path)
-    found = problems(raw, Params)
-    seen = {line.split(":")[0] for line in found}
-    found += [line for line in _unknown_names(raw) if line.split(":")[0] not in seen]
+    found = _problems(read_raw(path))
     if found:
         raise ParamsError(report(path, found))
+
+
+def usable(stage: str, name: str | None, path: str | Path = "params.yaml", *, names: bool = True) -> Params:
+    """The parameters for a stage, without the experiments that are faulty and that it does not work with.
+
+    Raises ParamsError with all problems of what it works with, or of what concerns all. Of others a warning is logged.
+    `names`: also looks up names of tasks, formats, architectures and their parameters.
+    """
+    raw = read_raw(path)
+    entries = {line: entry_of(line, raw) for line in _problems(raw, names)}
+    wanted = at_hand(raw, stage, name)
+    stopping = [line for line, entry in entries.items() if entry is None or wanted is None or entry in wanted]
+    if stopping:
+        raise ParamsError(report(path, stopping))
+    rest, gone = without(raw, (entry for entry in entries.values() if entry is not None))
+    if not rest["experiments"] or not rest["candidates"]:
+        raise ParamsError(report(path, list(entries)))
+    if entries:
+        logger.warning(_left_out(path, len(entries), gone))
+    return Params.model_validate(rest)
+
+
+def _problems(raw: Mapping[str, Any], names: bool = True) -> list[str]:
+    found = problems(raw, Params)
+    seen = {line.split(":")[0] for line in found}
+    return found + [line for line in _unknown_names(raw) if line.split(":")[0] not in seen] if names else found
+
+
+def _left_out(path: str | Path, count: int, gone: Entries) -> str:
+    places = sorted(gone.experiments or gone.candidates | gone.downloads)
+    return (
+        f"{path} has {count} problem{'s' if count > 1 else ''} in {', '.join(places)}, which this command leaves out; "
+        "`python -m pipeline check` names them"
+    )
 
 
 def _unknown_names(raw: Mapping[str, Any]) -> Iterator[str]:
@@ -118,9 +153,14 @@ def _format(path: str, data: Mapping[str, Any], function: Any) -> Iterator[str]:
 def _candidate(path: str, entry: Mapping[str, Any], experiment: Mapping[str, Any]) -> Iterator[str]:
     from pipeline.models import FAMILIES, load_family
     from pipeline.tasks import TASKS, task_type
+    from pipeline.tasks.baselines import BASELINES, GUESSES
     from pipeline.training.optimisation import Optimisation
 
     family, task = entry.get("family"), experiment.get("task")
+    name = path.partition(".")[2]
+    for kind, names in (("baseline", BASELINES), ("guess", GUESSES)):
+        if name.casefold() in names.get(str(task), ()):  # some disks take both for one folder
+            yield f"{path}: {name} is the name of a {kind} of {task}, evaluated beside it; rename the candidate"
     if isinstance(family, str) and family not in FAMILIES:
         yield f"{path}.family: found {family!r}; {nearest(family, FAMILIES)}"
     if not (isinstance(family, str) and family in FAMILIES and isinstance(task, str) and task in TASKS):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from documents import MISSING, Document, changed
 
-from pipeline.check import OWN, check
+from pipeline.check import OWN, check, usable
 from pipeline.params import ParamsError, load
 
 DIGITS, CO2, CNN, RNN = "experiments/digits", "experiments/co2", "candidates/digits-cnn", "candidates/co2-rnn"
@@ -179,7 +179,7 @@ def test_a_stage_stops_before_it_touches_anything(
             f"candidates.digits-cnn.experiment: found 'digit'; allowed: {names}; did you mean `digits`?" in done.stderr
         )
         assert "experiments.digits.training.batch_size: found 'big'; allowed: a whole number" in done.stderr
-        assert "candidates.co2-rnn.parameters.hidden: missing; add it" in done.stderr
+        assert ("candidates.co2-rnn.parameters.hidden: missing" in done.stderr) == (arguments == ["check"])
         assert "Traceback" not in done.stderr
     assert contents(tmp_path) == before
 
@@ -196,3 +196,108 @@ def test_settings_that_the_task_checks_are_those_that_the_data_room_knows() -> N
     from pipeline.tasks.forecasting import MISSING_RULES
 
     assert set(MISSING_RULES) == set(RULES)
+
+
+@pytest.mark.parametrize("name, kind", [("svc", "baseline"), ("SVC", "baseline"), ("most_common_class", "guess")])
+def test_a_candidate_that_is_called_like_a_baseline_or_guess_of_its_task_is_refused(
+    name: str, kind: str, tiny: Document, tmp_path: Path, save: Callable[..., Path]
+) -> None:
+    tiny["candidates"][name] = tiny["candidates"].pop("digits-cnn")
+    tiny["experiments"]["digits"]["candidates"] = [name, "digits-rnn"]
+    message = rf"candidates\.{name}: {name} is the name of a {kind} of image_classification, .*; rename the candidate"
+    with pytest.raises(ParamsError, match=message):
+        check(save(tiny, tmp_path))
+
+
+def test_the_name_of_another_tasks_baseline_is_free(tiny: Document, tmp_path: Path, save: Callable[..., Path]) -> None:
+    tiny["candidates"]["svc"] = tiny["candidates"].pop("co2-cnn")
+    tiny["experiments"]["co2"]["candidates"] = ["svc", "co2-rnn"]
+    check(save(tiny, tmp_path))  # raises if anything is wrong
+
+
+def test_baselines_of_every_task_are_named() -> None:
+    from pipeline.tasks import TASKS
+    from pipeline.tasks.baselines import BASELINES
+
+    assert set(BASELINES) == set(TASKS)
+    assert all(name == name.casefold() for names in BASELINES.values() for name in names)
+
+
+def faulty(tiny: Document) -> Document:
+    """Faults of every kind in the experiment co2 and in a candidate of waves."""
+    changed(tiny, f"{CO2}/training/batch_size", "big")
+    changed(tiny, f"{CO2}/data", 5)
+    changed(tiny, "downloads/co2/co2.csv/sha256", "short")
+    changed(tiny, "candidates/waves-cnn/parameters/width", 8)
+    return tiny
+
+
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [
+        ("fetch", "digits"), ("prepare", "digits"), ("tune", "digits-cnn"), ("train", "digits-rnn"),
+        ("evaluate", "digits"), ("register", "digits"), ("check", "digits"), ("reproduce", "digits@3"),
+        ("register", None), ("report", None),
+    ],
+)  # fmt: skip
+def test_faults_of_other_experiments_are_a_warning(
+    stage: str, name: str | None, tiny: Document, tmp_path: Path, save: Callable[..., Path],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    everything = set(tiny["experiments"])
+    path = save(faulty(tiny), tmp_path)
+    params = usable(stage, name, path)
+    assert set(params.experiments) == everything - {"co2", "waves"}
+    assert {entry.experiment for entry in params.candidates.values()} == set(params.experiments)
+    assert list(params.downloads) == ["digits"]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == (
+        f"{path} has 4 problems in co2, waves, which this command leaves out; `python -m pipeline check` names them"
+    )
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "lines"),
+    [
+        ("prepare", "co2", ["experiments.co2.data", "experiments.co2.training.batch_size"]),
+        ("train", "co2-cnn", ["experiments.co2.data", "experiments.co2.training.batch_size"]),
+        ("fetch", "co2", ["downloads.co2.co2.csv.sha256"]),
+        ("tune", "waves-cnn", ["candidates.waves-cnn.parameters.width"]),
+        ("tune", "waves-rnn", ["candidates.waves-cnn.parameters.width"]),
+        ("evaluate", "waves", ["candidates.waves-cnn.parameters.width"]),
+    ],
+)
+def test_faults_of_the_experiment_at_hand_stop_its_stages(
+    stage: str, name: str, lines: list[str], tiny: Document, tmp_path: Path, save: Callable[..., Path]
+) -> None:
+    with pytest.raises(ParamsError) as caught:
+        usable(stage, name, save(faulty(tiny), tmp_path))
+    assert sorted(line.strip().split(": ")[0] for line in str(caught.value).split("\n")[1:]) == lines
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [("seed", "x"), ("trainer/devices", 0), ("trainer/strategy", "dpp"), ("candidates", 5)]
+)
+def test_faults_that_concern_all_stop_every_stage(
+    place: str, value: Any, tiny: Document, tmp_path: Path, save: Callable[..., Path]
+) -> None:
+    path = save(changed(tiny, place, value), tmp_path)
+    for stage, name in (("prepare", "digits"), ("register", None), ("tune", "co2-cnn")):
+        with pytest.raises(ParamsError, match=place.replace("/", r"\.")):
+            usable(stage, name, path)
+
+
+def test_where_every_experiment_is_faulty_nothing_runs(
+    tiny: Document, tmp_path: Path, save: Callable[..., Path]
+) -> None:
+    for experiment in tiny["experiments"].values():
+        experiment["description"] = None
+    with pytest.raises(ParamsError, match=f"{len(tiny['experiments'])} problems"):
+        usable("register", None, save(tiny, tmp_path))
+
+
+def test_commands_that_look_at_all_stop_at_any_fault(tiny: Document, tmp_path: Path, save: Callable[..., Path]) -> None:
+    path = save(faulty(tiny), tmp_path)
+    for stage in ("audit", "retrain", "results"):
+        with pytest.raises(ParamsError, match=r"experiments\.co2\.data"):
+            usable(stage, None, path)

@@ -16,7 +16,8 @@ from generated import write_raw
 from ruamel.yaml import YAML
 
 from pipeline.data.provenance import import_closure
-from pipeline.params import Params, load
+from pipeline.params import Params, Section, load
+from pipeline.training.facts import search_budget, training_budget
 
 ROOT = Path(__file__).parents[1]
 Document = dict[str, Any]
@@ -26,6 +27,7 @@ UNWATCHED = (
     "pipeline/problems.py",
     "pipeline/check.py",
     "pipeline/guard.py",
+    "pipeline/scope.py",
     "pipeline/__main__.py",
     "pipeline/tracking/",
 )
@@ -193,6 +195,36 @@ def within(path: str, places: list[str]) -> bool:
     return any(path == place or path.startswith(f"{place}.") for place in places)
 
 
+def values_of(params: Params, place: str) -> list[str]:
+    """The paths of all values of params.yaml in a section; a dictionary without sections of ours is one value."""
+    found: Any = params
+    for name in place.split("."):
+        found = found[name] if isinstance(found, dict) else getattr(found, name)
+    return list(leaves(found, place))
+
+
+def leaves(found: Any, place: str) -> Iterator[str]:
+    sections = isinstance(found, dict) and any(isinstance(entry, Section) for entry in found.values())
+    if not (sections or isinstance(found, Section)):
+        yield place
+        return
+    for name in found if isinstance(found, dict) else found.model_fields_set:  # what is left out cannot change
+        yield from leaves(found[name] if isinstance(found, dict) else getattr(found, name), f"{place}.{name}")
+
+
+def test_the_budget_of_a_search_and_of_a_training_have_the_batch_size_in_common_alone(dvc_yaml: Document) -> None:
+    params = load(ROOT / "tests" / "tiny.yaml")
+    item, start = params.candidates["digits-cnn"], "experiments.digits.training."
+    tune, train = (
+        {path.removeprefix(start) for path in declared(stage, "digits-cnn", item, dvc_yaml)["params"] if start in path}
+        for stage in PER_CANDIDATE
+    )
+    assert tune & train == {"batch_size"}
+    assert tune | train == set(type(params.experiments["digits"].training).model_fields)
+    training = params.experiments["digits"].training
+    assert (set(search_budget(training)), set(training_budget(training))) == (tune, train), "content keys agree"
+
+
 def test_stages_read_the_parameters_that_they_declare(
     recorded: dict[tuple[str, str], Document], dvc_yaml: Document
 ) -> None:
@@ -203,6 +235,9 @@ def test_stages_read_the_parameters_that_they_declare(
         assert not undeclared, f"{stage} {name} reads {undeclared}, but declares {named}"
         unread = [place for place in named if not any(within(path, [place]) for path in read)]
         assert not unread, f"{stage} {name} declares {unread} and does not read it"
+        values = [path for place in named for path in values_of(entry["params"], place)]
+        idle = [path for path in values if not any(within(path, [one]) for one in read)]
+        assert not idle, f"{stage} {name} reruns for {idle}, which it does not read"
 
 
 def test_the_recorder_sees_reads_of_values_sections_and_tables(recorded: dict[tuple[str, str], Document]) -> None:
@@ -216,8 +251,9 @@ def test_the_recorder_sees_reads_of_values_sections_and_tables(recorded: dict[tu
         "experiments.co2.split",
         "experiments.co2.task",
         "seed",
+        "threads",
     ]
-    assert {"trainer", "candidates.digits-cnn", "experiments.digits.training"} <= set(
+    assert {"trainer", "candidates.digits-cnn", "experiments.digits.training.trials"} <= set(
         recorded["tune", "digits-cnn"]["reads"]
     )
 
@@ -286,4 +322,4 @@ def test_only_the_command_line_reads_params_yaml() -> None:
         for file in files("pipeline")
         if re.search(r"from pipeline\.params import .*\b(load|read_raw)\b", file.read_text(encoding="utf-8"))
     ]
-    assert readers == ["__main__.py", "check.py", "recipes.py", "stages/check.py"]
+    assert readers == ["check.py", "recipes.py"]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.data.glance import glanced
 from pipeline.data.image_files import fitted_size, read_fitted_image
 from pipeline.data.records import AnnotatedImages
 
@@ -32,6 +33,7 @@ def annotated_images(
 
     A box beyond its picture is cut, and one without area is left out; both are counted in the warnings.
     """
+    annotations = glanced(annotations)
     pixels = np.empty((len(annotations), 3 if mode == "RGB" else 1, height, width), dtype=np.uint8)
     sizes = np.empty((len(annotations), 2), dtype=np.int64)
     read = partial(read_fitted_image, height=height, width=width, mode=mode)

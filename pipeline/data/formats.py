@@ -18,6 +18,7 @@ from pipeline.data.boxes import annotated_images
 from pipeline.data.classes import typed_labels
 from pipeline.data.coco_files import read_coco
 from pipeline.data.csv_files import check_inside, csv_rows, number, raw_file, row_range
+from pipeline.data.glance import glanced
 from pipeline.data.idx_files import IMAGES, LABELS, read_idx
 from pipeline.data.image_files import check_no_link, image_paths, is_hidden, read_image
 from pipeline.data.joined_recordings import joined
@@ -87,19 +88,18 @@ def class_folders(folder: Path, *, directory: str, height: int, width: int, mode
     _check_mode(mode)
     root = _class_root(folder, directory)
     entries = sorted(entry for entry in root.iterdir() if not is_hidden(entry.name))
-    paths: list[Path] = []
-    labels: list[str] = []
+    found: list[tuple[Path, str]] = []
     ignored = sum(not entry.is_dir() for entry in entries)
     for entry in (entry for entry in entries if entry.is_dir()):
         check_no_link(entry)
         pictures, others = image_paths(entry)
         if not pictures:
             raise ValueError(f"{entry}: this class folder has no images; add some or remove the folder")
-        paths += pictures
-        labels += [entry.name] * len(pictures)
+        found += [(picture, entry.name) for picture in pictures]
         ignored += others
-    if not paths:
+    if not found:
         raise ValueError(f"{root}: found no folders with images; expected one folder for every class")
+    paths, labels = zip(*glanced(found), strict=True)
     pixels = np.empty((len(paths), 3 if mode == "RGB" else 1, height, width), dtype=np.uint8)
     read = partial(read_image, height=height, width=width, mode=mode)
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets other threads run; map keeps the order
@@ -108,7 +108,7 @@ def class_folders(folder: Path, *, directory: str, height: int, width: int, mode
     said = f"{ignored} files in {root.as_posix()} are not images in class folders and were ignored"
     names = [path.relative_to(folder).as_posix() for path in paths]
     warnings = (said,) if ignored else ()
-    return Images(pixels, np.array(labels), maximum=255, names=names, warnings=warnings, files=paths)
+    return Images(pixels, np.array(labels), maximum=255, names=names, warnings=warnings, files=list(paths))
 
 
 def csv_series(

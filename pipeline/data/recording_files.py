@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.data.audio_files import SUFFIXES, Sound, read_sound
 from pipeline.data.csv_files import check_inside, raw_file
+from pipeline.data.glance import glanced
 from pipeline.data.image_files import check_name, composed, visible_files
 from pipeline.data.records import Recordings
 from pipeline.data.text_files import sentences
@@ -121,6 +122,7 @@ def read_entries(
     if type(sample_rate) is not int or not SAMPLE_RATES[0] <= sample_rate <= SAMPLE_RATES[1]:
         allowed = f"a whole number from {SAMPLE_RATES[0]} to {SAMPLE_RATES[1]}, such as 16000"
         raise ValueError(f"data.options.sample_rate: found {sample_rate!r}; allowed: {allowed}")
+    entries = glanced(entries)
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets other threads run; map keeps the order
         sounds = list(pool.map(partial(read_sound, sample_rate=sample_rate), (entry.path for entry in entries)))
     known = all(entry.speaker is not None for entry in entries)

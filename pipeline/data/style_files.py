@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.csv_files import check_inside
+from pipeline.data.glance import glanced
 from pipeline.data.image_files import image_paths, read_scaled_image
 from pipeline.data.records import StyledPictures
 
@@ -28,6 +29,7 @@ def read_styled(
         raise ValueError(f"data.options.size: found {size}; allowed: at most shorter_side, which is {shorter_side}")
     contents, ignored = _picture_files(folder, content, "content")
     styles, others = _picture_files(folder, style, "style")
+    contents, styles = glanced(contents), glanced(styles)
     read = partial(_scaled, shorter_side=shorter_side)
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets other threads run; map keeps the order
         cut = [np.stack(list(squares(picture, size))) for picture in pool.map(read, contents)]

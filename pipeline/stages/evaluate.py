@@ -13,6 +13,7 @@ from torch import nn
 
 from pipeline.data.folders import replaced_folder, write_json
 from pipeline.data.tables import Table, read_card, read_table
+from pipeline.data.threads import use_threads
 from pipeline.params import Evaluation, Params, ParamsError, nearest
 from pipeline.registry.intervals import corpus_score, intervals_of, resampled
 from pipeline.registry.statistics import ModelScores, paired_difference
@@ -29,7 +30,7 @@ def main(name: str | None, params: Params) -> None:
     if name not in params.experiments:
         raise ParamsError(f"experiment: found {name}; {nearest(str(name), params.experiments)}")
     experiment = params.experiments[name]
-    _use_threads(params.threads)
+    use_threads(params.threads)
     prepared = Path("data/prepared", name)
     card = read_card(prepared)
     tables = {split: read_table(prepared, split) for split in ("train", "validation", "test")}
@@ -38,11 +39,12 @@ def main(name: str | None, params: Params) -> None:
     predictions: dict[str, Predictions] = {}
     for candidate in experiment.candidates:
         models[candidate], predictions[candidate] = _candidate(Path("models", name, candidate), tables, name, candidate)
-    for baseline, found in task.baselines(tables, card, params.seed).items():
-        kind = "reference" if baseline in task.references else "baseline"
-        models[baseline], predictions[baseline] = {"kind": kind}, found
-    for guess, found in task.guesses(tables, card, params.seed).items():
-        models[guess], predictions[guess] = {"kind": "guess"}, found
+    for kind, answer in (("baseline", task.baselines), ("guess", task.guesses)):
+        for other, found in answer(tables, card, params.seed).items():
+            if other in models:
+                raise ParamsError(f"candidates.{other}: {other} is the name of a {kind}; rename the candidate")
+            models[other] = {"kind": "reference" if other in task.references else kind}
+            predictions[other] = found
     with replaced_folder(Path("evaluation", name)) as folder:
         for model, found in predictions.items():
             models[model] |= _measured(task, found, card, params.evaluation, params.seed)
@@ -65,15 +67,6 @@ def main(name: str | None, params: Params) -> None:
     best = metrics["models"][metrics["challenger"]]["test"][task.score]
     said = f"{task.score} {best['value']:.4g} [{best['low']:.4g}, {best['high']:.4g}]"
     print(f"evaluate: {metrics['challenger']} is the challenger, test {said} → evaluation/{name}, metrics/{name}.json")
-
-
-def _use_threads(threads: int) -> None:
-    """The last digits of a product of matrices depend on the number of threads, in PyTorch and in NumPy alike."""
-    import scipy.linalg  # noqa: F401  # brings a library of its own, which could not be told later
-    from threadpoolctl import threadpool_limits
-
-    torch.set_num_threads(threads)
-    threadpool_limits(threads, user_api="blas")
 
 
 def challenger(models: dict[str, dict[str, Any]], task: Task) -> str:

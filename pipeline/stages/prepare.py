@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.data.formats import FORMATS
 from pipeline.data.outlook import ERROR_LEVEL, outlook
 from pipeline.data.tables import write
+from pipeline.data.threads import use_threads
 from pipeline.params import Params, ParamsError, nearest
 from pipeline.tasks import load_task
 
@@ -19,6 +20,7 @@ def main(name: str | None, params: Params) -> None:
     if name not in params.experiments:
         raise ParamsError(f"experiment: found {name}; {nearest(str(name), params.experiments)}")
     experiment = params.experiments[name]
+    use_threads(params.threads)
     data = experiment.data
     read = FORMATS[data.format]
     folder = Path(data.path)

@@ -1,4 +1,7 @@
-"""Brings MLflow up to date with the files, and lets the gate decide who is champion. Runs on every `dvc repro`."""
+"""Brings MLflow up to date with the files, and lets the gate decide who is champion. Runs on every `dvc repro`.
+
+What `dvc exp run` makes is tracked and not registered: of many tries, each would spend the test examples once more.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ def main(name: str | None, params: Params) -> None:
     if name is not None and name not in params.experiments:
         raise ParamsError(f"experiment: found {name}; {nearest(name, params.experiments)}")
     address = address_of(params.tracking)
+    roots = {Path.cwd()} if _experiment_of_dvc() else {address.root, Path.cwd()}  # several may run at once
     known = record.read(address.root)
     known["tracking"] = address.shown
     client, reason = _connected(address)
@@ -43,7 +47,7 @@ def main(name: str | None, params: Params) -> None:
             now = _postponed(before, failures[-1])
         known["experiments"][experiment] = now
         print(f"register {experiment}: {_sentence(now)}")
-        record.write(known, {address.root, Path.cwd()})
+        record.write(known, roots)
     if failures:
         raise ValueError("; ".join(failures))
     waiting = sum(len(entry["pending"]) for entry in map(known["experiments"].get, params.experiments) if entry)
@@ -73,6 +77,8 @@ def _registered(
     place = experiment_id(client, address, experiment, description)
     by_hand = "DVC_STAGE" not in os.environ  # DVC asks on every run: then the marks of completeness are trusted
     sent = sync(client, place, runs, address.root, thorough=by_hand)
+    if tried := _experiment_of_dvc():
+        return {**_postponed(before), "sent": sent.lines, "note": _tracked_only(experiment, tried)}
     outputs = _judged(experiment, candidates)
     if isinstance(outputs, str):
         return {**_postponed(before), "sent": sent.lines, "note": outputs}
@@ -81,6 +87,19 @@ def _registered(
         store, outputs, before.get("history", []), sent.run_ids, params.gate_of(experiment), params.seed
     )
     return _told(experiment, registrar.settle(), store, sent.lines)
+
+
+def _experiment_of_dvc() -> str | None:
+    """The name of the experiment for which `dvc exp run` has started this process, in a copy or in place."""
+    return os.environ.get("DVC_EXP_NAME") or None
+
+
+def _tracked_only(experiment: str, tried: str) -> str:
+    return (
+        f"the experiment {tried} is tracked and not registered; to take it over: `dvc exp apply {tried}`, then "
+        f"`python -m pipeline register {experiment}`, which asks the gate (`python -m pipeline promote {experiment} "
+        '--to N --because "…"` decides by hand)'
+    )
 
 
 def _judged(experiment: str, candidates: list[str]) -> Outputs | str:

@@ -54,7 +54,7 @@ def restore(params: Params) -> None:
 
 
 def run(params: Params) -> None:
-    """`dvc repro`; with overrides `dvc exp run`, which writes them to params.yaml."""
+    """`dvc repro`; with overrides after `dvc exp run`, which writes them to params.yaml."""
     experiment = os.environ.get("RETRAIN_EXPERIMENT")
     if experiment and experiment not in params.experiments:
         raise ParamsError(f"RETRAIN_EXPERIMENT: found {experiment!r}; {nearest(experiment, params.experiments)}")
@@ -64,8 +64,8 @@ def run(params: Params) -> None:
     changes = overrides(os.environ.get("RETRAIN_OVERRIDES", ""))
     if changes:
         dvc("exp", "run", *(word for change in changes for word in ("--set-param", change)), *words)
-    else:
-        dvc("repro", *words)
+    if not (changes and experiment):
+        dvc("repro", *words)  # also after an experiment, which is tracked and not registered: all else is done
     if experiment:  # stages of the other experiments were left alone; these two look at all that is there
         pipeline("register")
         pipeline("report")

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from pipeline.data.folders import read_json, replaced_folder
 from pipeline.data.provenance import content_key
+from pipeline.data.threads import use_threads
 from pipeline.params import Params
 from pipeline.tracking.address import address_of
 from pipeline.tracking.live import live_run
-from pipeline.training.facts import subject_of
+from pipeline.training.facts import subject_of, training_budget
 from pipeline.training.launch import is_first_process, is_launched, launch
 from pipeline.training.model_files import write_model
 from pipeline.training.pool import open_pool
@@ -24,16 +25,18 @@ def main(name: str | None, params: Params) -> None:
     """Writes models/<experiment>/<name>: weights, architecture, history and learning curves."""
     started = time.monotonic()
     subject = subject_of("train", name, params)
+    use_threads(params.threads)
     if params.launcher and not is_launched():
         return launch(params.launcher, "train", subject.name)
     candidate, budget = subject.candidate, subject.experiment.training
     best = read_json(Path("search", candidate.experiment, subject.name, "best.json"))
     facts = subject.facts | {"settings": subject.experiment.settings, "parameters": best["parameters"]}
-    told = facts | {"training": budget.model_dump()}
+    told = facts | {"training": training_budget(budget)}
     trainer = params.trainer.model_dump()
-    key = content_key(stage="train", facts=facts, budget=budget.model_dump(), trainer=trainer)
+    key = content_key(stage="train", facts=facts, budget=training_budget(budget), trainer=trainer)
     work, target = Path(".work", key), Path("models", candidate.experiment, subject.name)
-    check_before(subject, work=work, target=target, workers=params.workers, address=address_of(params.tracking).uri)
+    tracking, kept = address_of(params.tracking).uri, budget.repeats + 1
+    check_before(subject, work=work, target=target, workers=params.workers, address=tracking, kept=kept)
     work.mkdir(parents=True, exist_ok=True)
     jobs = [
         subject.job(

@@ -13,11 +13,12 @@ import pandas as pd
 
 from pipeline.data.folders import replaced_folder, write_json
 from pipeline.data.provenance import content_key
+from pipeline.data.threads import use_threads
 from pipeline.params import Params, Range
 from pipeline.tracking.address import address_of
 from pipeline.tracking.live import live_run
 from pipeline.training import pictures
-from pipeline.training.facts import subject_of
+from pipeline.training.facts import search_budget, subject_of
 from pipeline.training.fit import Job, Outcome
 from pipeline.training.participant import taking_part
 from pipeline.training.pool import open_pool
@@ -32,18 +33,19 @@ def main(name: str | None, params: Params) -> None:
     """Writes search/<experiment>/<name>: the best parameters, all trials, their curves and pictures."""
     started = time.monotonic()
     subject = subject_of("tune", name, params)
+    use_threads(params.threads)
     candidate, budget = subject.candidate, subject.experiment.training
-    told = subject.facts | {"training": budget.model_dump()}
+    told = subject.facts | {"training": search_budget(budget)}
     trainer = params.trainer.model_dump() | {"devices": 1, "num_nodes": 1, "strategy": "auto"}
     key = content_key(
-        stage="tune", facts=subject.facts, space=candidate.model_dump(), budget=budget.model_dump(),
+        stage="tune", facts=subject.facts, space=candidate.model_dump(), budget=search_budget(budget),
         settings=subject.experiment.settings, trainer=trainer,
     )  # fmt: skip
     shared_in = storage_of(params.study)
     study = Study(shared_in, f"{subject.name} {key[:16]}", budget.trials) if shared_in else None
     work, target = Path(".work", key), Path("search", candidate.experiment, subject.name)
     tracking = address_of(params.tracking).uri
-    check_before(subject, work=work, target=target, workers=params.workers, address=tracking)
+    check_before(subject, work=work, target=target, workers=params.workers, address=tracking, kept=budget.trials)
     work.mkdir(parents=True, exist_ok=True)
 
     def job(proposal: Proposal) -> Job:

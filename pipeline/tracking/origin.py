@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pipeline.tracking.git import text
 from pipeline.tracking.machine import machine_tags
 
 COMMIT, BRANCH, DIRTY = "mlflow.source.git.commit", "mlflow.source.git.branch", "pipeline.dirty"
+EXPERIMENT = "pipeline.dvc_experiment"  # the name that `dvc exp run` gave, by which `dvc exp apply` takes it over
 
 
 @cache
@@ -18,6 +20,8 @@ def origin_tags(root: Path) -> dict[str, str]:
     """Tags for a new run: the commit, whether files differ from it (DVC runs before the commit), user and machine."""
     folder = code_folder(root)
     tags = {**user_tags(), **machine_tags()}
+    if os.environ.get("DVC_EXP_NAME"):
+        tags[EXPERIMENT] = os.environ["DVC_EXP_NAME"]
     commit = text(folder, "rev-parse", "HEAD")
     if commit:
         tags[COMMIT] = commit

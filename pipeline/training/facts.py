@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.data.provenance import code_digest, sources
 from pipeline.data.tables import read_card
-from pipeline.params import Candidate, Experiment, Params, ParamsError, nearest
+from pipeline.params import Candidate, Experiment, Params, ParamsError, Training, nearest
 from pipeline.tasks import load_task
 from pipeline.tasks.task import Task
 from pipeline.training.fit import Job, precision_of
@@ -44,6 +44,18 @@ class Subject:
             weights_file=self.facts.get("weights"),
             **others,
         )
+
+
+def search_budget(training: Training) -> dict[str, Any]:
+    """The part of an experiment's budget that a search depends on; dvc.yaml names the same keys."""
+    pruning = None if training.pruning is None else training.pruning.model_dump()
+    names = ("batch_size", "trials", "generation", "trial_epochs")
+    return {**{name: getattr(training, name) for name in names}, "pruning": pruning}
+
+
+def training_budget(training: Training) -> dict[str, Any]:
+    """The part of an experiment's budget that the trainings of the best parameters depend on."""
+    return {name: getattr(training, name) for name in ("batch_size", "epochs", "patience", "repeats")}
 
 
 def subject_of(stage: str, name: str | None, params: Params) -> Subject:

@@ -20,6 +20,7 @@ import torch
 from pipeline.data.exclusive import alone
 from pipeline.data.folders import write_whole
 from pipeline.data.tables import read_card, read_table
+from pipeline.data.threads import use_threads
 from pipeline.models.norms import StepNorm
 from pipeline.tasks import load_task
 from pipeline.tasks.network import build_network, start_from
@@ -115,7 +116,7 @@ def completed(job: Job) -> Outcome | None:
 
 def prepare_process(threads: int) -> None:
     """Fixes the number of threads, on which results depend, and quietens what Lightning says about each Trainer."""
-    torch.set_num_threads(threads)
+    use_threads(threads)
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")

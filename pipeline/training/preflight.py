@@ -27,21 +27,21 @@ NUMBER = 4  # bytes
 SPARE = 32_000_000  # bytes for tables, pictures and journals
 
 
-def check_before(subject: Subject, *, work: Path, target: Path, workers: int, address: str) -> None:
+def check_before(subject: Subject, *, work: Path, target: Path, workers: int, address: str, kept: int) -> None:
     """Raises ValueError with one sentence where this candidate's training could not end well.
 
-    `workers` fits run side by side; `target` is the folder that the stage will write; `address` is MLflow's, which
-    must be well-formed, but need not answer: tracking waits for nobody.
+    `workers` fits run side by side, and the weights of `kept` are kept; `target` is the folder that the stage will
+    write; `address` is MLflow's, which must be well-formed, but need not answer: tracking waits for nobody.
     """
     _check_address(address)
     for folder in (work, target.parent, Path("timings"), Path("reports")):
         check_writable(folder)
-    needed = space_needed(subject, workers)
+    needed = space_needed(subject, workers, kept)
     free = shutil.disk_usage(_existing(work)).free
     if free < needed:
         raise ValueError(
             f"{work}: found {free / 1e6:,.0f} MB free on its disk; {subject.name} needs about {needed / 1e6:,.0f} MB "
-            "for checkpoints and outputs; free some, or lower workers or repeats"
+            "for checkpoints and outputs; free some, or lower workers, trials or repeats"
         )
     check_networks(subject)
 
@@ -60,15 +60,14 @@ def check_networks(subject: Subject) -> None:
                 raise ValueError(_cannot(subject, parameters, "it answers otherwise after it was saved and loaded"))
 
 
-def space_needed(subject: Subject, workers: int) -> int:
+def space_needed(subject: Subject, workers: int, kept: int) -> int:
     """Bytes on the disk for the largest network of the search space: its checkpoints and what the stage keeps."""
     with torch.random.fork_rng(devices=[]):
         counts = [
             sum(weight.numel() for weight in _network(subject, parameters).parameters())
             for parameters in smallest(subject.candidate.parameters, largest=True)
         ]
-    repeats = subject.experiment.training.repeats
-    return max(counts) * NUMBER * (workers * CHECKPOINTS * COPIES + repeats + 1) + SPARE
+    return max(counts) * NUMBER * (workers * CHECKPOINTS * COPIES + kept) + SPARE
 
 
 def smallest(space: Mapping[str, Space], *, largest: bool = False) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Evaluation stores and compares all that answers, and depends on the threads of params.yaml, not on the shell's."""
+"""Evaluation stores and compares all that answers; stages and their processes have the threads of params.yaml."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from pipeline.stages import evaluate
 from pipeline.tasks.classification import prediction_table
 
 PROGRAM = """
-from pipeline.stages.evaluate import _use_threads
-_use_threads(1)
+from pipeline.data.threads import use_threads
+use_threads(1)
 import sklearn.linear_model, torch
 from threadpoolctl import threadpool_info
 print({entry["num_threads"] for entry in threadpool_info() if entry["user_api"] == "blas"}, torch.get_num_threads())
@@ -47,7 +48,7 @@ def test_guesses_are_stored_and_compared_with_every_candidate_and_not_drawn(
     monkeypatch.chdir(tmp_path)
     Path("data").symlink_to(prepared / "data")
     monkeypatch.setattr(evaluate, "_candidate", faultless)
-    monkeypatch.setattr(evaluate, "_use_threads", lambda threads: None)
+    monkeypatch.setattr(evaluate, "use_threads", lambda threads: None)
     evaluate.main("waves", load(root / "tests/tiny.yaml"))
     metrics = json.loads(Path("metrics/waves.json").read_text(encoding="utf-8"))
     kinds = {name: entry["kind"] for name, entry in metrics["models"].items()}
@@ -63,3 +64,20 @@ def test_guesses_are_stored_and_compared_with_every_candidate_and_not_drawn(
     assert {file.name for file in guess.iterdir()} == {"predictions.parquet", "validation.parquet"}
     assert len(pd.read_parquet(guess / "predictions.parquet")) == len(test)
     assert list(Path("evaluation/waves/waves-cnn").glob("*.png"))
+
+
+def test_processes_that_a_command_starts_have_the_threads_of_params_yaml(
+    tiny: dict[str, Any], save: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.__main__ import main
+    from pipeline.data.threads import VARIABLES
+
+    tiny["threads"] = 3
+    save(tiny, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "1")
+    told: dict[str, str] = {}
+    monkeypatch.setattr("pipeline.stages.register.main", lambda *_: told.update({n: os.environ[n] for n in VARIABLES}))
+    assert main(["register"]) == 0
+    assert told == dict.fromkeys(VARIABLES, "3")

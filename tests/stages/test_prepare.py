@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from generated import write_raw
 
 from pipeline.data.tables import read_card, read_table
 from pipeline.params import Data, ParamsError, Split
@@ -37,7 +38,7 @@ def experiment(**changes):
         data=Data.model_validate(data | changes),
         split=Split(validation=0.25, test=None),
     )
-    return SimpleNamespace(experiments={"tiny": entry}, seed=0)
+    return SimpleNamespace(experiments={"tiny": entry}, seed=0, threads=1)
 
 
 def test_tables_and_card_are_made_from_the_parts(here, capsys):
@@ -105,3 +106,17 @@ def test_prepare_imports_neither_lightning_nor_mlflow():
     code += "print(json.dumps(sorted({'pytorch_lightning', 'mlflow', 'optuna', 'sklearn'} & set(sys.modules))))"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(found.stdout) == []
+
+
+def test_the_threads_of_the_shell_do_not_change_what_style_transfer_prepares(tiny, save, tmp_path, call):
+    """The perceptual network computes sums over whole pictures, whose order depends on the threads."""
+    found = []
+    for threads in ("1", "2"):
+        folder = tmp_path / threads
+        write_raw(folder / "data/raw/canvas")
+        save(tiny, folder)
+        shell = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+        done = call(folder, "prepare", "canvas", **shell)
+        assert done.returncode == 0, done.stderr
+        found.append({path.name: path.read_bytes() for path in (folder / "data/prepared/canvas").iterdir()})
+    assert found[0] == found[1] and len(found[0]) == 4

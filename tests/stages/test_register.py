@@ -80,6 +80,38 @@ def test_figures_stand_beside_the_logged_model_and_are_not_doubled(repository: P
     assert len(client.get_metric_history(version.run_id, "test_accuracy")) == 1
 
 
+def test_an_experiment_of_dvc_is_tracked_and_not_registered(
+    repository: Path, fake: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_EXP_NAME", "witty-apse")
+    main(None, fake.params_for("digits"))
+    client = client_of(repository)
+    assert aliases(client) == {} and not client.search_model_versions("name='digits'")
+    place = client.get_experiment_by_name("digits")
+    assert client.search_runs([place.experiment_id]), "its runs are there"
+    found = record(repository)
+    assert (found["champion"], found["decision"], found["history"]) == (None, None, []), "no test example is spent"
+    said = capsys.readouterr().out
+    assert "witty-apse is tracked and not registered" in said
+    assert "`dvc exp apply witty-apse`, then `python -m pipeline register digits`" in said
+
+    monkeypatch.delenv("DVC_EXP_NAME")
+    main("digits", fake.params_for("digits"))
+    assert aliases(client) == {"champion": 1, "challenger": 1}, "taken over by hand, it is judged like any other"
+
+
+def test_an_experiment_of_dvc_leaves_the_champion_and_its_history_alone(
+    repository: Path, fake: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main(None, fake.params_for("digits"))
+    before, history = aliases(client_of(repository)), record(repository)["history"]
+    retrain(fake, repository, "bbb", 0.95)  # it would take the champion's place
+    monkeypatch.setenv("DVC_EXP_NAME", "witty-apse")
+    main(None, fake.params_for("digits"))
+    assert aliases(client_of(repository)) == before
+    assert record(repository)["history"] == history and record(repository)["champion"]["version"] == "1"
+
+
 def test_better_challenger_takes_over_and_a_worse_one_does_not(repository: Path, fake: ModuleType) -> None:
     params = overtaken(fake, repository)
     assert record(repository)["decision"]["against"] == "version 1 (digits-cnn)"

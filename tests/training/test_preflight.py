@@ -32,7 +32,9 @@ def subject(prepared: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 
 def check(subject: Subject, address: str = "https://mlflow.example.org") -> None:
-    check_before(subject, work=Path(".work/key"), target=Path("models/digits/digits-cnn"), workers=2, address=address)
+    check_before(
+        subject, work=Path(".work/key"), target=Path("models/digits/digits-cnn"), workers=2, address=address, kept=2
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,8 +93,9 @@ def test_network_whose_weights_cannot_be_saved_is_refused(subject: Subject, monk
 def test_full_disk_is_said_with_what_is_needed_and_what_is_there(
     subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needed = space_needed(subject, 2)
-    assert space_needed(subject, 4) > needed > 32_000_000
+    needed = space_needed(subject, 2, 2)
+    assert space_needed(subject, 4, 2) > needed > 32_000_000
+    assert space_needed(subject, 2, 40) > needed, "a search keeps the weights of all its trials"
     monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10**9, 0, needed))
     check(subject)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10**9, 0, needed - 1))
