@@ -158,8 +158,9 @@ def _candidate(path: str, entry: Mapping[str, Any], experiment: Mapping[str, Any
 
     family, task = entry.get("family"), experiment.get("task")
     name = path.partition(".")[2]
-    if name.casefold() in {*BASELINES.get(str(task), ()), *GUESSES}:  # some disks take both for one folder
-        yield f"{path}: {name} is the name of a baseline of {task}, beside which it is evaluated; rename the candidate"
+    for kind, names in (("baseline", BASELINES), ("guess", GUESSES)):
+        if name.casefold() in names.get(str(task), ()):  # some disks take both for one folder
+            yield f"{path}: {name} is the name of a {kind} of {task}, evaluated beside it; rename the candidate"
     if isinstance(family, str) and family not in FAMILIES:
         yield f"{path}.family: found {family!r}; {nearest(family, FAMILIES)}"
     if not (isinstance(family, str) and family in FAMILIES and isinstance(task, str) and task in TASKS):

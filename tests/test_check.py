@@ -198,13 +198,13 @@ def test_settings_that_the_task_checks_are_those_that_the_data_room_knows() -> N
     assert set(MISSING_RULES) == set(RULES)
 
 
-@pytest.mark.parametrize("name", ["svc", "SVC"])
-def test_a_candidate_that_is_called_like_a_baseline_of_its_task_is_refused(
-    name: str, tiny: Document, tmp_path: Path, save: Callable[..., Path]
+@pytest.mark.parametrize("name, kind", [("svc", "baseline"), ("SVC", "baseline"), ("most_common_class", "guess")])
+def test_a_candidate_that_is_called_like_a_baseline_or_guess_of_its_task_is_refused(
+    name: str, kind: str, tiny: Document, tmp_path: Path, save: Callable[..., Path]
 ) -> None:
     tiny["candidates"][name] = tiny["candidates"].pop("digits-cnn")
     tiny["experiments"]["digits"]["candidates"] = [name, "digits-rnn"]
-    message = rf"candidates\.{name}: {name} is the name of a baseline of image_classification, .*; rename the candidate"
+    message = rf"candidates\.{name}: {name} is the name of a {kind} of image_classification, .*; rename the candidate"
     with pytest.raises(ParamsError, match=message):
         check(save(tiny, tmp_path))
 

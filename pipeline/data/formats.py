@@ -108,7 +108,7 @@ def class_folders(folder: Path, *, directory: str, height: int, width: int, mode
     said = f"{ignored} files in {root.as_posix()} are not images in class folders and were ignored"
     names = [path.relative_to(folder).as_posix() for path in paths]
     warnings = (said,) if ignored else ()
-    return Images(pixels, np.array(labels), maximum=255, names=names, warnings=warnings, files=paths)
+    return Images(pixels, np.array(labels), maximum=255, names=names, warnings=warnings, files=list(paths))
 
 
 def csv_series(

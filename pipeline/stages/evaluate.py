@@ -39,13 +39,12 @@ def main(name: str | None, params: Params) -> None:
     predictions: dict[str, Predictions] = {}
     for candidate in experiment.candidates:
         models[candidate], predictions[candidate] = _candidate(Path("models", name, candidate), tables, name, candidate)
-    for baseline, found in task.baselines(tables, card, params.seed).items():
-        if baseline in models:
-            raise ParamsError(f"candidates.{baseline}: {baseline} is the name of a baseline; rename the candidate")
-        kind = "reference" if baseline in task.references else "baseline"
-        models[baseline], predictions[baseline] = {"kind": kind}, found
-    for guess, found in task.guesses(tables, card, params.seed).items():
-        models[guess], predictions[guess] = {"kind": "guess"}, found
+    for kind, answer in (("baseline", task.baselines), ("guess", task.guesses)):
+        for other, found in answer(tables, card, params.seed).items():
+            if other in models:
+                raise ParamsError(f"candidates.{other}: {other} is the name of a {kind}; rename the candidate")
+            models[other] = {"kind": "reference" if other in task.references else kind}
+            predictions[other] = found
     with replaced_folder(Path("evaluation", name)) as folder:
         for model, found in predictions.items():
             models[model] |= _measured(task, found, card, params.evaluation, params.seed)

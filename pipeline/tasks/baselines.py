@@ -16,10 +16,12 @@ BASELINES: dict[str, tuple[str, ...]] = {
     "speech_recognition": ("cepstra",),
     "style_transfer": ("recoloured", "optimised"),
 }
-
-# What the guesses of all tasks are called; no candidate may have one of these names.
-GUESSES = frozenset({
-    "most_common_class", "train_mean", "last_value", "constant_box", "constant_boxes", "level_histogram",
-    "most_common_sentence", "copied_source", "empty_transcript", "most_common_transcript", "unchanged_content",
-    "mean_colour",
-})  # fmt: skip
+GUESSES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("image_classification", "sentiment_analysis", "series_classification"), ("most_common_class",)),
+    "translation": ("most_common_sentence", "copied_source"),
+    "forecasting": ("train_mean", "last_value"),
+    "image_generation": ("level_histogram",),
+    "object_detection": ("constant_box", "constant_boxes"),
+    "speech_recognition": ("empty_transcript", "most_common_transcript"),
+    "style_transfer": ("unchanged_content", "mean_colour"),
+}

@@ -143,8 +143,7 @@ class ObjectDetection(Task):
         return {**batch, "images": images, "boxes": boxes, "labels": labels}
 
     def output(self, network: nn.Module, batch: Batch) -> Tensor:
-        answers: Tensor = network(batch["images"])
-        return answers
+        return network(batch["images"])  # type: ignore[no-any-return]
 
     def infer(self, network: nn.Module, batch: Batch) -> Tensor:
         """(B, most_boxes, 6): left, top, right, bottom, confidence and class, the surest first; class -1 for none."""
@@ -180,9 +179,8 @@ class ObjectDetection(Task):
         fits = overlaps(output[:, :, None, -4:], boxes[:, None])[0] > HALF  # (B, P, M)
         sure = output[..., :-5].sigmoid() > SURE  # (B, P, K)
         right = sure.gather(2, labels.clamp_min(0)[:, None].expand(-1, sure.shape[1], -1))  # (B, P, M)
-        real = labels >= 0
-        found = ((fits & right).any(1) & real).sum(1)
-        return (found / real.sum(1)).nan_to_num(1.0)  # nothing to find is nothing missed
+        found = ((fits & right).any(1) & (labels >= 0)).sum(1)
+        return (found / (labels >= 0).sum(1)).nan_to_num(1.0)  # nothing to find is nothing missed
 
     @torch.inference_mode()
     def predict(self, network: nn.Module, examples: Batch, card: Card) -> pd.DataFrame:
@@ -230,8 +228,7 @@ class ObjectDetection(Task):
         from pipeline.tasks.found_boxes import answer_table, decoded_pictures
 
         examples = decoded_pictures(request, card)
-        predictions = self.predict(network, examples, card) if len(request) else None
-        return answer_table(predictions, examples, card)
+        return answer_table(self.predict(network, examples, card) if len(request) else None, examples, card)
 
     def predictions_of(self, responses: pd.DataFrame, table: Table, card: Card) -> pd.DataFrame:
         from pipeline.tasks.found_boxes import predictions_of

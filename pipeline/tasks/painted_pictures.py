@@ -36,20 +36,20 @@ def prediction_table(pictures: Tensor, judged: Sequence[Sequence[Tensor]]) -> pd
     return table.join(_described(pictures))
 
 
-def predictions_of(judge: Judge, responses: pd.DataFrame, contents: Tensor) -> pd.DataFrame:
-    """The prediction table of the pictures that a served model has answered to contents (N, 3, S, S)."""
-    pictures = [
-        torch.from_numpy(_opened(file).transpose(2, 0, 1).copy())[None].float() for file in responses["picture"]
-    ]
-    return prediction_table(torch.cat(pictures), list(judged_pictures(judge, pictures, torch.split(contents, 1))))
-
-
 def classical_pictures(
     judge: Judge, tables: Mapping[str, Table], iterations: int
 ) -> dict[str, dict[str, pd.DataFrame]]:
     """Colours moved to those of the style, and the pixels themselves optimised, which takes its time."""
     optimised_ones = optimised_predictions(judge, tables, iterations)
     return {"recoloured": recoloured_predictions(judge, tables), "optimised": optimised_ones}
+
+
+def predictions_of(judge: Judge, responses: pd.DataFrame, contents: Tensor) -> pd.DataFrame:
+    """The prediction table of the pictures that a served model has answered to contents (N, 3, S, S)."""
+    pictures = [
+        torch.from_numpy(_opened(file).transpose(2, 0, 1).copy())[None].float() for file in responses["picture"]
+    ]
+    return prediction_table(torch.cat(pictures), list(judged_pictures(judge, pictures, torch.split(contents, 1))))
 
 
 def optimised_predictions(judge: Judge, tables: Mapping[str, Table], iterations: int) -> dict[str, pd.DataFrame]:

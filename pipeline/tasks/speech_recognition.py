@@ -144,10 +144,7 @@ class SpeechRecognition(Task):
         self, encoders: Encoders, card: Card, *, stack: int, trim: float, speed: float, gain: float, noise: float,
         time_mask: float, band_mask: float,
     ) -> Listener:  # fmt: skip
-        """`stack`: frames that are read together. In training, each recording by its own draw: `trim` is the share that
-        it loses at its beginning and again at its end at most, `speed` the share by which it is faster or slower,
-        `gain` the decibels by which it is louder or softer, `noise` the loudest noise beside it, `time_mask` and
-        `band_mask` the largest shares of frames and bands that a mask hides."""
+        """`stack`: frames that are read together. The rest changes recordings in training, each by its own draw."""
         augmentation = {"trim": trim, "speed": speed, "gain": gain, "noise": noise}
         augmentation |= {"time_mask": time_mask, "band_mask": band_mask}
         check_ranges(self.RANGES, stack=stack, **augmentation)
@@ -270,8 +267,7 @@ def written(logits: Tensor) -> Tensor:
     """(B, T, tokens) → (B, T): the likeliest tokens, one for each run of the same, without blanks between them."""
     tokens = logits.argmax(2)
     kept = (tokens != functional.pad(tokens[:, :-1], (1, 0), value=-1)) & (tokens != BLANK)
-    order = (~kept).to(torch.uint8).argsort(dim=1, stable=True)
-    return (tokens * kept).gather(1, order)
+    return (tokens * kept).gather(1, (~kept).to(torch.uint8).argsort(dim=1, stable=True))
 
 
 def without_ends(samples: Tensor, lengths: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:

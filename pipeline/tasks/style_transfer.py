@@ -62,8 +62,7 @@ class Stylist(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) colours from 0 to 255 → (B, 3, H, W) float32, likewise."""
-        height, width = images.shape[2:]
-        colours = images.float()
+        colours, (height, width) = images.float(), images.shape[2:]
         normalised = functional.instance_norm(colours, eps=NOISE)
         shape = len(colours), 1, height, width
         speckles = torch.randn(shape) if self.training else grain(height, width)
@@ -190,12 +189,10 @@ class StyleTransfer(Task):
         rows = [[across.where(~mirror, -across), zero, middles[0]], [zero, down, middles[1]]]
         moved = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)  # (B, 2, 3)
         lattice = functional.affine_grid(moved, [count, 3, *[network.window] * 2], align_corners=False)
-        windows = functional.grid_sample(images, lattice, padding_mode="border", align_corners=False)
-        return {**batch, "images": windows}
+        return {**batch, "images": functional.grid_sample(images, lattice, padding_mode="border", align_corners=False)}
 
     def output(self, network: nn.Module, batch: Batch) -> Tensor:
-        pictures: Tensor = network(batch["images"])
-        return pictures
+        return network(batch["images"])  # type: ignore[no-any-return]
 
     def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
         return self._judged(output, batch["images"])[-1].mean()
@@ -249,8 +246,7 @@ class StyleTransfer(Task):
         from pipeline.tasks.painted_pictures import answer_table, decoded
 
         with torch.inference_mode():
-            made = [network(torch.tensor(picture)[None]) for picture in decoded(request)]
-        return answer_table(made)
+            return answer_table([network(torch.tensor(picture)[None]) for picture in decoded(request)])
 
     def predictions_of(self, responses: pd.DataFrame, table: Table, card: Card) -> pd.DataFrame:
         from pipeline.tasks.painted_pictures import predictions_of

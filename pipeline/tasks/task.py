@@ -136,7 +136,7 @@ class Task(ABC):
 
     @abstractmethod
     def guesses(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
-        """Predictions that need no model, of the form of `baselines` and under names of GUESSES; fits on train only.
+        """Predictions that need no model, of the form of `baselines`, fitted on train only.
 
         What does not beat all of them has learned nothing from its input.
         """
@@ -216,12 +216,12 @@ class ClassificationTask(Task):
 
         return example_scores(predictions)
 
-    def predictions_of(self, responses: pd.DataFrame, table: Table, card: Card) -> pd.DataFrame:
-        from pipeline.tasks.classification import predictions_of
-
-        return predictions_of(responses, table["labels"].numpy(), card)
-
     def guesses(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
         from pipeline.tasks.class_guesses import class_guesses
 
         return class_guesses(tables, card)
+
+    def predictions_of(self, responses: pd.DataFrame, table: Table, card: Card) -> pd.DataFrame:
+        from pipeline.tasks.classification import predictions_of
+
+        return predictions_of(responses, table["labels"].numpy(), card)

@@ -1,4 +1,4 @@
-"""Evaluation stores and compares all that answers; stages depend on the threads of params.yaml, not on the shell's."""
+"""Evaluation stores and compares all that answers; stages and their processes have the threads of params.yaml."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ def test_guesses_are_stored_and_compared_with_every_candidate_and_not_drawn(
     monkeypatch.chdir(tmp_path)
     Path("data").symlink_to(prepared / "data")
     monkeypatch.setattr(evaluate, "_candidate", faultless)
+    monkeypatch.setattr(evaluate, "use_threads", lambda threads: None)
     evaluate.main("waves", load(root / "tests/tiny.yaml"))
     metrics = json.loads(Path("metrics/waves.json").read_text(encoding="utf-8"))
     kinds = {name: entry["kind"] for name, entry in metrics["models"].items()}

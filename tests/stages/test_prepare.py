@@ -119,4 +119,4 @@ def test_the_threads_of_the_shell_do_not_change_what_style_transfer_prepares(tin
         done = call(folder, "prepare", "canvas", **shell)
         assert done.returncode == 0, done.stderr
         found.append({path.name: path.read_bytes() for path in (folder / "data/prepared/canvas").iterdir()})
-    assert found[0] == found[1] and len(found[0]) == 4
+    assert found[0] == found[1] and len(found[0]) == 6
