@@ -1,4 +1,4 @@
-"""Compares the candidates of an experiment with each other and with the baselines on the test split."""
+"""Compares the candidates of an experiment with each other, with baselines and with guesses on the test split."""
 
 from __future__ import annotations
 
@@ -41,10 +41,14 @@ def main(name: str | None, params: Params) -> None:
     for baseline, found in task.baselines(tables, card, params.seed).items():
         kind = "reference" if baseline in task.references else "baseline"
         models[baseline], predictions[baseline] = {"kind": kind}, found
+    for guess, found in task.guesses(tables, card, params.seed).items():
+        models[guess], predictions[guess] = {"kind": "guess"}, found
     with replaced_folder(Path("evaluation", name)) as folder:
         for model, found in predictions.items():
             models[model] |= _measured(task, found, card, params.evaluation, params.seed)
-            _store(folder / model, task, model, found, tables["test"], card)
+            _store(folder / model, found)
+            if models[model]["kind"] != "guess":  # which look the same for every example
+                task.pictures(found["test"], tables["test"], card, folder / model, model)
     metrics = {
         "experiment": name,
         "task": experiment.task,
@@ -134,12 +138,11 @@ def _measured(task: Task, predictions: Predictions, card: Card, evaluation: Eval
     return {"validation": task.metrics(predictions["validation"], card), "test": found}
 
 
-def _store(folder: Path, task: Task, model: str, predictions: Predictions, test: Table, card: Card) -> None:
-    """Prediction tables and pictures of a model."""
+def _store(folder: Path, predictions: Predictions) -> None:
+    """Prediction tables of a model."""
     folder.mkdir(parents=True)
     predictions["test"].to_parquet(folder / "predictions.parquet", index=False)
     predictions["validation"].to_parquet(folder / "validation.parquet", index=False)
-    task.pictures(predictions["test"], test, card, folder, model)
 
 
 def _differences(
@@ -150,7 +153,7 @@ def _differences(
     evaluation: Evaluation,
     seed: int,
 ) -> dict[str, Any]:
-    """Paired differences of the score between the candidates, and of every candidate from every baseline."""
+    """Paired differences of the score between the candidates, and of every candidate from every baseline and guess."""
     baselines = [name for name in predictions if name not in candidates]
     pairs = [*combinations(candidates, 2), *((name, baseline) for name in candidates for baseline in baselines)]
     drawing: dict[str, Any] = {"block": task.block(card), "resamples": evaluation.resamples, "seed": seed}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from pipeline.params import Params, ParamsError, nearest
 from pipeline.registry import answers as told
 from pipeline.registry.answers import Answered
 from pipeline.registry.asking import Refused, answers_of, chosen_version
+from pipeline.registry.shortcomings import shortcoming
 from pipeline.registry.store import Version, store_with_versions
 from pipeline.registry.trial import TrialFailed
 from pipeline.tasks import load_task
@@ -60,6 +62,7 @@ def main(
             Answered(named, request, answer, task.drawings(request, answer, card))
             for named, request, answer in zip(names, requests, answers, strict=True)
         ]
+    _warn(name, chosen)
     _tell(found, f"{name}, {chosen}", format, output)
 
 
@@ -99,6 +102,13 @@ def _answers(folder: Path, requests: list[pd.DataFrame], names: list[str], scrat
         return answers_of(folder, requests, scratch)
     except Refused as error:
         raise ValueError(f"{names[error.number] or '--text'}: {error}") from None
+
+
+def _warn(name: str, version: Version) -> None:
+    """Says before the answers where something simpler gives better ones."""
+    file = Path("metrics", f"{name}.json")
+    if said := shortcoming(version, read_json(file) if file.is_file() else None):
+        print(f"predict: {name}, {version}: {said}", file=sys.stderr)
 
 
 def _tell(found: list[Answered], who: str, format: str, output: str | None) -> None:

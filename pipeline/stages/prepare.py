@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from pipeline.data.formats import FORMATS
+from pipeline.data.outlook import ERROR_LEVEL, outlook
 from pipeline.data.tables import write
 from pipeline.params import Params, ParamsError, nearest
 from pipeline.tasks import load_task
@@ -32,3 +33,5 @@ def main(name: str | None, params: Params) -> None:
     counts = ", ".join(f"{count} {split}" for split, count in card["counts"].items())
     warned = f"; warnings in card.json: {len(card['warnings'])}" if card["warnings"] else ""
     print(f"prepare: {counts} → {target} (data {card['data'][:12]}{warned})")
+    if said := outlook(card["counts"]["test"], ERROR_LEVEL, task.score):
+        print(f"prepare: {said}")

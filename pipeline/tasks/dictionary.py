@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
+
+from pipeline.data.tables import Table
+from pipeline.data.tokens import as_texts
+from pipeline.tasks.text_scores import prediction_table
 
 ROUNDS = 6  # of expectation and maximisation; more changes little
 WORDS = re.compile(r"\w+|[^\w\s]")
@@ -31,6 +36,17 @@ class Dictionary:
             self.others[self.best[self.words[word]]] if word in self.words else word for word in WORDS.findall(text)
         ]
         return re.sub(r" (?=[.,;:!?])", "", " ".join(found))
+
+
+def word_by_word(tables: Mapping[str, Table]) -> dict[str, pd.DataFrame]:
+    """Prediction tables of validation and test with the dictionary of train."""
+    texts = {
+        split: (as_texts(table["text"].numpy()), as_texts(table["reference"].numpy()))
+        for split, table in tables.items()
+    }
+    words = Dictionary(*texts["train"])
+    translated = {split: [words.translate(text) for text in texts[split][0]] for split in ("validation", "test")}
+    return {split: prediction_table(*texts[split], translated[split]) for split in translated}
 
 
 def _likeliest(pairs: np.ndarray, words: int, others: int) -> np.ndarray:

@@ -102,15 +102,17 @@ def with_intervals(
     card: Card,
     quantiles: list[float],
     unit: np.ndarray,
+    seen: str = "validation",
 ) -> dict[str, pd.DataFrame]:
-    """Intervals around point forecasts from the quantiles of the validation residuals, step by step."""
-    residuals = examples["validation"]["future"].double().numpy() - points["validation"]
-    observed = examples["validation"]["observed"].numpy()
+    """Intervals around point forecasts from the quantiles of the residuals on the split `seen`, step by step."""
+    residuals = examples[seen]["future"].double().numpy() - points[seen]
+    observed = examples[seen]["observed"].numpy()
     residuals[~observed & observed.any(0)] = np.nan
     residuals[:, ~observed.any(0)] = 0.0  # nothing is known of them, so that their interval has no width
     lower, _, upper = np.nanquantile(residuals, quantiles, axis=0)  # (C, H) each
     tables = {}
-    for split, point in points.items():
+    for split in ("validation", "test"):
+        point = points[split]
         stacked = np.stack([point + np.minimum(lower, 0), point, point + np.maximum(upper, 0)], axis=1)
         tables[split] = prediction_table(stacked, examples[split], card, unit)
     return tables

@@ -228,6 +228,12 @@ class Forecasting(Task):
         examples = {name: self.examples(table, card) for name, table in tables.items()}
         return classical_forecasts(examples, card, self.quantiles, self.unit(card))
 
+    def guesses(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
+        from pipeline.tasks.forecast_guesses import forecast_guesses
+
+        examples = {name: self.examples(table, card) for name, table in tables.items()}
+        return forecast_guesses(tables["train"], examples, card, self.quantiles, self.unit(card))
+
     def pictures(self, predictions: pd.DataFrame, table: Table, card: Card, folder: Path, title: str) -> list[Path]:
         from pipeline.tasks.forecast_pictures import draw_forecasts
 

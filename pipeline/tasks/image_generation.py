@@ -186,6 +186,11 @@ class ImageGeneration(Task):
 
         return histogram_predictions(tables, card, self.settings["samples"])
 
+    def guesses(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
+        from pipeline.tasks.level_guesses import level_guesses
+
+        return level_guesses(tables, card, self.settings["samples"])
+
     def pictures(self, predictions: pd.DataFrame, table: Table, card: Card, folder: Path, title: str) -> list[Path]:
         from pipeline.tasks.generation_pictures import bits_by_pixel, samples_by_class
 

@@ -109,12 +109,8 @@ class ObjectDetection(Task):
     ) -> Detector:  # fmt: skip
         head: dict[str, Any] = {"head_width": head_width, "head_depth": head_depth, "radius": radius}
         augmentation = {
-            "flip": flip,
-            "upside_down": upside_down,
-            "shift": shift,
-            "zoom": zoom,
-            "brightness": brightness,
-        }
+            "flip": flip, "upside_down": upside_down, "shift": shift, "zoom": zoom, "brightness": brightness,
+        }  # fmt: skip
         check_ranges(self.RANGES, **head, shift=shift, zoom=zoom, brightness=brightness)
         return Detector(encoders(card["channels"]), card, **head, augmentation=augmentation)
 
@@ -213,6 +209,11 @@ class ObjectDetection(Task):
         from pipeline.tasks.components import component_predictions
 
         return {"components": component_predictions(tables, card, seed, self.settings)}
+
+    def guesses(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
+        from pipeline.tasks.box_guesses import box_guesses
+
+        return box_guesses(tables, card, self.settings["most_boxes"])
 
     def pictures(self, predictions: pd.DataFrame, table: Table, card: Card, folder: Path, title: str) -> list[Path]:
         from pipeline.tasks.pictures import boxes_on_pictures, precision_recall

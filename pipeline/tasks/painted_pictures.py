@@ -36,13 +36,21 @@ def prediction_table(pictures: Tensor, judged: Sequence[Sequence[Tensor]]) -> pd
     return table.join(_described(pictures))
 
 
+def classical_pictures(
+    judge: Judge, tables: Mapping[str, Table], iterations: int
+) -> dict[str, dict[str, pd.DataFrame]]:
+    """Colours moved to those of the style, and the pixels themselves optimised, which takes its time."""
+    optimised_ones = optimised_predictions(judge, tables, iterations)
+    return {"recoloured": recoloured_predictions(judge, tables), "optimised": optimised_ones}
+
+
 def optimised_predictions(judge: Judge, tables: Mapping[str, Table], iterations: int) -> dict[str, pd.DataFrame]:
     """What Gatys et al. (2016) do, picture by picture."""
     found = {}
     for split in ("validation", "test"):
         contents = torch.split(tables[split]["images"], 1)
         pictures = [optimised(judge, content, iterations) for content in contents]
-        found[split] = prediction_table(torch.cat(pictures), list(_judged(judge, pictures, contents)))
+        found[split] = prediction_table(torch.cat(pictures), list(judged_pictures(judge, pictures, contents)))
     return found
 
 
@@ -79,7 +87,7 @@ def recoloured_predictions(judge: Judge, tables: Mapping[str, Table]) -> dict[st
     def predictions(split: str, share: float) -> pd.DataFrame:
         contents = torch.split(tables[split]["images"], 1)
         pictures = [torch.lerp(content.float(), recoloured(content.float(), style), share) for content in contents]
-        return prediction_table(torch.cat(pictures), list(_judged(judge, pictures, contents)))
+        return prediction_table(torch.cat(pictures), list(judged_pictures(judge, pictures, contents)))
 
     found = {share: predictions("validation", share) for share in SHARES}
     best = min(found, key=lambda share: float(found[share][LOSSES[-1]].mean()))
@@ -93,7 +101,8 @@ def recoloured(content: Tensor, style: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _judged(judge: Judge, pictures: Sequence[Tensor], contents: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+def judged_pictures(judge: Judge, pictures: Sequence[Tensor], contents: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Content, style and total loss of each picture (1, 3, H, W) as an answer to its content."""
     for picture, content in zip(pictures, contents, strict=True):
         losses = judge.losses(picture, judge.content(content))
         yield [*losses, judge.total(*losses)]

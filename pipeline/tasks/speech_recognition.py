@@ -37,8 +37,7 @@ class LogMel(nn.Module):
     filters: Tensor
 
     def __init__(self, sample_rate: int, window: float, hop: float, bands: int) -> None:
-        """`window` and `hop` in seconds."""
-        super().__init__()
+        super().__init__()  # window and hop are in seconds
         self.hop, length = max(round(hop * sample_rate), 1), max(round(window * sample_rate), 2)
         self.size = 1 << (length - 1).bit_length()
         while not (filters := mel_filters(sample_rate, self.size, bands)).any(1).all():
@@ -59,8 +58,7 @@ class LogMel(nn.Module):
 
 def mel_filters(sample_rate: int, size: int, bands: int) -> Tensor:
     """(bands, size / 2 + 1) triangles over the frequencies of a transform; each reaches to the middle of the next."""
-    top = 2595 * np.log10(1 + sample_rate / 2 / 700)
-    edges = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)  # Hz
+    edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + sample_rate / 2 / 700), bands + 2) / 2595) - 1)  # Hz
     frequencies = np.linspace(0, sample_rate / 2, size // 2 + 1)
     rise = (frequencies - edges[:-2, None]) / np.diff(edges)[:-1, None]
     fall = (edges[2:, None] - frequencies) / np.diff(edges)[1:, None]
@@ -124,9 +122,8 @@ class SpeechRecognition(Task):
     reads = "recording"
     progress = "right_transcripts"
     SETTINGS: ClassVar = {
-        "window": number(0.002, 0.2), "hop": number(0.001, 0.1), "bands": whole(4, 256),
+        "window": number(0.002, 0.2), "hop": number(0.001, 0.1), "bands": whole(4, 256), "longest": number(0.1, 3600),
         "normalise": one_of("recording", "train"), "units": one_of("characters", "words"), "lowercase": YES_OR_NO,
-        "longest": number(0.1, 3600),
     }  # fmt: skip
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         "stack": (1, 16), "trim": (0.0, 0.45), "speed": (0.0, 1.0), "gain": (0.0, 40.0), "noise": (0.0, 1.0),
@@ -173,8 +170,7 @@ class SpeechRecognition(Task):
         if chosen["speed"]:
             factors = (1 + chosen["speed"]) ** (2 * torch.rand(count, device=samples.device) - 1)
             samples, lengths = at_speed(samples, lengths, factors)
-        decibels = chosen["gain"] * (2 * torch.rand(count, 1, device=samples.device) - 1)
-        samples = samples * 10 ** (decibels / 20)
+        samples = samples * 10 ** (chosen["gain"] * (2 * torch.rand(count, 1, device=samples.device) - 1) / 20)
         if chosen["noise"]:
             loudness = (samples.square().sum(1, keepdim=True) / lengths[:, None]).sqrt()
             levels = chosen["noise"] * torch.rand_like(loudness) * loudness * known_steps(lengths, samples.shape[1])
@@ -240,6 +236,11 @@ class SpeechRecognition(Task):
 
         return {"cepstra": cepstral_predictions(tables, card, seed, self.ear(card["sample_rate"]))}
 
+    def guesses(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
+        from pipeline.tasks.transcript_guesses import transcript_guesses
+
+        return transcript_guesses(tables, card)
+
     def pictures(self, predictions: pd.DataFrame, table: Table, card: Card, folder: Path, title: str) -> list[Path]:
         from pipeline.tasks.speech_pictures import errors_by_length, spectrograms
 
@@ -266,8 +267,7 @@ class SpeechRecognition(Task):
 def written(logits: Tensor) -> Tensor:
     """(B, T, tokens) → (B, T): the likeliest tokens, one for each run of the same, without blanks between them."""
     tokens = logits.argmax(2)
-    first = tokens != functional.pad(tokens[:, :-1], (1, 0), value=-1)
-    kept = first & (tokens != BLANK)
+    kept = (tokens != functional.pad(tokens[:, :-1], (1, 0), value=-1)) & (tokens != BLANK)
     order = (~kept).to(torch.uint8).argsort(dim=1, stable=True)
     return (tokens * kept).gather(1, order)
 

@@ -150,9 +150,7 @@ class StyleTransfer(Task):
         "content_layers": NAMES, "style_layers": NAMES, "content_weight": POSITIVE, "style_weight": POSITIVE,
         "iterations": whole(1, 10_000),
     }  # fmt: skip
-    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "decoder_width": (4, 512), "window": (16, 4096), "zoom": (0.0, 1.0),
-    }  # fmt: skip
+    RANGES: ClassVar = {"decoder_width": (4, 512), "window": (16, 4096), "zoom": (0.0, 1.0)}
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
@@ -194,8 +192,7 @@ class StyleTransfer(Task):
         middles = [(2 * torch.rand(count, device=device) - 1) * (1 - share) for share in (across, down)]
         rows = [[across.where(~mirror, -across), zero, middles[0]], [zero, down, middles[1]]]
         moved = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)  # (B, 2, 3)
-        shape = [count, 3, network.window, network.window]
-        lattice = functional.affine_grid(moved, shape, align_corners=False)
+        lattice = functional.affine_grid(moved, [count, 3, *[network.window] * 2], align_corners=False)
         windows = functional.grid_sample(images, lattice, padding_mode="border", align_corners=False)
         return {**batch, "images": windows}
 
@@ -230,13 +227,16 @@ class StyleTransfer(Task):
         return int(card["squares"])
 
     def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
-        """Colours moved to those of the style, and the pixels themselves optimised, which takes its time."""
-        from pipeline.tasks.painted_pictures import optimised_predictions, recoloured_predictions
+        from pipeline.tasks.painted_pictures import classical_pictures
 
-        self.judge = Judge(tables["test"], card, self.settings)
-        optimised = optimised_predictions(self.judge, tables, self.settings["iterations"])
-        self.optimised = optimised["test"]
-        return {"recoloured": recoloured_predictions(self.judge, tables), "optimised": optimised}
+        found = classical_pictures(Judge(tables["test"], card, self.settings), tables, self.settings["iterations"])
+        self.optimised = found["optimised"]["test"]
+        return found
+
+    def guesses(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
+        from pipeline.tasks.style_guesses import style_guesses
+
+        return style_guesses(Judge(tables["test"], card, self.settings), tables)
 
     def pictures(self, predictions: pd.DataFrame, table: Table, card: Card, folder: Path, title: str) -> list[Path]:
         from pipeline.tasks.painted_pictures import before_and_after

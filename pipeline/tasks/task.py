@@ -29,6 +29,13 @@ Batch = dict[str, Tensor]
 # sees nothing after t. A task may ask for several, such as one for what it reads and one for what it writes.
 Encoders = Callable[..., Encoder]
 
+# What the guesses of all tasks are called; no candidate may have one of these names.
+GUESSES = frozenset({
+    "most_common_class", "train_mean", "last_value", "constant_box", "constant_boxes", "level_histogram",
+    "most_common_sentence", "copied_source", "empty_transcript", "most_common_transcript", "unchanged_content",
+    "mean_colour",
+})  # fmt: skip
+
 
 class Task(ABC):
     """One use of a network.
@@ -134,6 +141,13 @@ class Task(ABC):
         """Predictions of classical methods: {name: {"validation": table, "test": table}}."""
 
     @abstractmethod
+    def guesses(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
+        """Predictions that need no model, of the form of `baselines` and under names of GUESSES; fits on train only.
+
+        What does not beat all of them has learned nothing from its input.
+        """
+
+    @abstractmethod
     def pictures(self, predictions: pd.DataFrame, table: Table, card: Card, folder: Path, title: str) -> list[Path]:
         """Draws the predictions into `folder` and returns the files."""
 
@@ -194,3 +208,8 @@ class ClassificationTask(Task):
         from pipeline.tasks.classification import example_scores
 
         return example_scores(predictions)
+
+    def guesses(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
+        from pipeline.tasks.class_guesses import class_guesses
+
+        return class_guesses(tables, card)

@@ -252,17 +252,14 @@ class Translation(Task):
         return sentence_bleu(predictions[COUNTS].to_numpy(np.float64))
 
     def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
-        from pipeline.data.tokens import as_texts
-        from pipeline.tasks.dictionary import Dictionary
-        from pipeline.tasks.text_scores import prediction_table
+        from pipeline.tasks.dictionary import word_by_word
 
-        texts = {
-            split: (as_texts(table["text"].numpy()), as_texts(table["reference"].numpy()))
-            for split, table in tables.items()
-        }
-        words = Dictionary(*texts["train"])
-        found = {split: [words.translate(text) for text in texts[split][0]] for split in ("validation", "test")}
-        return {"word_by_word": {split: prediction_table(*texts[split], found[split]) for split in found}}
+        return {"word_by_word": word_by_word(tables)}
+
+    def guesses(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
+        from pipeline.tasks.sentence_guesses import sentence_guesses
+
+        return sentence_guesses(tables)
 
     def pictures(self, predictions: pd.DataFrame, table: Table, card: Card, folder: Path, title: str) -> list[Path]:
         from pipeline.tasks.pictures import score_by_length, translated_sentences

@@ -20,10 +20,10 @@ def leaderboard(metrics: Json, registry: Json | None) -> dict[str, Any]:
 
 
 def _compared(metrics: Json) -> list[str]:
-    """The models that set the scale: a hopeless second baseline would press all others into one point."""
+    """The models that set the scale: a hopeless second baseline or a guess would press all others into one point."""
     kinds = {name: metrics["models"][name]["kind"] for name in ranking(metrics)}
     baselines = [name for name, kind in kinds.items() if kind == "baseline"]
-    return [name for name, kind in kinds.items() if kind != "baseline"] + baselines[:1]
+    return [name for name, kind in kinds.items() if kind not in ("baseline", "guess")] + baselines[:1]
 
 
 def _values(metrics: Json, name: str) -> list[float]:
@@ -45,6 +45,7 @@ def _row(metrics: Json, name: str, axis: Axis, champion: str | None) -> dict[str
         "name": name,
         "family": entry.get("family") or "baseline",
         "what": _what(entry),
+        "guess": entry["kind"] == "guess",
         "challenger": name == metrics["challenger"],
         "champion": champion is not None and champion == entry.get("key"),
         "value": readable.plain(found.get("value"), decimals),
@@ -93,11 +94,13 @@ class Axis:
 
 
 def differences(metrics: Json) -> list[dict[str, Any]]:
-    """All stored comparisons in the score, told from the side of the better model."""
+    """Stored comparisons in the score, told from the side of the better model; that one beats a guess goes unsaid."""
     rows = []
     for entry in metrics.get("differences", {}).values():
         found = compare(metrics, entry["a"], entry["b"])
         if found is None or entry.get("score", metrics["score"]) != metrics["score"]:
+            continue
+        if metrics["models"].get(entry["b"], {}).get("kind") == "guess" and found.outcome == "better":
             continue
         winner, loser = (entry["a"], entry["b"]) if found.gain >= 0 else (entry["b"], entry["a"])
         told = compare(metrics, winner, loser)

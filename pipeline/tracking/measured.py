@@ -113,9 +113,10 @@ def _model(entry: Json, candidate: CandidateResults | None, earlier: Json) -> di
 
 
 def _rows(facts: Json) -> Iterator[list[str]]:
-    """The cells of an experiment; what all rows share stands in the first one."""
-    decimals = score_decimals(facts)
-    for place, name in enumerate(ranking(facts)):
+    """The cells of an experiment; what all rows share stands in the first one. Of guesses only the best is there."""
+    decimals, guess = score_decimals(facts), strongest(facts, "guess", without="")
+    shown = [name for name in ranking(facts) if facts["models"][name]["kind"] != "guess" or name == guess]
+    for place, name in enumerate(shown):
         entry = facts["models"][name]
         yield [
             f"{facts['experiment']}, {readable.words(facts['score'])}" if place == 0 else "",

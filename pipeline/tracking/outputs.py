@@ -17,6 +17,11 @@ from pipeline.tracking.specification import DataInput, Planned, Point, RunSpec, 
 
 FORMAT = 2  # raise it when the runs made below change, so that runs in MLflow are completed once more
 HEAVY = {".safetensors", ".parquet"}  # weights go to the registered model, predictions stay with DVC
+WHY = {
+    "baseline": "what a network must beat to be worth its cost",
+    "reference": "what is possible at any price",
+    "guess": "what anybody can answer without a model",
+}
 FACTS = (
     "experiment", "candidate", "task", "family", "data", "code", "seed", "threads", "precision", "settings", "training",
 )  # fmt: skip
@@ -113,12 +118,13 @@ def train_run(experiment: str, candidate: str, measured: Mapping[str, Any]) -> R
 
 
 def baseline_run(experiment: str, baseline: str, key: str, data: str, measured: Mapping[str, Any]) -> RunSpec:
-    """A classical method on the same data, so that it stands in MLflow's table beside the networks."""
+    """A classical method or a guess on the same data, so that it stands in MLflow's table beside the networks."""
     folder = Path("evaluation", experiment, baseline)
     begin, end = _span(Path("metrics", f"{experiment}.json"), None)
-    facts = {"experiment": experiment, "candidate": baseline, "family": "baseline", "data": data}
     kind = measured.get("kind", "baseline")
-    why = "what a network must beat to be worth its cost" if kind == "baseline" else "what is possible at any price"
+    family = "guess" if kind == "guess" else "baseline"
+    facts = {"experiment": experiment, "candidate": baseline, "family": family, "data": data}
+    why = WHY.get(kind, WHY["baseline"])
     return RunSpec(
         key=key, kind="evaluate", name=f"{kind} {baseline}", begin=begin, end=end,
         tags=_tags(facts, baseline, f"The {kind} {baseline}: {why}."),

@@ -38,19 +38,42 @@ class Verdict:
 
 
 def verdict(metrics: Json) -> Verdict:
-    """The outcome for the challenger: against the other candidates, and against the strongest baseline."""
+    """The outcome for the challenger: against the other candidates, and against the strongest baseline.
+
+    What is worst is said first: that no candidate beats a guess, then that a baseline beats the challenger.
+    """
     challenger = metrics["challenger"]
     rival, baseline = (strongest(metrics, kind, without=challenger) for kind in ("candidate", "baseline"))
     against_rival, against_baseline = (compare(metrics, challenger, other) for other in (rival, baseline))
     clauses = [_about_rival(challenger, against_rival), _about_baseline(challenger, against_baseline, against_rival)]
+    if against_rival and against_baseline and against_baseline.outcome == "worse":
+        clauses.reverse()
+    headline = "".join(clause for clause in clauses if clause) + "."
+    guess = unbeaten_guess(metrics)
+    against_guess = compare(metrics, challenger, guess)
+    if guess:
+        headline = f"No candidate is shown to be better than guessing ({words(guess)}). {headline}"
     details = [_score_sentence(metrics, challenger)]
-    details += [
-        _difference_sentence(metrics, challenger, found) for found in (against_rival, against_baseline) if found
-    ]
+    compared = (against_guess, against_rival, against_baseline)
+    details += [_difference_sentence(metrics, challenger, found) for found in compared if found]
     if against_baseline and against_baseline.outcome != "better":
         reason = "does as well" if against_baseline.outcome == "equal" else "does better"
         details.append(f"On these data a network is not shown to be worth its cost: {baseline} {reason}.")
-    return Verdict("".join(clause for clause in clauses if clause) + ".", tuple(details))
+    return Verdict(headline, tuple(details))
+
+
+def unbeaten_guess(metrics: Json, *candidates: str) -> str | None:
+    """The best guess that none of the candidates (without names: of all) is shown to be better than, if there is one.
+
+    Guesses that were never compared with a candidate do not count.
+    """
+    models = metrics["models"]
+    candidates = candidates or tuple(name for name in models if models[name]["kind"] == "candidate")
+    for guess in (name for name in ranking(metrics) if models[name]["kind"] == "guess"):
+        comparisons = [found for name in candidates if (found := compare(metrics, name, guess))]
+        if comparisons and not any(found.outcome == "better" for found in comparisons):
+            return guess
+    return None
 
 
 def compare(metrics: Json, subject: str, other: str | None) -> Comparison | None:
@@ -88,19 +111,19 @@ def asked_often(registry: Json | None, metrics: Json) -> str:
 
 
 def ranking(metrics: Json) -> list[str]:
-    """All models, the best test score first."""
+    """All models, the best test score first; guesses come after all others."""
 
-    def place(name: str) -> tuple[bool, float]:
-        value = test_score(metrics, name).get("value")
+    def place(name: str) -> tuple[bool, bool, float]:
+        value, guessed = test_score(metrics, name).get("value"), metrics["models"][name]["kind"] == "guess"
         if not is_number(value):
-            return True, 0.0
-        return False, -value if metrics["maximize"] else value
+            return guessed, True, 0.0
+        return guessed, False, -value if metrics["maximize"] else value
 
     return sorted(metrics["models"], key=place)
 
 
 def strongest(metrics: Json, kind: str, without: str) -> str | None:
-    """The model of a kind (candidate or baseline) with the best test score, but for one; None where there is none."""
+    """The model of a kind (candidate, baseline, guess) with the best test score, but for one; None if there is none."""
     names = [name for name in ranking(metrics) if metrics["models"][name]["kind"] == kind and name != without]
     return names[0] if names else None
 
@@ -151,7 +174,7 @@ def _about_baseline(challenger: str, found: Comparison | None, rival: Comparison
     return {
         "better": f" and the baseline {found.other}" if ahead else f"; {challenger} beats the baseline {found.other}",
         "equal": f"{', but' if ahead else ', and'} the baseline {found.other} does as well",
-        "worse": f", but the baseline {found.other} beats {challenger}",
+        "worse": f"The baseline {found.other} beats {challenger}; ",
     }[found.outcome]
 
 

@@ -128,7 +128,7 @@ def test_own_pictures_and_own_series_need_entries_in_params_yaml_alone(clone: Cl
     assert sorted(ran) == sorted(expected)
     shades, wave = (json.loads(clone.read(f"metrics/{name}.json")) for name in ("shades", "wave"))
     assert shades["models"]["svc"]["test"]["accuracy"]["value"] == 1.0
-    assert set(wave["models"]) == {"wave-rnn", "seasonal_naive", "ridge"}
+    assert set(wave["models"]) == {"wave-rnn", "seasonal_naive", "ridge", "train_mean", "last_value"}
     assert wave["models"]["ridge"]["test"]["mae"]["value"] < 0.2
     for stage, entry in lock.items():
         assert json_of_lock(clone)[stage] == entry, "what was there before is not touched"

@@ -46,7 +46,7 @@ def test_the_first_run_makes_every_output(clone: Clone) -> None:
     assert sorted(clone.ran) == sorted(STAGES)
     assert [name for name in OUTPUTS if not (clone.folder / name).exists()] == []
     metrics = json.loads(clone.read("metrics/digits.json"))
-    assert set(metrics["models"]) == {"digits-cnn", "digits-rnn", "svc"}
+    assert set(metrics["models"]) == {"digits-cnn", "digits-rnn", "svc", "most_common_class"}
     assert metrics["models"]["svc"]["test"]["accuracy"]["value"] > 0.8
     assert metrics["models"][metrics["challenger"]]["test"]["accuracy"]["value"] > 0.8
     assert set(clone.status().split()) == {"??", "dvc.lock", "metrics/"}, "all else is ignored by git"

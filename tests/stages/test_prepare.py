@@ -47,7 +47,11 @@ def test_tables_and_card_are_made_from_the_parts(here, capsys):
     assert read_table(here / "data/prepared/tiny", "test")["rows"].tolist() == list(range(40, 64))
     printed = capsys.readouterr().out
     assert printed.startswith("prepare: 30 train, 10 validation, 24 test → data/prepared/tiny (data ")
-    assert printed.count("\n") == 1
+    assert printed.endswith(
+        "prepare: test: 24 examples; a later model can replace a champion that is right on 90 % only from about 60 "
+        "test examples on\n"
+    )
+    assert printed.count("\n") == 2
 
 
 def test_warnings_are_in_the_card_and_in_the_log(here, caplog):

@@ -180,6 +180,61 @@ def test_leaderboard_is_a_plain_table(repository: Path, capsys: pytest.CaptureFi
         leaderboard.main("digit", params.load())
 
 
+def with_guess(gap: float, low: float, high: float) -> None:
+    """Adds the guess `most_common_class` to the metrics of digits; both candidates are better by this much."""
+    found = json.loads(Path("metrics/digits.json").read_text(encoding="utf-8"))
+    value = found["models"]["digits-cnn"]["test"]["accuracy"]["value"] - gap
+    figures = {"accuracy": {"value": value, "low": value - 0.01, "high": value + 0.01}}
+    found["models"]["most_common_class"] = {"kind": "guess", "test": figures, "validation": {"accuracy": value}}
+    for name in ("digits-cnn", "digits-rnn"):
+        found["differences"][f"{name} − most_common_class"] = {
+            "a": name, "b": "most_common_class", "score": "accuracy", "difference": gap, "low": low, "high": high,
+            "p_value": 0.0001, "method": "paired bootstrap",
+        }  # fmt: skip
+    edit("metrics/digits.json", **found)
+
+
+def test_a_guess_is_the_last_row_everywhere_and_else_unsaid(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_guess(0.88, 0.85, 0.91)
+    page = made()
+    board = page[page.index('<table class="board">') :]
+    assert re.findall(r'<span class="name">([\w-]+)</span>', board)[:4] == [
+        "svc", "digits-cnn", "digits-rnn", "most_common_class",
+    ]  # fmt: skip
+    assert page.count('<tr class="baseline guess">') == 1
+    assert "guessing" not in text_of(page) and "over most_common_class" not in text_of(page)
+    rows = [line for line in Path("reports/summary.md").read_text(encoding="utf-8").splitlines() if line[:2] == "| "]
+    assert rows[5].replace("\u202f", " ").startswith("| most_common_class (guess) | 0.103 | 0.093 to 0.113 |")
+    capsys.readouterr()
+    leaderboard.main("digits", params.load())
+    assert capsys.readouterr().out.splitlines()[6].split()[:2] == ["most_common_class", "guess"]
+
+
+def test_that_nothing_beats_guessing_is_the_first_that_page_summary_and_leaderboard_say(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_guess(0.002, -0.01, 0.014)
+    said = "No candidate is shown to be better than guessing (most common class). digits-cnn beats digits-rnn"
+    text, summary = text_of(made()), Path("reports/summary.md").read_text(encoding="utf-8")
+    assert f"digits · Handwritten digits, 8×8 grey values · image classification {said}" in text
+    assert "It is 0.002 ahead of most_common_class (−0.010 to +0.014), which can be chance." in text
+    assert summary.startswith(f"## digits: {said}")
+    capsys.readouterr()
+    leaderboard.main("digits", params.load())
+    assert capsys.readouterr().out.startswith(f"\ndigits: {said}")
+
+
+def test_that_a_baseline_beats_the_challenger_is_said_first(repository: Path) -> None:
+    found = json.loads(Path("metrics/digits.json").read_text(encoding="utf-8"))
+    found["differences"]["digits-cnn − svc"] |= {"difference": -0.03, "low": -0.05, "high": -0.01, "p_value": 0.001}
+    edit("metrics/digits.json", **found)
+    said = "The baseline svc beats digits-cnn; digits-cnn beats digits-rnn."
+    assert said in text_of(made())
+    assert Path("reports/summary.md").read_text(encoding="utf-8").startswith(f"## digits: {said}\n")
+
+
 def test_report_imports_nothing_heavy(repository: Path) -> None:
     code = (
         "import sys; from pipeline import params; from pipeline.stages import report; report.main(None, params.load());"

@@ -81,6 +81,19 @@ def test_a_reference_stands_in_the_table_and_is_no_baseline_to_beat(readme: Path
     assert rows(readme)[2][1] == "svc (reference)" and rows(readme, 1)[2][3] == "–"
 
 
+def test_of_guesses_only_the_best_stands_in_the_table_behind_all_others(readme: Path) -> None:
+    metrics = json.loads(Path("metrics/co2.json").read_text(encoding="utf-8"))
+    for name, value in (("train_mean", 30.0), ("last_value", 1.1)):
+        figures = {"mae": {"value": value, "low": value - 0.1, "high": value + 0.1}}
+        metrics["models"][name] = {"kind": "guess", "test": figures, "validation": {"mae": value}}
+    changed("metrics/co2.json", **metrics)
+    results.main("co2", params.load())
+    assert [row[1] if row[0].startswith("co2") else row[0] for row in rows(readme)[2:]] == [
+        "**RNN: lstm**", "CNN: resnet", "ridge (baseline)", "seasonal naive (baseline)", "last value (guess)",
+    ]  # fmt: skip
+    assert set(facts("co2")["models"]) >= {"train_mean", "last_value"}, "all of them are kept in docs/results"
+
+
 def test_the_table_says_where_each_was_measured(readme: Path) -> None:
     results.main(None, params.load())
     stored = facts("digits")

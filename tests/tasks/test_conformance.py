@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_origin, get_type_hints
@@ -18,9 +19,9 @@ from torch import nn
 from pipeline.data.tables import read_card, read_table
 from pipeline.models import FAMILIES, load_family
 from pipeline.params import load as load_params
-from pipeline.tasks import TASKS, load_task
+from pipeline.tasks import TASKS, found_boxes, load_task, text_scores
 from pipeline.tasks.network import build_network, keyword_names
-from pipeline.tasks.task import Batch, Card, Task
+from pipeline.tasks.task import GUESSES, Batch, Card, Task
 
 TINY = load_params(Path(__file__).parents[1] / "tiny.yaml")
 
@@ -217,7 +218,7 @@ def test_baselines_predict_like_a_candidate_and_depend_on_nothing_but_their_inpu
     tables = {split: read_table(bench.folder, split) for split in ("train", "validation", "test")}
     network = bench.network(Case(experiment, "cnn", "vgg")).eval()
     first, second = (bench.task.baselines(tables, bench.card, 0) for _ in range(2))
-    assert first and set(first) == set(second)
+    assert first and set(first) == set(second) and not set(first) & GUESSES
     for name, found in first.items():
         assert set(found) == {"validation", "test"}
         for split, predictions in found.items():
@@ -226,6 +227,58 @@ def test_baselines_predict_like_a_candidate_and_depend_on_nothing_but_their_inpu
             pd.testing.assert_frame_equal(predictions, second[name][split], check_exact=True)
             metrics = bench.task.metrics(predictions, bench.card)
             assert all(np.isfinite(value) for value in metrics.values())
+
+
+PERFECT: dict[str, Callable[[pd.DataFrame, Batch, Card], pd.DataFrame]] = {
+    "accuracy": lambda found, examples, card: found.assign(predicted=found["label"]),
+    "mse": lambda found, examples, card: found.assign(forecast=found["truth"]),
+    "mae": lambda found, examples, card: found.assign(forecast=found["truth"]),
+    "bits_per_dimension": lambda found, examples, card: found.assign(bits=0.0),
+    "content_and_style_loss": lambda found, examples, card: found.assign(content_and_style_loss=0.0),
+    "word_error_rate": lambda found, examples, card: found.assign(word_errors=0, character_errors=0),
+    "bleu": lambda found, examples, card: text_scores.prediction_table(
+        *[found[n].tolist() for n in ("source", "truth", "truth")]
+    ),
+    "ap50": lambda found, examples, card: found_boxes.prediction_table(true_boxes(examples), examples, card),
+}  # by score: the predictions of a model without a fault
+
+
+def true_boxes(examples: Batch) -> np.ndarray:
+    """(N, M, 6) reported boxes that are the true ones."""
+    labels = examples["labels"].numpy()
+    return np.concatenate([examples["boxes"].numpy(), np.ones_like(labels)[..., None], labels[..., None]], axis=2)
+
+
+@every_experiment
+def test_guesses_are_scored_like_a_candidate_and_a_faultless_model_beats_them(experiment: str, prepared: Path) -> None:
+    bench = bench_of(experiment, prepared)
+    tables = {split: read_table(bench.folder, split) for split in ("train", "validation", "test")}
+    network = bench.network(Case(experiment, "cnn", "vgg")).eval()
+    examples = bench.examples("test")
+    count = len(next(iter(examples.values())))
+    guesses = bench.task.guesses(tables, bench.card, 0)
+    assert guesses and set(guesses) <= GUESSES
+    for found in guesses.values():
+        assert set(found) == {"validation", "test"}
+        candidate = bench.task.predict(network, bench.examples("test", 3), bench.card)
+        pd.testing.assert_series_equal(found["test"].dtypes, candidate.dtypes)
+        resampled = bench.task.resampled_metrics(found["test"], bench.card, np.ones((2, count)))
+        assert all(np.isfinite(values).all() and values.shape == (2,) for values in resampled.values())
+        assert bench.task.example_scores(found["test"]).shape == (count,)
+        perfect = PERFECT[bench.task.score](found["test"], examples, bench.card)
+        best, guessed = (bench.task.metrics(table, bench.card)[bench.task.score] for table in (perfect, found["test"]))
+        assert best > guessed if bench.task.maximize else best < guessed
+
+
+@every_experiment
+def test_guesses_look_at_nothing_but_train(experiment: str, prepared: Path) -> None:
+    bench = bench_of(experiment, prepared)
+    tables = {split: read_table(bench.folder, split) for split in ("train", "validation", "test")}
+    other = {**tables, "validation": tables["test"]}
+    first, second = (bench.task.guesses(known, bench.card, 0) for known in (tables, other))
+    for name, found in first.items():
+        pd.testing.assert_frame_equal(found["test"], second[name]["test"], check_exact=True)
+        pd.testing.assert_frame_equal(found["test"], second[name]["validation"], check_exact=True)
 
 
 @every_experiment

@@ -72,6 +72,21 @@ def test_everything_arrives_in_mlflow(view: View) -> None:
     assert baseline.data.metrics["test_accuracy"] < train.data.metrics["test_accuracy"]
 
 
+def test_a_guess_is_a_run_of_its_own_and_called_what_it_is(view: View, repository: Path) -> None:
+    file = repository / "metrics/digits.json"
+    metrics = json.loads(file.read_text(encoding="utf-8"))
+    figures = {"accuracy": {"value": 0.3, "low": 0.2, "high": 0.4}}
+    guess = {"kind": "guess", "validation": {"accuracy": 0.3}, "test": figures}
+    metrics["models"]["most_common_class"] = guess
+    file.write_text(json.dumps(metrics), encoding="utf-8")
+    view.sync()
+    found = view.runs()["guess most_common_class"]
+    assert found.data.tags["pipeline.family"] == "guess" and found.data.metrics["test_accuracy"] == 0.3
+    assert found.data.tags["mlflow.note.content"] == (
+        "The guess most_common_class: what anybody can answer without a model."
+    )
+
+
 def test_runs_name_the_data_they_have_read(view: View, repository: Path) -> None:
     (repository / "dvc.lock").write_text(
         "schema: '2.0'\nstages:\n  prepare@digits:\n    cmd: x\n    outs:\n"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.tracking.leaderboard import leaderboard
+from pipeline.tracking.leaderboard import differences, leaderboard
 from pipeline.tracking.readable import compact, decimals_for, duration, plain, signed
-from pipeline.tracking.verdict import verdict
+from pipeline.tracking.verdict import strongest, verdict
 
 BETTER, EQUAL, WORSE = (0.02, 0.01, 0.03), (0.01, -0.01, 0.03), (-0.02, -0.03, -0.01)
 
@@ -32,12 +32,14 @@ def metrics(rival: Any, baseline: Any, *, maximize: bool = True) -> dict[str, An
     [
         (BETTER, BETTER, "a beats b and the baseline c."),
         (BETTER, EQUAL, "a beats b, but the baseline c does as well."),
-        (BETTER, WORSE, "a beats b, but the baseline c beats a."),
+        (BETTER, WORSE, "The baseline c beats a; a beats b."),
         (EQUAL, BETTER, "a and b cannot be told apart; a beats the baseline c."),
         (EQUAL, EQUAL, "a and b cannot be told apart, and the baseline c does as well."),
-        (EQUAL, WORSE, "a and b cannot be told apart, but the baseline c beats a."),
+        (EQUAL, WORSE, "The baseline c beats a; a and b cannot be told apart."),
         (WORSE, BETTER, "b beats a on test, although validation picked a; a beats the baseline c."),
         (WORSE, EQUAL, "b beats a on test, although validation picked a, and the baseline c does as well."),
+        (WORSE, WORSE, "The baseline c beats a; b beats a on test, although validation picked a."),
+        (None, WORSE, "a is worse than the baseline c."),
         (BETTER, None, "a beats b; there is no baseline to beat."),
         (None, EQUAL, "a does no better than the baseline c."),
         (None, None, "a has nothing to be compared with."),
@@ -79,6 +81,45 @@ def test_numbers_have_the_digits_that_their_uncertainty_allows() -> None:
         "1\u202fmin 0\u202fs",
         "3\u202fh 20\u202fmin",
     ]
+
+
+def with_guess(*leads: Any) -> dict[str, Any]:
+    """Both candidates beat the baseline `c`; `leads` are those of `a` and `b` over the guess `most_common_class`."""
+    found = metrics(BETTER, BETTER)
+    found["models"]["most_common_class"] = {"kind": "guess", "test": {"score": {"value": 0.95}}}
+    for name, (gap, low, high) in zip("ab", leads, strict=False):
+        lead = {"a": name, "b": "most_common_class", "difference": gap, "low": low, "high": high, "p_value": 0.001}
+        found["differences"][f"{name} − most_common_class"] = lead
+    for entry in found["models"].values():
+        entry.update(validation={"score": 0.9}, family="cnn" if entry["kind"] == "candidate" else None)
+    return found
+
+
+@pytest.mark.parametrize("leads", [(EQUAL, EQUAL), (WORSE, EQUAL), (WORSE, WORSE)])
+def test_that_no_candidate_beats_a_guess_is_said_first(leads: Any) -> None:
+    found = verdict(with_guess(*leads))
+    assert found.headline == (
+        "No candidate is shown to be better than guessing (most common class). a beats b and the baseline c."
+    )
+    assert found.details[1].startswith("It is 0.0") and "most_common_class" in found.details[1]
+
+
+@pytest.mark.parametrize("leads", [(BETTER, BETTER), (WORSE, BETTER), (BETTER,), ()])
+def test_a_guess_that_some_candidate_beats_is_not_spoken_of(leads: Any) -> None:
+    found = verdict(with_guess(*leads))
+    assert found.headline == "a beats b and the baseline c."
+    assert "most_common_class" not in " ".join(found.details)
+
+
+def test_guesses_are_the_last_rows_and_neither_rivals_nor_on_the_scale() -> None:
+    found = with_guess(BETTER, WORSE)
+    found["models"]["most_common_class"]["test"]["score"] = {"value": 0.999, "low": 0.99, "high": 1.5}
+    rows = leaderboard(found, None)["rows"]
+    assert [(row["name"], row["guess"]) for row in rows][-1] == ("most_common_class", True)
+    assert rows[-1]["what"] == "guess" and rows[-1]["beyond"] == "right"
+    assert strongest(found, "baseline", without="a") == "c"
+    shown = {(row["winner"], row["loser"]) for row in differences(found)}
+    assert ("most_common_class", "b") in shown and ("a", "most_common_class") not in shown
 
 
 def test_a_reference_is_shown_and_not_taken_for_a_baseline() -> None:
