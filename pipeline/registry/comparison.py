@@ -92,13 +92,18 @@ class Comparison:
         return spending.asked(lines, challenger.key, champion.key, digest, confidence)
 
     @property
+    def _resamples(self) -> int:
+        """As many as evaluation drew: the same seed makes them the same, and both say the same of one comparison."""
+        return int(self.outputs.metrics.get("resamples", self.gate.resamples))
+
+    @property
     def _options(self) -> dict[str, Any]:
         """What all comparisons of this experiment share."""
         return {
             "maximize": self.outputs.metrics["maximize"],
             "dependent": self.trial.dependent,
             "block": self.trial.block,
-            "resamples": self.gate.resamples,
+            "resamples": self._resamples,
             "margin": self.gate.margin,
             "seed": self.seed,
         }
@@ -135,7 +140,7 @@ class Comparison:
         files = {role: self.outputs.predictions(name) for role, name in names.items() if name is not None}
         files |= {} if champion is None else {"champion": champion}
         count, dependent, block = len(self.trial.scores["challenger"]), self.trial.dependent, self.trial.block
-        drawn = weights_of(count, block=block, resamples=self.gate.resamples, seed=self.seed)
+        drawn = weights_of(count, block=block, resamples=self._resamples, seed=self.seed)
         np.save(self.work / "weights.npy", np.concatenate([weights.astype(np.uint16) for weights in drawn]))
         found = self._rehearsed("corpus", predictions=files, weights=self.work / "weights.npy").resampled
         return {role: corpus_score(values, count, dependent=dependent, block=block) for role, values in found.items()}

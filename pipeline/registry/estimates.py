@@ -94,10 +94,14 @@ def of_resamples(value: float, resampled: Scores, units: float, *, dependent: bo
     variance = float((centred**2).mean())
     if variance <= (1e-12 * max(abs(value), 1e-300)) ** 2:
         return Estimate(value, 0.0, 0.0, max(units - 1, 1.0), units)
+    # Resamples of a mean of scores with kurtosis k have the excess (k - 3) / units. What may be noise of the
+    # resampling is no reason for a wider interval.
+    noise = 1 / math.sqrt(len(resampled))
     skewness = float((centred**3).mean()) / variance**1.5
-    # Resamples of a mean of scores with kurtosis k have the excess (k - 3) / units.
+    skewness = math.copysign(max(abs(skewness) - math.sqrt(6) / 2 * noise, 0.0), skewness)
     excess = float((centred**4).mean()) / variance**2 - 3
-    kurtosis = 3 + units * max(excess, 0.0)
+    excess = excess if excess > math.sqrt(24) * noise else 0.0
+    kurtosis = 3 + units * excess
     error = math.sqrt(variance * units / (units - 1) * (UNSEEN if dependent else 1))
     return Estimate(value, error, _enlarged(skewness, units), _freedom(kurtosis, units), units)
 

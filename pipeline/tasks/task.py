@@ -132,6 +132,18 @@ class Task(ABC):
         Of a corpus score (BLEU, word error rate, F1) any figure of single examples that a person wants to see.
         """
 
+    def shares(self, predictions: pd.DataFrame) -> dict[str, tuple[int, int]]:
+        """Figures that are shares of counted examples: {figure: (hits, count)}. The score itself needs none."""
+        return {}
+
+    def untested_classes(self, predictions: pd.DataFrame, card: Card) -> list[str]:
+        """Names of the classes without a test example; none where there are no classes."""
+        return []
+
+    def never_predicted(self, predictions: pd.DataFrame, card: Card) -> list[str]:
+        """Names of the classes that are given to no test example."""
+        return []
+
     def block(self, card: Card) -> int | None:
         """How many neighbouring examples are resampled together; None where examples are independent."""
         return None
@@ -213,3 +225,18 @@ class ClassificationTask(Task):
         from pipeline.tasks.class_guesses import class_guesses
 
         return class_guesses(tables, card)
+
+    def shares(self, predictions: pd.DataFrame) -> dict[str, tuple[int, int]]:
+        from pipeline.tasks.classification import worst_class_counts
+
+        return {"worst_class_recall": worst_class_counts(predictions)}
+
+    def untested_classes(self, predictions: pd.DataFrame, card: Card) -> list[str]:
+        from pipeline.tasks.classification import untested_classes
+
+        return untested_classes(predictions, card)
+
+    def never_predicted(self, predictions: pd.DataFrame, card: Card) -> list[str]:
+        from pipeline.tasks.classification import never_predicted
+
+        return never_predicted(predictions, card)
