@@ -55,16 +55,14 @@ def decide(
     names: Names | None = None,
     level: float | None = None,
 ) -> Decision:
-    """Compares scores of the same examples, in the same order; None stands for a model that does not exist.
+    """Compares scores of the same examples, in the same order; None is for a model that does not exist.
 
     A challenger is never promoted that is not significantly better than every model of `guess_scores`, which only
     guess, or that is significantly worse than the baseline. Without a champion everything else is. With one, the lower
     end of the interval of the advantage must lie above `margin`, at the error `level` of this very decision: the
-    largest chance that a model which is no better is promoted (see spending.py; None: the one of a test split that is
-    asked once). It is the error of one side, as only a promotion has consequences: interval and test have two sides,
-    and so twice of it.
-    `dependent` and `block` as in `paired_difference`; corpus scores know theirs, and were drawn with `resamples` and
-    `seed`.
+    largest chance that a model which is no better is promoted (see spending.py; None: that of a test split asked once).
+    It is the error of one side, as only a promotion has consequences: interval and test have two, and twice of it.
+    `dependent` and `block` as in `paired_difference`; `resamples` and `seed` are those of corpus scores.
     """
     names = names or Names()
     level = (1 - confidence) / 2 if level is None else level
@@ -78,10 +76,10 @@ def decide(
     over_baseline = None if baseline_scores is None else over(baseline_scores, confidence)
     over_champion = None if champion_scores is None else over(champion_scores, 1 - 2 * level)
     over_guess = {name: over(scores, confidence) for name, scores in (guess_scores or {}).items()}
+    used = None if over_champion is None else level
     decided = partial(
-        Decision, over_champion=over_champion, over_baseline=over_baseline, over_guess=over_guess,
-        level=None if over_champion is None else level,
-    )  # fmt: skip
+        Decision, over_champion=over_champion, over_baseline=over_baseline, level=used, over_guess=over_guess
+    )
     if unbeaten := [name for name, found in over_guess.items() if not found.better]:
         weakest = min(unbeaten, key=lambda name: over_guess[name].low)
         needed = _needed(challenger_scores, (guess_scores or {})[weakest], maximize, confidence, dependent, block)
@@ -89,10 +87,8 @@ def decide(
     if over_baseline is not None and over_baseline.worse:
         reason = f"{names.challenger} is significantly worse than {names.baseline}"
         return decided(False, f"{reason}: {sentences.numbers(over_baseline, names.score)}.")
-    if over_champion is None:
-        promoted, reason = True, f"{names.challenger} is the first version that passes"
-    else:
-        promoted = over_champion.low > margin
+    promoted, reason = over_champion is None or over_champion.low > margin, sentences.first_version(names)
+    if over_champion is not None:
         reason = sentences.against_champion(over_champion, promoted, margin, level, names)
     return decided(promoted, reason + sentences.about_baseline(over_baseline, names))
 

@@ -18,6 +18,11 @@ class Names:
     score: str = "score"
 
 
+def first_version(names: Names) -> str:
+    """The reason where nothing is there to compare with."""
+    return f"{names.challenger} is the first version that passes"
+
+
 def against_champion(found: Difference, promoted: bool, margin: float, level: float, names: Names) -> str:
     """Whether the challenger is better, and the level at which that was asked."""
     if promoted:

@@ -35,7 +35,7 @@ def resampled_metrics(predictions: pd.DataFrame, card: Card, weights: np.ndarray
         "accuracy": weights @ right / count,
         "macro_f1": _mean_where(2 * hits, truths + founds, truths > 0),
         "calibration_error": np.abs(gaps).sum(1) / count,  # Guo et al. 2017
-        # of the classes that were drawn: all without test examples say nothing, see `untested_classes`
+        # of the classes that were drawn
         "worst_class_recall": np.where(truths > 0, hits / np.maximum(truths, 1e-12), np.inf).min(1),
     }
 
@@ -46,21 +46,6 @@ def worst_class_counts(predictions: pd.DataFrame) -> tuple[int, int]:
     counted = right.groupby(predictions["label"]).agg(["sum", "count"])
     hits, count = min(zip(counted["sum"], counted["count"], strict=True), key=lambda pair: (pair[0] / pair[1], pair[1]))
     return int(hits), int(count)
-
-
-def untested_classes(predictions: pd.DataFrame, card: Card) -> list[str]:
-    """The classes of which no test example exists: how well they are recognised is unknown."""
-    return _without(predictions["label"], card)
-
-
-def never_predicted(predictions: pd.DataFrame, card: Card) -> list[str]:
-    """The classes that a model gives to no test example."""
-    return _without(predictions["predicted"], card)
-
-
-def _without(classes: pd.Series, card: Card) -> list[str]:
-    present = set(classes)
-    return [str(name) for index, name in enumerate(card["classes"]) if index not in present]
 
 
 def example_scores(predictions: pd.DataFrame) -> np.ndarray:

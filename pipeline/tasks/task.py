@@ -138,11 +138,15 @@ class Task(ABC):
 
     def untested_classes(self, predictions: pd.DataFrame, card: Card) -> list[str]:
         """Names of the classes without a test example; none where there are no classes."""
-        return []
+        from pipeline.tasks.classes import untested_classes
+
+        return untested_classes(predictions, card)
 
     def never_predicted(self, predictions: pd.DataFrame, card: Card) -> list[str]:
         """Names of the classes that are given to no test example."""
-        return []
+        from pipeline.tasks.classes import never_predicted
+
+        return never_predicted(predictions, card)
 
     def block(self, card: Card) -> int | None:
         """How many neighbouring examples are resampled together; None where examples are independent."""
@@ -230,13 +234,3 @@ class ClassificationTask(Task):
         from pipeline.tasks.classification import worst_class_counts
 
         return {"worst_class_recall": worst_class_counts(predictions)}
-
-    def untested_classes(self, predictions: pd.DataFrame, card: Card) -> list[str]:
-        from pipeline.tasks.classification import untested_classes
-
-        return untested_classes(predictions, card)
-
-    def never_predicted(self, predictions: pd.DataFrame, card: Card) -> list[str]:
-        from pipeline.tasks.classification import never_predicted
-
-        return never_predicted(predictions, card)

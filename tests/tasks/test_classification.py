@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from pipeline.tasks import TASKS, load_task
-from pipeline.tasks.classification import never_predicted, resampled_metrics, untested_classes, worst_class_counts
+from pipeline.tasks.classes import never_predicted, untested_classes
+from pipeline.tasks.classification import resampled_metrics, worst_class_counts
 from pipeline.tasks.network import by_length, keyword_names
 from pipeline.tasks.task import ClassificationTask
 
@@ -51,6 +52,9 @@ def test_worst_class_is_one_of_those_with_test_examples() -> None:
 def test_classes_without_test_examples_and_without_predictions_are_named() -> None:
     assert untested_classes(ANSWERS, CARD) == ["rare"]
     assert never_predicted(ANSWERS, CARD) == ["b", "rare"]
+    boxes = pd.DataFrame({"predicted": [0, -1], "truths_0": [0, 1], "truths_1": [2, 0], "truths_2": 0, "truths_3": 1})
+    assert untested_classes(boxes, CARD) == ["rare"] and never_predicted(boxes, CARD) == ["b", "rare", "c"]
+    assert untested_classes(ANSWERS, {}) == never_predicted(pd.DataFrame({"forecast": [1.0]}), {}) == []
 
 
 class Told(nn.Module):
