@@ -43,8 +43,7 @@ def prepare_recordings(
     rate = records[0].sample_rate
     samples = list(chain.from_iterable(part.samples for part in records))
     texts = [normalised(text, lowercase) for part in records for text in part.texts]
-    contents = np.concatenate([_digests(part) for part in records])
-    sizes = {name: len(parts[name].texts) for name in order}
+    contents, sizes = np.concatenate([_digests(part) for part in records]), {n: len(parts[n].texts) for n in order}
     rows = split_rows(sizes, shares, seed, contents, classes=["recordings"])
     _check_apart(records, rows)
     drawn, rows["train"] = len(rows["train"]), _short(rows["train"], samples, longest, rate)
@@ -73,10 +72,11 @@ def prepare_recordings(
         "facts": _facts(tables, speakers, rate, alphabet, units),
     }
     longer = f"{left_out} recordings of train of more than {longest:g} s are left out"
-    warnings = [*(warning for part in records for warning in part.warnings), *([longer] if left_out else [])]
-    found = [*_doubled(samples, rows), *_shared_speakers(speakers), *_strangers(spelt, rows, alphabet, units)]
-    digests = {part: contents[rows[part]] for part in SPLITS}
-    return Prepared(tables, card | {"warnings": warnings + found}, _sent(records, rows["test"]), digests)
+    card["warnings"] = [
+        *(warning for part in records for warning in part.warnings), *([longer] if left_out else []),
+        *_doubled(samples, rows), *_shared_speakers(speakers), *_strangers(spelt, rows, alphabet, units),
+    ]  # fmt: skip
+    return Prepared(tables, card, _sent(records, rows["test"]), {part: contents[rows[part]] for part in SPLITS})
 
 
 def _digests(part: Recordings) -> np.ndarray:

@@ -74,6 +74,7 @@ class Comparison:
             scores[self.outputs.challenger],
             None if pair is None else pair.champion,
             paired_challenger_scores=None if pair is None else pair.challenger,
+            paired_resamples=self.gate.resamples,
             baseline_scores=None if self.outputs.baseline is None else scores[self.outputs.baseline],
             guess_scores={name: scores[name] for name in self.outputs.guesses},
             confidence=self.gate.confidence,
@@ -92,7 +93,7 @@ class Comparison:
 
         level = spending.level_of(decisions, self.gate.confidence)
         stays = self._stays(found.promoted, pair)
-        passable = stays is None or could_pass(stays, level=level, **self._options)
+        passable = stays is None or could_pass(stays, level=level, **self._options | {"resamples": self.gate.resamples})
         split = {
             "test_digest": self.outputs.metrics["test_digest"],
             "examples": None if pair is None else sketch(pair.units),
@@ -125,13 +126,18 @@ class Comparison:
         return spending.asked(lines, challenger.key, champion.key, pair.units, self.gate.confidence)
 
     @property
+    def _resamples(self) -> int:
+        """As many as evaluation drew: the same seed makes them the same, and both say the same of one comparison."""
+        return int(self.outputs.metrics.get("resamples", self.gate.resamples))
+
+    @property
     def _options(self) -> dict[str, Any]:
         """What all comparisons of this experiment share."""
         return {
             "maximize": self.outputs.metrics["maximize"],
             "dependent": self.trial.dependent,
             "block": self.trial.block,
-            "resamples": self.gate.resamples,
+            "resamples": self._resamples,
             "margin": self.gate.margin,
             "seed": self.seed,
         }
@@ -143,7 +149,7 @@ class Comparison:
             return dict(self.trial.scores)
         names = (self.outputs.challenger, *self.outputs.rivals)
         files = {name: self.outputs.predictions(name) for name in names}
-        return self._corpus_scores("corpus", self._everything, predictions=files)
+        return self._corpus_scores("corpus", self._everything, self._resamples, predictions=files)
 
     @cached_property
     def _everything(self) -> np.ndarray:
@@ -176,18 +182,20 @@ class Comparison:
 
     def _pair_scores(self, responses: Mapping[str, Path], kept: np.ndarray) -> Mapping[str, ModelScores]:
         if self.trial.corpus:
-            return self._corpus_scores("pair", kept, responses=responses)
+            return self._corpus_scores("pair", kept, self.gate.resamples, responses=responses)
         scores = self._scored("pair", responses=responses).scores
         return {role: values[kept] for role, values in scores.items()}
 
-    def _corpus_scores(self, place: str, kept: np.ndarray, **files: Mapping[str, Path]) -> Mapping[str, ModelScores]:
+    def _corpus_scores(
+        self, place: str, kept: np.ndarray, resamples: int, **files: Mapping[str, Path]
+    ) -> Mapping[str, ModelScores]:
         """All models are scored anew on the same resamples, which are drawn once and handed over as a file."""
         import numpy as np
 
         from pipeline.registry.intervals import corpus_score, weights_of
 
         count, dependent, block = int(kept.sum()), self.trial.dependent, self.trial.block
-        parts = weights_of(count, block=block, resamples=self.gate.resamples, seed=self.seed)
+        parts = weights_of(count, block=block, resamples=resamples, seed=self.seed)
         drawn = np.concatenate([part.astype(np.uint16) for part in parts])
         weights = np.zeros((len(drawn), len(kept)), dtype=np.uint16)
         weights[:, kept] = drawn

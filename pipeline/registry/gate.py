@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from pipeline.registry.statistics import CorpusScore, Difference, ModelScores, paired_difference
+from pipeline.registry import sentences
+from pipeline.registry.sentences import Names as Names  # callers name what the gate compares
+from pipeline.registry.statistics import CorpusScore, Difference, ModelScores, needed_examples, paired_difference
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Decision:
     level: float | None = None  # chance of promoting an equal model that was allowed, where there is a champion
     broken_limits: tuple[str, ...] = ()
     test_split: Mapping[str, Any] | None = None  # what this decision has left of the test split's error level
+    over_guess: Mapping[str, Difference] = field(default_factory=dict)  # over every model that only guesses
 
     def evidence(self) -> dict[str, Any]:
         """The comparisons as plain JSON."""
@@ -31,17 +34,9 @@ class Decision:
             for name, found in (("over_champion", self.over_champion), ("over_baseline", self.over_baseline))
         }
         split = None if self.test_split is None else dict(self.test_split)
-        return {**compared, "level": self.level, "broken_limits": list(self.broken_limits), "test_split": split}
-
-
-@dataclass(frozen=True)
-class Names:
-    """How the models and the score are called in the reason."""
-
-    challenger: str = "the challenger"
-    champion: str = "the champion"
-    baseline: str = "the baseline"
-    score: str = "score"
+        guesses = {name: asdict(found) for name, found in self.over_guess.items()}
+        rest = {"level": self.level, "broken_limits": list(self.broken_limits), "test_split": split}
+        return {**compared, "over_guess": guesses, **rest}
 
 
 def decide(
@@ -55,49 +50,62 @@ def decide(
     margin: float,
     seed: int,
     baseline_scores: ModelScores | None,
+    guess_scores: Mapping[str, ModelScores] | None = None,
     block: int | None = None,
     names: Names | None = None,
     level: float | None = None,
     paired_challenger_scores: ModelScores | None = None,
-    guess_scores: Mapping[str, ModelScores] | None = None,
+    paired_resamples: int | None = None,
 ) -> Decision:
-    """Compares scores of the same examples, in the same order; None stands for a model that does not exist.
+    """Compares scores of the same examples, in the same order; None is for a model that does not exist.
 
-    A challenger that is significantly worse than the baseline is never promoted. Without a champion everything else
-    is. With one, the lower end of the interval of the advantage must lie above `margin`, and the advantage must be
-    significant, both at the error `level` of this very decision: the largest chance that a model which is no better
-    is promoted (see spending.py; None: the one of a test split that is asked once). It is the error of one side, as
-    only a promotion has consequences: interval and test have two sides, and so twice of it.
-    `dependent` and `block` as in `paired_difference`; corpus scores know theirs.
+    A challenger is never promoted that is not significantly better than every model of `guess_scores`, which only
+    guess, or that is significantly worse than the baseline. Without a champion everything else is. With one, the lower
+    end of the interval of the advantage must lie above `margin`, at the error `level` of this very decision: the
+    largest chance that a model which is no better is promoted (see spending.py; None: that of a test split asked once).
+    It is the error of one side, as only a promotion has consequences: interval and test have two, and twice of it.
+    `dependent` and `block` as in `paired_difference`; `resamples` and `seed` are those of corpus scores. The champion
+    may be compared on fewer examples, those that it has not learned from: `paired_challenger_scores` are the
+    challenger's on these, of which `paired_resamples` were drawn.
     """
     names = names or Names()
     level = (1 - confidence) / 2 if level is None else level
+    own = challenger_scores
+    paired = own if paired_challenger_scores is None else paired_challenger_scores
+    over = partial(_advantage, maximize=maximize, dependent=dependent, block=block, seed=seed)
+    rivals = {"confidence": confidence, "resamples": resamples}
+    last = {"confidence": 1 - 2 * level, "resamples": paired_resamples or resamples}
+    found = Decision(
+        promoted=False,
+        reason="",
+        over_champion=None if champion_scores is None else over(paired, champion_scores, **last),
+        over_baseline=None if baseline_scores is None else over(own, baseline_scores, **rivals),
+        level=None if champion_scores is None else level,
+        over_guess={name: over(own, scores, **rivals) for name, scores in (guess_scores or {}).items()},
+    )
+    if unbeaten := [name for name, difference in found.over_guess.items() if not difference.better]:
+        weakest = min(unbeaten, key=lambda name: found.over_guess[name].low)
+        needed = _needed(own, (guess_scores or {})[weakest], maximize, confidence, dependent, block)
+        reason = sentences.no_better_than_guess(found.over_guess[weakest], weakest, names, needed)
+        return replace(found, reason=reason)
+    return _against_models(found, names, margin, level)
 
-    own = challenger_scores if paired_challenger_scores is None else paired_challenger_scores
 
-    def advantage_over(
-        other: ModelScores | None, both_sides: float, mine: ModelScores = challenger_scores
-    ) -> Difference | None:
-        if other is None:
-            return None
-        a, b = (mine, other) if maximize else (other, mine)
-        return paired_difference(
-            a, b, dependent=dependent, block=block, resamples=resamples, confidence=1 - both_sides, seed=seed
-        )
+def _advantage(own: ModelScores, other: ModelScores, *, maximize: bool, **drawing: Any) -> Difference:
+    """Positive where `own` is better."""
+    return paired_difference(*((own, other) if maximize else (other, own)), **drawing)
 
-    over_baseline = advantage_over(baseline_scores, 1 - confidence)
-    over_champion = advantage_over(champion_scores, 2 * level, own)
-    used = None if over_champion is None else level
-    if over_baseline is not None and _worse(over_baseline, 1 - confidence):
-        reason = f"{names.challenger} is significantly worse than {names.baseline}: {_numbers(over_baseline, names)}"
-        return Decision(False, f"{reason}.", over_champion, over_baseline, used)
-    if over_champion is None:
-        promoted, reason = True, f"{names.challenger} is the first version that passes"
-    else:
-        promoted = over_champion.low > margin and over_champion.p_value < 2 * level
-        reason = _against_champion(over_champion, promoted, margin, level, names)
-    reason += _about_baseline(over_baseline, 1 - confidence, names)
-    return Decision(promoted, reason, over_champion, over_baseline, used)
+
+def _against_models(found: Decision, names: Names, margin: float, level: float) -> Decision:
+    """The decision about a challenger that has learned something, by its comparisons with baseline and champion."""
+    over_champion, over_baseline = found.over_champion, found.over_baseline
+    if over_baseline is not None and over_baseline.worse:
+        reason = f"{names.challenger} is significantly worse than {names.baseline}"
+        return replace(found, reason=f"{reason}: {sentences.numbers(over_baseline, names.score)}.")
+    promoted, reason = over_champion is None or over_champion.low > margin, sentences.first_version(names)
+    if over_champion is not None:
+        reason = sentences.against_champion(over_champion, promoted, margin, level, names)
+    return replace(found, promoted=promoted, reason=reason + sentences.about_baseline(over_baseline, names))
 
 
 def kept_out(broken_limits: Sequence[str], names: Names, found: Decision | None = None) -> Decision:
@@ -137,38 +145,8 @@ def _faultless(scores: ModelScores, maximize: bool) -> ModelScores | None:
     return np.where(np.isnan(values), np.nan, float(maximize))
 
 
-def _better(found: Difference, both_sides: float) -> bool:
-    return found.low > 0 and found.p_value < both_sides
-
-
-def _worse(found: Difference, both_sides: float) -> bool:
-    return found.high < 0 and found.p_value < both_sides
-
-
-def _against_champion(found: Difference, promoted: bool, margin: float, level: float, names: Names) -> str:
-    if promoted:
-        verdict = f"is better than {names.champion}" + (f" by more than the margin of {margin:g}" if margin else "")
-    elif _better(found, 2 * level):
-        verdict = f"is better than {names.champion}, but not surely by more than the margin of {margin:g}"
-    elif _worse(found, 2 * level):
-        verdict = f"is significantly worse than {names.champion}"
-    else:
-        verdict = f"is not shown to be better than {names.champion}"
-    needed = f"at the error level {level:.2g} (interval of {100 * (1 - 2 * level):.5g} %, p below {2 * level:.2g})"
-    return f"{names.challenger} {verdict}: {_numbers(found, names)}, {needed}"
-
-
-def _about_baseline(found: Difference | None, both_sides: float, names: Names) -> str:
-    if found is None:
-        return "; there is no baseline to compare with."
-    if _better(found, both_sides):
-        return f"; better than {names.baseline}: {_numbers(found, names)}."
-    torn = "; interval and test disagree, and it takes both" if found.low > 0 or found.high < 0 else ""
-    return f"; {names.baseline} does as well: {_numbers(found, names)}{torn}."
-
-
-def _numbers(found: Difference, names: Names) -> str:
-    width = found.high - found.low
-    places = min(max(1 - math.floor(math.log10(width)), 0), 9) if width > 0 else 4  # two digits of the width
-    value, low, high = (f"{number:+.{places}f}" for number in (found.difference, found.low, found.high))
-    return f"{names.score} advantage {value} ({low} to {high}), p = {found.p_value:.2g}"
+def _needed(
+    challenger: ModelScores, guess: ModelScores, maximize: bool, confidence: float, dependent: bool, block: int | None
+) -> int | None:
+    a, b = (challenger, guess) if maximize else (guess, challenger)
+    return needed_examples(a, b, level=(1 - confidence) / 2, dependent=dependent, block=block)

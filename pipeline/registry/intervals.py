@@ -1,12 +1,14 @@
-"""Bootstrap intervals and resamples of any figure that can be computed from how often each example counts."""
+"""Intervals and resamples of any figure that can be computed from how often each example counts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from pipeline.registry.statistics import CorpusScore, bootstrap_interval
+from pipeline.registry.estimates import of_resamples
+from pipeline.registry.shares import share_interval
+from pipeline.registry.statistics import CorpusScore, bootstrap_interval, within
 
 CELLS = 4_000_000  # weights held in memory at a time: 32 MB
 
@@ -22,24 +24,37 @@ def intervals_of(
     resamples: int,
     confidence: float,
     seed: int,
-) -> dict[str, dict[str, float]]:
+    shares: Mapping[str, tuple[int, int]] | None = None,
+) -> dict[str, dict[str, float | None]]:
     """{figure: {"value", "low", "high"}} for everything that `metrics` computes from (R, N) weights.
 
     `scores` (N,) are the examples' contributions to the figure `score`, which gets the interval that the gate uses;
-    the others get the percentile interval, as does a `score` of None, one of all examples together. `block` is the
-    number of neighbouring examples that are drawn together.
+    the others get one from the moments of their resamples, as does a `score` of None, one of all examples together.
+    `block` is the number of neighbouring examples that are drawn together. `shares` {figure: (hits, count)} are known
+    by their counts, and exact. Of any other figure that is the same on every resample nobody knows how sure it is: it
+    has no ends.
     """
-    tail = (1 - confidence) / 2
-    found = {}
+    units = len(scores) / _block_length(len(scores), block or 1)
+    found: dict[str, dict[str, float | None]] = {}
     for name, values in resampled(metrics, len(scores), block=block, resamples=resamples, seed=seed).items():
-        low, high = np.quantile(values[1:], [tail, 1 - tail])
-        found[name] = {"value": float(values[0]), "low": float(low), "high": float(high)}
+        low, high = _ends(values, units, confidence, dependent=block is not None)
+        if name in (shares or {}):
+            low, high = share_interval(*(shares or {})[name], confidence)
+        found[name] = {"value": float(values[0]), "low": low, "high": high}
     if score is not None:
         own = bootstrap_interval(
             scores, dependent=block is not None, block=block, resamples=resamples, confidence=confidence, seed=seed
         )
         found[score] = {"value": found[score]["value"], "low": own.low, "high": own.high}
     return found
+
+
+def _ends(values: np.ndarray, units: float, confidence: float, *, dependent: bool) -> tuple[float | None, float | None]:
+    """Of a figure from its (1 + R,) values; none where they do not vary or are no numbers."""
+    if not np.isfinite(values).all() or units <= 1:
+        return None, None
+    estimate = of_resamples(float(values[0]), values[1:], units, dependent=dependent)
+    return within(*estimate.interval(confidence), values) if estimate.error > 0 else (None, None)
 
 
 def resampled(metrics: Metrics, count: int, *, block: int | None, resamples: int, seed: int) -> dict[str, np.ndarray]:

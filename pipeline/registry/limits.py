@@ -43,6 +43,13 @@ def measured(outputs: Outputs, candidate: str) -> Measured:
             f"the task {outputs.metrics['task']} has no classes: "
             f"set it to null in the `gate` of the experiment {outputs.experiment}"
         )
+    if untested := outputs.metrics.get("untested_classes"):
+        worst = None
+        missing["worst_class"] = (
+            f"{len(untested)} of the classes have no test examples, so that nobody knows how often they are recognised "
+            f"({', '.join(untested[:5])}{', …' if len(untested) > 5 else ''}): add some to the test split, or set it "
+            f"to null in the `gate` of the experiment {outputs.experiment}"
+        )
     weights = outputs.model(candidate) / "model.safetensors"
     return Measured(latency, weights.stat().st_size / MEGABYTE, worst, missing)
 

@@ -1,34 +1,32 @@
-"""How sure a mean, or the difference of two means, is: resampling of the scores of single examples.
+"""How sure a mean, or the difference of two models' scores, is: one computation for evaluation, report and gate.
 
-All functions are pure functions of their arguments (the seed included) and need numpy and scipy only.
+All functions are pure functions of their arguments and need numpy and scipy only. There is one method for each kind
+of score, and its interval and its test always agree:
 
-Independent examples are resampled one by one. Examples that overlap in time are resampled in circular blocks
-(Politis and Romano, 1992), because single ones would make every interval far too narrow: with windows of 26 steps
-and blocks by the n^(1/3) rule, 19 to 25 % of the comparisons of two equal models came out "significantly better"
-in simulations, with blocks of twice the overlap 3 %, and 2 % with the share of the variance that such blocks miss
-(of windows whose correlation falls evenly to nothing over h steps, blocks of 2 h cut off a sixth).
-
-Small samples, and few blocks, get the wider tails of Student's distribution (the expanded percentile interval of
-Hesterberg, 2015, "What teachers should know about the bootstrap").
-
-Some scores belong to all examples together and are no mean of single ones (BLEU, word error rate, F1): they are
-computed anew for every resample, with the same resamples for both models (Koehn, 2004, "Statistical significance tests
-for machine translation evaluation").
+* right or wrong on independent examples: exact (shares.py);
+* other scores of single examples: Student's interval, corrected for skewness (estimates.py);
+* examples that overlap in time or belong together: the same of blocks of neighbours, which are longer where the scores
+  themselves stay alike for longer (memory.py);
+* scores of all examples together, which are no mean of single ones (BLEU, word error rate, F1): computed anew for
+  every resample, with the same resamples for both models (Koehn, 2004, "Statistical significance tests for machine
+  translation evaluation"), whose moments take the place of those of single scores.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
-Scores = NDArray[np.float64]
+from pipeline.registry.estimates import Estimate, of_blocks, of_mean, of_resamples
+from pipeline.registry.estimates import Scores as Scores
+from pipeline.registry.memory import block_length
+from pipeline.registry.shares import discordant, exact_mcnemar, paired_shares_interval, share_interval
 
-CHUNK = 4_000_000  # resampled values that are held in memory at a time: 32 MB
-UNSEEN = 6 / 5  # the variance of a mean of overlapping windows by what blocks of twice the overlap see of it
-RESOLVED = 10  # resamples in a tail; with fewer its quantile is hardly known, and the normal distribution continues it
+POWER = 0.8  # chance with which a difference shall be found where the examples are counted that this needs
 
 
 @dataclass(frozen=True)
@@ -42,13 +40,29 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """mean(a) - mean(b) with its confidence interval and the two-sided p-value of "there is no difference"."""
+    """The score of a minus the score of b with its confidence interval and the two-sided p-value of "no difference".
+
+    `low` > 0 or `high` < 0 exactly if the p-value is below 1 - confidence. `doubt` says why the interval is only a
+    rough one; "" where it is not.
+    """
 
     difference: float
     low: float
     high: float
     p_value: float
     method: str
+    units: float = 0.0  # examples, or blocks of them, that count as independent
+    doubt: str = ""
+
+    @property
+    def better(self) -> bool:
+        """Whether a is shown to have the higher score."""
+        return self.low > 0
+
+    @property
+    def worse(self) -> bool:
+        """Whether b is shown to have the higher score."""
+        return self.high < 0
 
 
 @dataclass(frozen=True)
@@ -69,99 +83,134 @@ ModelScores = ArrayLike | CorpusScore  # (N,) a score an example, or one of all 
 
 
 def bootstrap_interval(
-    scores: ArrayLike, *, dependent: bool, block: int | None, resamples: int, confidence: float, seed: int
+    scores: ArrayLike,
+    *,
+    dependent: bool,
+    block: int | None,
+    confidence: float,
+    resamples: int | None = None,
+    seed: int | None = None,
 ) -> Interval:
     """Confidence interval of the mean of (N,) scores.
 
-    Independent scores of 0 and 1 get Wilson's interval instead: the bootstrap of a perfect score has no width.
-    `dependent` and `block` as in `paired_difference`; an example without a score is NaN and left out.
+    `dependent` and `block` as in `paired_difference`; an example without a score is NaN and left out. Scores of 0 and
+    1 that are all the same have an interval too: it is that of a share.
     """
     values = np.asarray(scores, dtype=np.float64)
     values = _checked(values[~np.isnan(values)], "scores")
-    mean = float(values.mean())
-    if not dependent and _is_binary(values):
-        wilson = stats.binomtest(int(values.sum()), len(values)).proportion_ci(confidence, method="wilson")
-        return Interval(mean, float(wilson.low), float(wilson.high))
-    length = _block_length(values, block) if dependent else 1
-    means = _resampled_means(values, length, resamples, seed)
-    low, high = _interval(means, mean, len(values) / length, confidence, few=dependent)
-    return Interval(mean, low, high)
+    mean, length = float(values.mean()), block_length(values, block) if dependent else 1
+    if _is_binary(values) and (not dependent or mean in (0.0, 1.0)):
+        count = len(values) if not dependent else max(1, len(values) // length)
+        return Interval(mean, *share_interval(round(mean * count), count, confidence))
+    found = of_blocks(values, length) if dependent else of_mean(values)
+    return Interval(mean, *within(*found.interval(confidence), values))
+
+
+def within(low: float, high: float, seen: Scores) -> tuple[float, float]:
+    """Ends that do not lie where no figure does: below zero where none is negative, above one for shares."""
+    if seen.min() >= 0:
+        low, high = max(low, 0.0), min(high, 1.0) if seen.max() <= 1 else high
+    return low, high
 
 
 def paired_difference(
-    a: ModelScores, b: ModelScores, *, dependent: bool, block: int | None, resamples: int, confidence: float, seed: int
+    a: ModelScores,
+    b: ModelScores,
+    *,
+    dependent: bool,
+    block: int | None,
+    confidence: float,
+    resamples: int | None = None,
+    seed: int | None = None,
 ) -> Difference:
-    """mean(a) - mean(b) of two models' scores on the same (N,) examples, in the order of the examples.
+    """The score of a minus the score of b on the same (N,) examples, in the order of the examples.
 
-    Of corpus scores, which were resampled when they were computed, only the confidence counts here.
-
-    The interval is a bootstrap of the paired differences. The p-value belongs to the same bootstrap, or is that of
-    the exact test of McNemar (1947) where all scores are 0 or 1 and independent.
-
-    `dependent` examples are neighbours in time, resampled in blocks of `block` examples. Where the overlap is known,
-    give twice its length (2 × the horizon for forecast windows); None estimates the length from the differences.
-    An example that has no score (no truth was observed) is NaN on both sides and left out.
+    `dependent` examples are neighbours in time or parts of one thing, and count in blocks of at least `block`
+    examples. Where it is known how far neighbours overlap, give twice that (2 × the horizon for forecast windows);
+    None leaves it to the scores. An example that has no score (no truth was observed) is NaN on both sides and left
+    out. Corpus scores were resampled when they were computed: only the confidence counts for them. `resamples` and
+    `seed` decide nothing here; callers hand on what they have drawn corpus scores with.
     """
     if isinstance(a, CorpusScore) or isinstance(b, CorpusScore):
         assert isinstance(a, CorpusScore) and isinstance(b, CorpusScore), "scores of two kinds"
-        return _corpus_difference(a, b, confidence)
+        method = "moments of the paired bootstrap of the corpus score" + (", in blocks" if a.dependent else "")
+        return _difference(_corpus_estimate(a, b), confidence, method)
+    first, second = paired(a, b)
+    if not dependent and _is_binary(first) and _is_binary(second):
+        value, counts = float((first - second).mean()), discordant(first, second)
+        ends = paired_shares_interval(*counts, len(first), confidence)
+        return Difference(value, *ends, exact_mcnemar(first, second), "exact McNemar test", float(len(first)))
+    if not dependent:
+        return _difference(of_mean(first - second), confidence, "paired Student interval, corrected for skewness")
+    length = block_length(first - second, block)
+    found = _difference(of_blocks(first - second, length), confidence, f"paired means of blocks of {length}")
+    if block is not None and length > block:
+        longer = f"scores stay alike over more neighbours than the declared {block}: blocks have {length} examples"
+        return Difference(found.difference, found.low, found.high, found.p_value, found.method, found.units, longer)
+    return found
+
+
+def needed_examples(
+    a: ModelScores,
+    b: ModelScores,
+    *,
+    level: float,
+    power: float = POWER,
+    effect: float | None = None,
+    dependent: bool = False,
+    block: int | None = None,
+) -> int | None:
+    """About how many examples like these show that a is better than b, at an error `level` of one side.
+
+    By the normal approximation, for the advantage `effect` of a (None: the one that these examples have). None: no
+    number of them would, as a is not ahead. Of 0/1 scores never fewer than McNemar's exact test needs.
+    """
+    if isinstance(a, CorpusScore) and isinstance(b, CorpusScore):
+        found, count, differing = _corpus_estimate(a, b), a.units, None
+    else:
+        assert not isinstance(a, CorpusScore) and not isinstance(b, CorpusScore), "scores of two kinds"
+        first, second = paired(a, b)
+        found = of_blocks(first - second, block_length(first - second, block)) if dependent else of_mean(first - second)
+        binary = not dependent and _is_binary(first) and _is_binary(second)
+        count, differing = len(first), float((first != second).mean()) if binary else None
+    wanted = found.value if effect is None else effect
+    if wanted <= 0:
+        return None
+    needed = needed_units(wanted, found.error * math.sqrt(count), level, power)
+    exact = 0 if differing is None else math.ceil(math.ceil(-math.log2(level)) / max(differing, wanted))
+    return max(needed, exact)
+
+
+def needed_units(effect: float, deviation: float, level: float, power: float = POWER) -> int:
+    """How many independent units show a difference `effect` that varies by `deviation` from one to the next."""
+    reach = float(stats.norm.isf(level) + stats.norm.ppf(power))
+    return max(2, math.ceil((reach * deviation / effect) ** 2))
+
+
+def paired(a: ArrayLike, b: ArrayLike) -> tuple[Scores, Scores]:
+    """Scores of the same examples, without those that nobody can score. Raises ValueError where they are no pairs."""
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.shape != second.shape:
         raise ValueError(
             f"paired scores need the same examples: {first.size} scores on one side, {second.size} on the other"
         )
     scored = ~(np.isnan(first) & np.isnan(second))
-    first, second = _checked(first[scored], "a"), _checked(second[scored], "b")
-    paired = first - second
-    difference = float(paired.mean())
-    length = _block_length(paired, block) if dependent else 1
-    means = _resampled_means(paired, length, resamples, seed)
-    units = len(paired) / length
-    low, high = _interval(means, difference, units, confidence, few=dependent)
-    if not dependent and _is_binary(first) and _is_binary(second):
-        return Difference(difference, low, high, exact_mcnemar(first, second), "paired bootstrap, exact McNemar test")
-    method = f"paired block bootstrap, blocks of {length}" if dependent else "paired bootstrap"
-    return Difference(difference, low, high, _p_value(means, difference, units, few=dependent), method)
+    return _checked(first[scored], "a"), _checked(second[scored], "b")
 
 
-def exact_mcnemar(a: ArrayLike, b: ArrayLike) -> float:
-    """Two-sided p-value: are the examples that only one of two models gets right split evenly? Scores are 0 or 1."""
-    first, second = np.asarray(a), np.asarray(b)
-    only_first = int(np.sum((first == 1) & (second == 0)))
-    only_second = int(np.sum((first == 0) & (second == 1)))
-    if only_first + only_second == 0:
-        return 1.0
-    return float(stats.binomtest(only_first, only_first + only_second).pvalue)
+def _difference(found: Estimate, confidence: float, method: str) -> Difference:
+    low, high = found.interval(confidence)
+    return Difference(found.value, low, high, found.p_value, method, found.units, found.doubt)
 
 
-def estimated_block(values: Scores) -> int:
-    """Twice the lag after which the autocorrelation stays small (Politis and White, 2004), at least n^(1/3)."""
-    count = len(values)
-    smallest = max(1, int(np.cbrt(count).round()))
-    centred = values - values.mean()
-    if not centred.any() or count < 4:
-        return smallest
-    spectrum = np.fft.rfft(centred, 2 * count)
-    correlation = np.fft.irfft(spectrum * spectrum.conj())[:count] / (centred @ centred)
-    small = np.abs(correlation[1:]) < 2 * np.sqrt(np.log10(count) / count)
-    run = min(5, len(small))
-    calm = np.flatnonzero(np.lib.stride_tricks.sliding_window_view(small, run).all(axis=1))
-    last_lag = int(calm[0]) if len(calm) else count
-    return max(smallest, 2 * last_lag)
-
-
-def _corpus_difference(a: CorpusScore, b: CorpusScore, confidence: float) -> Difference:
+def _corpus_estimate(a: CorpusScore, b: CorpusScore) -> Estimate:
     """The score of a minus the score of b; both come from the same draws, so that their resamples are pairs."""
     if a.resampled.shape != b.resampled.shape or a.units != b.units:
         raise ValueError(
             f"paired corpus scores need the same resamples of the same examples: {len(a.resampled)} resamples of "
             f"{a.units:g} on one side, {len(b.resampled)} of {b.units:g} on the other"
         )
-    differences, difference = a.resampled - b.resampled, a.value - b.value
-    low, high = _interval(differences, difference, a.units, confidence, few=a.dependent)
-    p_value = _p_value(differences, difference, a.units, few=a.dependent)
-    method = "paired bootstrap of the corpus score" + (", in blocks" if a.dependent else "")
-    return Difference(difference, low, high, p_value, method)
+    return of_resamples(a.value - b.value, a.resampled - b.resampled, a.units, dependent=a.dependent)
 
 
 def _checked(scores: ArrayLike, name: str) -> Scores:
@@ -175,84 +224,3 @@ def _checked(scores: ArrayLike, name: str) -> Scores:
 
 def _is_binary(values: Scores) -> bool:
     return bool(np.isin(values, (0.0, 1.0)).all())
-
-
-def _block_length(values: Scores, block: int | None) -> int:
-    """At most half of the examples: a single block would say nothing about how blocks vary."""
-    wanted: int = estimated_block(values) if block is None else block
-    if wanted < 1:
-        raise ValueError(f"block: {wanted} examples found, at least 1 is needed")
-    return min(wanted, len(values) // 2)
-
-
-def _resampled_means(values: Scores, length: int, resamples: int, seed: int) -> Scores:
-    """(resamples,) means of samples that are as large as the original."""
-    if resamples < 1:
-        raise ValueError(f"resamples: {resamples} found, at least 1 is needed")
-    generator = np.random.default_rng(seed)
-    if length > 1:
-        return _block_means(values, length, resamples, generator)
-    levels, counts = np.unique(values, return_counts=True)
-    if len(levels) <= 32:  # differences of 0/1 scores: counting the levels is the same draw at a fraction of the time
-        drawn = generator.multinomial(len(values), counts / len(values), size=resamples)
-        return np.asarray(drawn @ levels / len(values))
-    return _single_means(values, resamples, generator)
-
-
-def _single_means(values: Scores, resamples: int, generator: np.random.Generator) -> Scores:
-    means = np.empty(resamples)
-    rows = max(1, CHUNK // len(values))
-    for start in range(0, resamples, rows):
-        size = min(rows, resamples - start)
-        drawn = generator.integers(0, len(values), (size, len(values)), dtype=np.int32)
-        means[start : start + size] = values[drawn].mean(axis=1)
-    return means
-
-
-def _block_means(values: Scores, length: int, resamples: int, generator: np.random.Generator) -> Scores:
-    """Sums of circular blocks come from running sums, so that a resample costs one number a block."""
-    count = len(values)
-    blocks = -(-count // length)
-    rest = count - (blocks - 1) * length  # the last block is cut to the size of the sample
-    running = np.concatenate([[0.0], np.cumsum(np.concatenate([values, values]))])
-    begin = np.arange(count)
-    whole, cut = running[begin + length] - running[begin], running[begin + rest] - running[begin]
-    means = np.empty(resamples)
-    rows = max(1, CHUNK // blocks)
-    for start in range(0, resamples, rows):
-        drawn = generator.integers(0, count, (min(rows, resamples - start), blocks))
-        means[start : start + len(drawn)] = (whole[drawn[:, :-1]].sum(axis=1) + cut[drawn[:, -1]]) / count
-    return means
-
-
-def _expansion(units: float, *, few: bool) -> float:
-    """How much wider than its resamples a mean varies."""
-    return float(np.sqrt(units / (units - 1) * (UNSEEN if few else 1)))
-
-
-def _interval(means: Scores, mean: float, units: float, confidence: float, *, few: bool) -> tuple[float, float]:
-    """Expanded percentiles of the resampled means; with `few` units, Student's interval where that is wider.
-
-    The latter also where a tail holds too few resamples: tightened levels ask for quantiles that 10,000 do not show.
-    `units` is the number of examples or blocks that were drawn independently.
-    """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence: {confidence} found, a share between 0 and 1 is needed, such as 0.95")
-    reach = float(stats.t.ppf((1 + confidence) / 2, units - 1)) * _expansion(units, few=few)
-    tail = float(stats.norm.cdf(-reach))
-    low, high = (float(limit) for limit in np.quantile(means, [tail, 1 - tail]))
-    if few or tail * len(means) < RESOLVED:
-        spread = reach * float(means.std())
-        low, high = min(low, mean - spread), max(high, mean + spread)
-    return low, high
-
-
-def _p_value(means: Scores, mean: float, units: float, *, few: bool) -> float:
-    """The level at which `_interval` would just touch zero."""
-    beyond = min(int(np.sum(means <= 0)), int(np.sum(means >= 0)))
-    distance = max(0.0, -float(stats.norm.ppf((beyond + 1) / (len(means) + 1))))
-    spread = float(means.std())
-    if spread > 0 and (few or beyond < RESOLVED):
-        standardised = abs(mean) / spread
-        distance = min(distance, standardised) if beyond else standardised
-    return float(min(1.0, 2 * stats.t.sf(distance / _expansion(units, few=few), units - 1)))

@@ -59,13 +59,16 @@ def main(name: str | None, params: Params) -> None:
         "data": card["data"],
         "test_digest": card["digests"]["test"],
         "confidence": params.evaluation.confidence,
+        "resamples": params.evaluation.resamples,  # the gate draws the same
+        "untested_classes": task.untested_classes(next(iter(predictions.values()))["test"], card),
         "challenger": challenger(models, task),
         "models": models,
         "differences": _differences(task, predictions, card, experiment.candidates, params.evaluation, params.seed),
     }
     write_json(Path("metrics", f"{name}.json"), metrics)
     best = metrics["models"][metrics["challenger"]]["test"][task.score]
-    said = f"{task.score} {best['value']:.4g} [{best['low']:.4g}, {best['high']:.4g}]"
+    ends = "" if best["low"] is None else f" [{best['low']:.4g}, {best['high']:.4g}]"
+    said = f"{task.score} {best['value']:.4g}{ends}"
     print(f"evaluate: {metrics['challenger']} is the challenger, test {said} → evaluation/{name}, metrics/{name}.json")
 
 
@@ -127,8 +130,10 @@ def _measured(task: Task, predictions: Predictions, card: Card, evaluation: Eval
         resamples=evaluation.resamples,
         confidence=evaluation.confidence,
         seed=seed,
+        shares=task.shares(predictions["test"]),
     )
-    return {"validation": task.metrics(predictions["validation"], card), "test": found}
+    figures = {"validation": task.metrics(predictions["validation"], card), "test": found}
+    return {**figures, "never_predicted": task.never_predicted(predictions["test"], card)}
 
 
 def _store(folder: Path, predictions: Predictions) -> None:

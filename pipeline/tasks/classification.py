@@ -35,8 +35,17 @@ def resampled_metrics(predictions: pd.DataFrame, card: Card, weights: np.ndarray
         "accuracy": weights @ right / count,
         "macro_f1": _mean_where(2 * hits, truths + founds, truths > 0),
         "calibration_error": np.abs(gaps).sum(1) / count,  # Guo et al. 2017
-        "worst_class_recall": np.where(truths > 0, hits / np.maximum(truths, 1e-12), 1.0).min(1),
+        # of the classes that were drawn
+        "worst_class_recall": np.where(truths > 0, hits / np.maximum(truths, 1e-12), np.inf).min(1),
     }
+
+
+def worst_class_counts(predictions: pd.DataFrame) -> tuple[int, int]:
+    """(right answers, test examples) of the class with the lowest recall; of equals the one with fewest examples."""
+    right = predictions["label"] == predictions["predicted"]
+    counted = right.groupby(predictions["label"]).agg(["sum", "count"])
+    hits, count = min(zip(counted["sum"], counted["count"], strict=True), key=lambda pair: (pair[0] / pair[1], pair[1]))
+    return int(hits), int(count)
 
 
 def example_scores(predictions: pd.DataFrame) -> np.ndarray:

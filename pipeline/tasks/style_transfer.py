@@ -218,7 +218,7 @@ class StyleTransfer(Task):
         return predictions[self.score].to_numpy(np.float64)
 
     def block(self, card: Card) -> int:
-        return int(card["squares"])
+        return 2 * int(card["squares"])  # twice as far as the squares of one picture reach
 
     def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
         from pipeline.tasks.painted_pictures import classical_pictures

@@ -126,6 +126,22 @@ class Task(ABC):
         Of a corpus score (BLEU, word error rate, F1) any figure of single examples that a person wants to see.
         """
 
+    def shares(self, predictions: pd.DataFrame) -> dict[str, tuple[int, int]]:
+        """Figures that are shares of counted examples: {figure: (hits, count)}. The score itself needs none."""
+        return {}
+
+    def untested_classes(self, predictions: pd.DataFrame, card: Card) -> list[str]:
+        """Names of the classes without a test example; none where there are no classes."""
+        from pipeline.tasks.classes import untested_classes
+
+        return untested_classes(predictions, card)
+
+    def never_predicted(self, predictions: pd.DataFrame, card: Card) -> list[str]:
+        """Names of the classes that are given to no test example."""
+        from pipeline.tasks.classes import never_predicted
+
+        return never_predicted(predictions, card)
+
     def block(self, card: Card) -> int | None:
         """How many neighbouring examples are resampled together; None where examples are independent."""
         return None
@@ -225,3 +241,8 @@ class ClassificationTask(Task):
         from pipeline.tasks.classification import predictions_of
 
         return predictions_of(responses, table["labels"].numpy(), card)
+
+    def shares(self, predictions: pd.DataFrame) -> dict[str, tuple[int, int]]:
+        from pipeline.tasks.classification import worst_class_counts
+
+        return {"worst_class_recall": worst_class_counts(predictions)}

@@ -99,7 +99,7 @@ def _lead(facts: Json, found: Comparison | None) -> str:
     gain, low, high = (
         readable.signed(value, lead_decimals(facts, found)) for value in (found.gain, found.low, found.high)
     )
-    return f"{gain} ({low} to {high}): {'can be chance' if found.outcome == 'equal' else found.outcome}"
+    return f"{gain} ({low} to {high}): {'not shown to differ' if found.outcome == 'equal' else found.outcome}"
 
 
 def _model(entry: Json, candidate: CandidateResults | None, earlier: Json) -> dict[str, Any]:

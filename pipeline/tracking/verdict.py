@@ -1,11 +1,13 @@
-"""What the figures of an experiment say, in sentences: who wins, by how much, and whether it can be chance."""
+"""What the figures of an experiment say, in sentences: who wins, by how much, and whether that is shown."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pipeline.tracking.readable import capitalised, decimals_for, is_number, percent, plain, signed, words
+from pipeline.tracking.readable import capitalised, decimals_for, enumerated, is_number, percent, plain, signed, words
 from pipeline.tracking.results import Json
 
 Outcome = Literal["better", "equal", "worse"]
@@ -14,20 +16,30 @@ ERROR_LEVEL = 0.05  # of evidence that does not say which one its gate had
 
 @dataclass(frozen=True)
 class Comparison:
-    """One model against another on the same test examples. A positive gain means that the first is better."""
+    """One model against another on the same test examples. A positive gain means that the first is better.
+
+    It is the comparison that the stage evaluate has stored, and with it the gate's: nothing is computed again.
+    """
 
     other: str
     gain: float
     low: float
     high: float
     certain: bool  # the p-value is below what the confidence allows, or there is none
+    units: float = 0.0  # examples, or stretches of them, that count as independent; 0: unknown
+    doubt: str = ""  # why the interval is only a rough one
 
     @property
     def outcome(self) -> Outcome:
-        """As the gate sees it: interval and test have to agree, else neither is better."""
+        """Better, worse, or not shown to differ. Interval and test agree; in older files neither wins where not."""
         if self.low > 0 and self.certain:
             return "better"
         return "worse" if self.high < 0 and self.certain else "equal"
+
+    @property
+    def smallest(self) -> float:
+        """The smallest difference that so many examples could show: half of the interval's width."""
+        return (self.high - self.low) / 2
 
 
 @dataclass(frozen=True)
@@ -39,17 +51,15 @@ class Verdict:
 
 
 def verdict(metrics: Json) -> Verdict:
-    """The outcome for the challenger: against the other candidates, and against the strongest baseline.
+    """The outcome for the challenger: against the other candidates, and against the best baseline.
 
-    What is worst is said first: that no candidate beats a guess, then that a baseline beats the challenger.
+    Validation has picked the challenger, and picks whom it is compared with, too. What is worst is said first: that no
+    candidate beats a guess, then that a baseline beats the challenger.
     """
     challenger = metrics["challenger"]
     rival, baseline = (strongest(metrics, kind, without=challenger) for kind in ("candidate", "baseline"))
     against_rival, against_baseline = (compare(metrics, challenger, other) for other in (rival, baseline))
-    clauses = [_about_rival(challenger, against_rival), _about_baseline(challenger, against_baseline, against_rival)]
-    if against_rival and against_baseline and against_baseline.outcome == "worse":
-        clauses.reverse()
-    headline = "".join(clause for clause in clauses if clause) + "."
+    headline = _headline(challenger, against_rival, against_baseline)
     guess = unbeaten_guess(metrics)
     against_guess = compare(metrics, challenger, guess)
     if guess:
@@ -58,9 +68,9 @@ def verdict(metrics: Json) -> Verdict:
     compared = (against_guess, against_rival, against_baseline)
     details += [_difference_sentence(metrics, challenger, found) for found in compared if found]
     if against_baseline and against_baseline.outcome != "better":
-        reason = "does as well" if against_baseline.outcome == "equal" else "does better"
+        reason = "is not shown to be worse" if against_baseline.outcome == "equal" else "is better"
         details.append(f"On these data a network is not shown to be worth its cost: {baseline} {reason}.")
-    return Verdict(headline, tuple(details))
+    return Verdict(headline, (*details, *_about_classes(metrics)))
 
 
 def unbeaten_guess(metrics: Json, *candidates: str) -> str | None:
@@ -86,7 +96,8 @@ def compare(metrics: Json, subject: str, other: str | None) -> Comparison | None
         low, high = sorted((better * entry["low"], better * entry["high"]))
         p_value = entry.get("p_value")
         certain = not is_number(p_value) or p_value < 1 - metrics["confidence"]
-        return Comparison(str(other), better * entry["difference"], low, high, certain)
+        behind = float(entry.get("units") or 0.0), str(entry.get("doubt") or "")
+        return Comparison(str(other), better * entry["difference"], low, high, certain, *behind)
     return None
 
 
@@ -149,9 +160,19 @@ def ranking(metrics: Json) -> list[str]:
 
 
 def strongest(metrics: Json, kind: str, without: str) -> str | None:
-    """The model of a kind (candidate, baseline, guess) with the best test score, but for one; None if there is none."""
+    """The model of a kind (candidate, baseline, guess) that is best on validation, but for one; None if there is none.
+
+    Test reports, it does not pick: the best of several on test would look better than it is.
+    """
     names = [name for name in ranking(metrics) if metrics["models"][name]["kind"] == kind and name != without]
-    return names[0] if names else None
+
+    def place(name: str) -> float:
+        value = metrics["models"][name].get("validation", {}).get(metrics["score"])
+        if not is_number(value):
+            return math.inf
+        return -value if metrics["maximize"] else value
+
+    return min(names, key=place, default=None)
 
 
 def test_score(metrics: Json, name: str) -> dict[str, Any]:
@@ -177,31 +198,55 @@ def _share(level: float) -> str:
     return percent(float(f"{level:.2g}"))
 
 
+def _headline(challenger: str, rival: Comparison | None, baseline: Comparison | None) -> str:
+    if rival is None and baseline is None:
+        return f"{challenger} has nothing to be compared with."
+    if rival is None or baseline is None:
+        only = _about_rival(challenger, rival) or _about_baseline(challenger, baseline)
+        return f"{only}." if rival is None else f"{only}; there is no baseline to beat."
+    outcomes = rival.outcome, baseline.outcome
+    if outcomes == ("better", "better"):
+        return f"{challenger} beats {rival.other} and the baseline {baseline.other}."
+    if outcomes == ("better", "equal"):
+        return f"{challenger} beats {rival.other}, but is not shown to differ from the baseline {baseline.other}."
+    if outcomes == ("equal", "equal"):
+        return f"{challenger} is not shown to differ from {rival.other} or from the baseline {baseline.other}."
+    clauses = [_about_rival(challenger, rival), _about_baseline(challenger, baseline)]
+    return f"{'; '.join(reversed(clauses) if baseline.outcome == 'worse' else clauses)}."
+
+
 def _about_rival(challenger: str, found: Comparison | None) -> str:
     if found is None:
         return ""
     return {
         "better": f"{challenger} beats {found.other}",
-        "equal": f"{challenger} and {found.other} cannot be told apart",
+        "equal": f"{challenger} is not shown to differ from {found.other}",
         "worse": f"{found.other} beats {challenger} on test, although validation picked {challenger}",
     }[found.outcome]
 
 
-def _about_baseline(challenger: str, found: Comparison | None, rival: Comparison | None) -> str:
+def _about_baseline(challenger: str, found: Comparison | None) -> str:
     if found is None:
-        return "; there is no baseline to beat" if rival else f"{challenger} has nothing to be compared with"
-    if rival is None:
-        return {
-            "better": f"{challenger} beats the baseline {found.other}",
-            "equal": f"{challenger} does no better than the baseline {found.other}",
-            "worse": f"{challenger} is worse than the baseline {found.other}",
-        }[found.outcome]
-    ahead = rival.outcome == "better"
+        return ""
     return {
-        "better": f" and the baseline {found.other}" if ahead else f"; {challenger} beats the baseline {found.other}",
-        "equal": f"{', but' if ahead else ', and'} the baseline {found.other} does as well",
-        "worse": f"The baseline {found.other} beats {challenger}; ",
+        "better": f"{challenger} beats the baseline {found.other}",
+        "equal": f"{challenger} is not shown to differ from the baseline {found.other}",
+        "worse": f"The baseline {found.other} beats {challenger}",
     }[found.outcome]
+
+
+def _about_classes(metrics: Json) -> Iterator[str]:
+    """What a mean over all examples hides."""
+    if untested := metrics.get("untested_classes"):
+        yield f"No test example is of {_classes(untested)}: how often the model is right there is unknown."
+    for name, entry in metrics["models"].items():
+        if entry["kind"] == "candidate" and (classes := entry.get("never_predicted")):
+            yield f"{name} never predicts {_classes(classes)} on test."
+
+
+def _classes(names: list[str]) -> str:
+    shown = [*names[:5], *([f"{len(names) - 5} more"] if len(names) > 5 else [])]
+    return f"{'the class' if len(names) == 1 else 'the classes'} {enumerated(shown)}"
 
 
 def _score_sentence(metrics: Json, name: str) -> str:
@@ -219,7 +264,15 @@ def _difference_sentence(metrics: Json, name: str, found: Comparison) -> str:
     decimals = lead_decimals(metrics, found)
     interval = f"{signed(found.low, decimals)} to {signed(found.high, decimals)}"
     amount = plain(abs(found.gain), decimals)
+    rough = f" The interval is a rough one: {found.doubt}." if found.doubt else ""
     if found.outcome == "equal":
         place = "behind" if found.gain < 0 else "ahead of"
-        return f"It is {amount} {place} {found.other} ({interval}), which can be chance."
-    return f"It is {amount} {found.outcome} than {found.other} ({interval})."
+        return f"It is {amount} {place} {found.other} ({interval}): {not_shown(found, decimals)}.{rough}"
+    return f"It is {amount} {found.outcome} than {found.other} ({interval}).{rough}"
+
+
+def not_shown(found: Comparison, decimals: int) -> str:
+    """Says of two models that are not shown to differ what the examples could have shown."""
+    count = f"{found.units:.0f}" if found.units >= 10 else f"{found.units:.2g}"
+    examples = "the examples" if not found.units else f"{count} independent examples"
+    return f"not shown to differ, {examples} are too few for less than {plain(found.smallest, decimals)}"

@@ -286,6 +286,10 @@ def test_corpus_score_of_the_champion_is_drawn_anew_beside_the_challengers(
     file.write_text(file.read_text().replace('"accuracy"', '"macro_f1"'))
     found = house.decide(house.version("bbb", 0.95), champion)
     assert found.promoted and found.over_champion is not None and found.over_baseline is not None
-    assert found.over_champion.method == found.over_baseline.method == "paired bootstrap of the corpus score"
+    assert (
+        found.over_champion.method
+        == found.over_baseline.method
+        == "moments of the paired bootstrap of the corpus score"
+    )
     assert 0.3 < found.over_champion.low < found.over_champion.difference < 1
     assert "macro_f1 advantage +" in found.reason

@@ -81,7 +81,7 @@ def test_neighbours_that_share_their_errors_widen_the_interval() -> None:
         for block in (None, 20)
     )
     assert together.high - together.low > 2 * (alone.high - alone.low)
-    assert together.method == "paired bootstrap of the corpus score, in blocks"
+    assert together.method == "moments of the paired bootstrap of the corpus score, in blocks"
 
 
 def test_gate_promotes_equal_models_seldom_and_better_ones_often() -> None:
@@ -126,7 +126,7 @@ def test_evaluation_compares_corpus_scores_by_the_same_draws(macro_f1: ImageClas
     both = differences["cnn − rnn"]
     scores = {name: macro_f1.metrics(table["test"], CARD)["macro_f1"] for name, table in found.items()}
     assert both["difference"] == pytest.approx(scores["cnn"] - scores["rnn"])
-    assert both["low"] > 0 and both["method"] == "paired bootstrap of the corpus score"
+    assert both["low"] > 0 and both["method"] == "moments of the paired bootstrap of the corpus score"
     same = differences["rnn − svc"]
     assert (same["difference"], same["low"], same["high"], same["p_value"]) == (0, 0, 0, 1), "the same answers"
     measured = evaluate._measured(macro_f1, {**found["cnn"], "validation": found["cnn"]["test"]}, CARD, evaluation, 0)

@@ -22,7 +22,7 @@ def decision(challenger: float, champion: float | None, baseline: float | None, 
     ("challenger", "champion", "baseline", "promoted", "said"),
     [
         (0.90, None, 0.80, True, "first version that passes; better than the baseline"),
-        (0.90, None, 0.90, True, "first version that passes; the baseline does as well"),
+        (0.90, None, 0.90, True, "first version that passes; not shown to differ from the baseline"),
         (0.90, None, None, True, "there is no baseline to compare with"),
         (0.80, None, 0.90, False, "significantly worse than the baseline"),
         (0.90, 0.80, 0.70, True, "is better than the champion"),
@@ -30,7 +30,7 @@ def decision(challenger: float, champion: float | None, baseline: float | None, 
         (0.905, 0.90, 0.70, False, "is not shown to be better than the champion"),
         (0.80, 0.90, 0.70, False, "is significantly worse than the champion"),
         (0.80, 0.70, 0.90, False, "significantly worse than the baseline"),
-        (0.90, 0.80, 0.90, True, "the baseline does as well"),
+        (0.90, 0.80, 0.90, True, "not shown to differ from the baseline"),
     ],
 )
 def test_decisions(
@@ -41,13 +41,16 @@ def test_decisions(
     assert said in found.reason
 
 
-def test_where_interval_and_test_disagree_it_is_said() -> None:
-    """Few pairs that differ: the bootstrap leaves zero out, and McNemar's exact test does not."""
+def test_interval_and_test_are_one_computation() -> None:
+    """Few pairs that differ: a bootstrap leaves zero out, McNemar's exact test does not, and it decides."""
     challenger, baseline = np.ones(300), np.ones(300)
     challenger[:5] = 0
     found = decide(challenger, None, baseline_scores=baseline, **{"maximize": True, **OPTIONS})  # type: ignore[arg-type]
-    assert found.over_baseline is not None and found.over_baseline.high < 0 and found.over_baseline.p_value > 0.05
-    assert found.promoted and found.reason.endswith("p = 0.062; interval and test disagree, and it takes both.")
+    assert found.over_baseline is not None and found.over_baseline.high > 0 and found.over_baseline.p_value > 0.05
+    assert found.promoted and found.reason.endswith(
+        "not shown to differ from the baseline: score advantage -0.017 (-0.034 to +0.001), p = 0.062; "
+        "300 examples are too few to show less than 0.017."
+    )
 
 
 def test_lower_is_better_where_the_score_says_so() -> None:
@@ -69,7 +72,7 @@ def test_margin_must_be_passed_by_the_whole_interval() -> None:
 def test_reason_names_the_models_and_the_score() -> None:
     names = Names("digits-cnn", "version 3 (digits-rnn)", "svc", "accuracy")
     reason = decision(0.9, 0.8, 0.7, names=names).reason
-    assert reason.startswith("digits-cnn is better than version 3 (digits-rnn): accuracy advantage +0.100 (+0.07")
+    assert reason.startswith("digits-cnn is better than version 3 (digits-rnn): accuracy advantage +0.100 (+0.06")
     assert reason.endswith(".") and "better than svc: accuracy advantage +0.2" in reason
 
 
@@ -90,6 +93,42 @@ def test_equal_models_are_seldom_promoted() -> None:
     assert all(count / runs <= 0.05 for count in promoted.values()), promoted
 
 
+CHANCE, COIN = np.arange(60) % 2 * 1.0, (np.arange(60) // 2) % 2 * 1.0  # both right in half of 60 examples
+
+
+@pytest.mark.parametrize("champion", [None, CHANCE])
+def test_model_that_only_guesses_is_never_promoted(champion: np.ndarray | None) -> None:
+    names = Names("cnn", "version 1", "svc", "accuracy")
+    guesses = {"most_frequent": CHANCE, "worst": np.zeros(60)}
+    options = {**OPTIONS, "maximize": True, "baseline_scores": None, "names": names}
+    found = decide(COIN, champion, guess_scores=guesses, **options)  # type: ignore[arg-type]
+    assert not found.promoted
+    assert found.reason == (
+        "cnn is not shown to be better than most_frequent, which only guesses: accuracy advantage +0.00 "
+        "(-0.19 to +0.19), p = 1; more examples would not help, as it is not ahead."
+    )
+    assert set(found.evidence()["over_guess"]) == {"most_frequent", "worst"}
+    assert (found.level is None) == (champion is None)
+
+
+def test_reason_says_how_many_examples_would_show_that_a_model_does_not_guess() -> None:
+    slightly = CHANCE.copy()
+    slightly[:10] = 1  # 0.583 against 0.500
+    options = {**OPTIONS, "maximize": True, "baseline_scores": None}
+    refused = decide(slightly, None, guess_scores={"most_frequent": CHANCE}, **options)  # type: ignore[arg-type]
+    assert not refused.promoted and "would take about 88 test examples." in refused.reason
+    enough = [np.tile(scores, 2) for scores in (slightly, CHANCE)]
+    assert decide(enough[0], None, guess_scores={"most_frequent": enough[1]}, **options).promoted  # type: ignore[arg-type]
+
+
+def test_model_that_beats_every_guess_is_judged_as_before() -> None:
+    options = {**OPTIONS, "maximize": True, "baseline_scores": None}
+    plain = decide(np.ones(60), None, **options)  # type: ignore[arg-type]
+    found = decide(np.ones(60), None, guess_scores={"most_frequent": CHANCE}, **options)  # type: ignore[arg-type]
+    assert found.promoted and found.reason == plain.reason
+    assert found.over_guess["most_frequent"].low > 0
+
+
 def test_evidence_is_plain_json() -> None:
     import json
 
@@ -107,7 +146,7 @@ def test_level_of_the_decision_sets_interval_and_test_of_the_champion_only() -> 
     assert plain.over_champion.low > 0 > strict.over_champion.low
     assert plain.over_champion.p_value == strict.over_champion.p_value == pytest.approx(2 * 0.5**12)
     assert strict.over_baseline == plain.over_baseline
-    assert "at the error level 0.0001 (interval of 99.98 %, p below 0.0002); better than the" in strict.reason
+    assert "at the error level 0.0001 (interval of 99.98 %, p below 0.0002); 400 examples are too few" in strict.reason
 
 
 def test_level_is_the_error_of_one_side() -> None:

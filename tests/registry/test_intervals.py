@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,19 @@ def test_the_interval_of_a_mean_is_about_two_standard_errors_wide() -> None:
     share = entry["value"]
     error = np.sqrt(share * (1 - share) / 200)
     assert entry["high"] - entry["low"] == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+def test_figure_that_never_varies_has_the_exact_interval_of_a_share_or_none() -> None:
+    """0 of 9 right answers are no proof of a recall of 0."""
+
+    def constant(weights: np.ndarray) -> dict[str, np.ndarray]:
+        return {"worst_class_recall": np.zeros(len(weights)), "bleu": np.zeros(len(weights))}
+
+    options: dict[str, Any] = {"score": None, "block": None, "resamples": 100, "confidence": 0.95, "seed": 0}
+    result = intervals_of(constant, np.zeros(30), shares={"worst_class_recall": (0, 9)}, **options)
+    assert result["worst_class_recall"]["low"] == 0
+    assert result["worst_class_recall"]["high"] == pytest.approx(0.336, abs=1e-3)
+    assert result["bleu"] == {"value": 0.0, "low": None, "high": None}
 
 
 def test_more_confidence_is_a_wider_interval() -> None:

@@ -85,6 +85,15 @@ def test_worst_class_of_a_task_without_classes_is_refused_with_advice(outputs: O
     )
 
 
+def test_class_without_test_examples_holds_no_limit(outputs: Outputs) -> None:
+    """Its recall is unknown: the worst of the others says nothing about it."""
+    outputs.metrics["untested_classes"] = ["rare"]  # type: ignore[index]
+    (said,) = broken(limits(worst_class=0.1), measured(outputs, "cnn"))
+    assert said.startswith("limits.worst_class: 1 of the classes have no test examples, so that nobody knows")
+    assert "(rare): add some to the test split" in said
+    assert broken(limits(), measured(outputs, "cnn")) == []
+
+
 def test_decision_that_a_limit_prevented_is_taken_anew_when_the_limit_holds(outputs: Outputs) -> None:
     prevented = {"evidence": {"broken_limits": ["limits.megabytes: the weights have 2 MB, allowed are 1 MB"]}}
     assert not lifted(prevented, limits(megabytes=1.0), outputs)

@@ -174,13 +174,13 @@ CARDS = {
 DECISIONS = {
     "digits": {
         "promoted": True,
-        "reason": "There was no champion yet. The baseline svc does as well: −0.003 (−0.017 to +0.011).",
+        "reason": "There was no champion yet. Not shown to differ from the baseline svc: −0.003 (−0.017 to +0.011).",
         "evidence": {},
         "against": None,
     },
     "co2": {
         "promoted": False,
-        "reason": "The gain over version 3 is +0.004 (−0.010 to +0.018) in MAE, which can be chance.",
+        "reason": "The gain over version 3 is +0.004 (−0.010 to +0.018) in MAE: not shown to differ.",
         "evidence": {},
         "against": "version 3",
     },

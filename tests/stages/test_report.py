@@ -71,16 +71,19 @@ def test_page_needs_nothing_but_itself(repository: Path) -> None:
 
 def test_page_leads_with_winner_margin_and_baseline(repository: Path) -> None:
     text = text_of(made())
-    assert "digits-cnn beats digits-rnn, but the baseline svc does as well." in text
+    assert "digits-cnn beats digits-rnn, but is not shown to differ from the baseline svc." in text
     assert "Accuracy of digits-cnn on test: 0.983 (95 % interval 0.964 to 0.992); higher is better." in text
     assert "It is 0.028 better than digits-rnn (+0.008 to +0.050)." in text
-    assert "It is 0.003 behind svc (−0.017 to +0.011), which can be chance." in text
-    assert "On these data a network is not shown to be worth its cost: svc does as well." in text
+    assert (
+        "It is 0.003 behind svc (−0.017 to +0.011): not shown to differ, the examples are too few for less than 0.014."
+        in text
+    )
+    assert "On these data a network is not shown to be worth its cost: svc is not shown to be worse." in text
 
 
 def test_lower_scores_win_where_lower_is_better(repository: Path) -> None:
     text = text_of(made())
-    assert "co2-rnn and co2-cnn cannot be told apart; co2-rnn beats the baseline ridge." in text
+    assert "co2-rnn is not shown to differ from co2-cnn; co2-rnn beats the baseline ridge." in text
     assert "It is 0.100 better than ridge (+0.044 to +0.152)." in text
 
 
@@ -169,7 +172,7 @@ def test_leaderboard_is_a_plain_table(repository: Path, capsys: pytest.CaptureFi
     leaderboard.main("digits", params.load())
     lines = capsys.readouterr().out.replace("\u202f", " ").splitlines()
     assert lines[1:6] == [
-        "digits: digits-cnn beats digits-rnn, but the baseline svc does as well.",
+        "digits: digits-cnn beats digits-rnn, but is not shown to differ from the baseline svc.",
         "     model       kind      test accuracy  interval        validation  parameters",
         "     svc         baseline  0.986          0.968 to 0.994  0.986       –",
         "  *  digits-cnn  resnet    0.983          0.964 to 0.992  0.986       77 130",
@@ -219,7 +222,7 @@ def test_that_nothing_beats_guessing_is_the_first_that_page_summary_and_leaderbo
     said = "No candidate is shown to be better than guessing (most common class). digits-cnn beats digits-rnn"
     text, summary = text_of(made()), Path("reports/summary.md").read_text(encoding="utf-8")
     assert f"digits · Handwritten digits, 8×8 grey values · image classification {said}" in text
-    assert "It is 0.002 ahead of most_common_class (−0.010 to +0.014), which can be chance." in text
+    assert "It is 0.002 ahead of most_common_class (−0.010 to +0.014): not shown to differ, " in text
     assert summary.startswith(f"## digits: {said}")
     capsys.readouterr()
     leaderboard.main("digits", params.load())

@@ -55,14 +55,15 @@ def test_figures_times_and_commands_stand_in_the_table(readme: Path, capsys: pyt
     )
 
 
-def test_leads_are_those_of_pairs_and_say_whether_they_can_be_chance(readme: Path) -> None:
+def test_leads_are_those_of_pairs_and_say_whether_they_are_shown(readme: Path) -> None:
     results.main(None, params.load())
     assert rows(readme, 1) == [
         ["experiment", "picked", "than the other family", "than the best baseline"],
         ["---"] * 4,
-        ["co2, MAE", "RNN: lstm", "+0.018 (−0.021 to +0.058): can be chance", "+0.100 (+0.044 to +0.152): better"],
+        ["co2, MAE", "RNN: lstm", "+0.018 (−0.021 to +0.058): not shown to differ",
+         "+0.100 (+0.044 to +0.152): better"],
         ["digits, accuracy", "CNN: resnet", "+0.028 (+0.008 to +0.050): better",
-         "−0.003 (−0.017 to +0.011): can be chance"],
+         "−0.003 (−0.017 to +0.011): not shown to differ"],
     ]  # fmt: skip
 
 

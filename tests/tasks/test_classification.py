@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
 from pipeline.tasks import TASKS, load_task
+from pipeline.tasks.classes import never_predicted, untested_classes
+from pipeline.tasks.classification import resampled_metrics, worst_class_counts
 from pipeline.tasks.network import by_length, keyword_names
 from pipeline.tasks.task import ClassificationTask
 
@@ -30,6 +34,27 @@ def test_label_smoothing_counts_in_training_alone(name: str) -> None:
 
 def test_every_classification_is_asked() -> None:
     assert {name for name in TASKS if "classification" in name} <= set(SETTINGS)
+
+
+CARD = {"classes": ["a", "b", "rare", "c"]}
+ANSWERS = pd.DataFrame({"label": [0] * 8 + [1] * 9 + [3], "predicted": [0] * 17 + [3], "confidence": 0.9})
+
+
+def test_worst_class_is_one_of_those_with_test_examples() -> None:
+    """A class without any, or one that a resample leaves out, neither passes nor fails."""
+    once, without_b = np.ones((1, 18)), np.ones((1, 18))
+    without_b[0, 8:17] = 0
+    assert resampled_metrics(ANSWERS, CARD, once)["worst_class_recall"].tolist() == [0.0]
+    assert resampled_metrics(ANSWERS, CARD, without_b)["worst_class_recall"].tolist() == [1.0]
+    assert worst_class_counts(ANSWERS) == (0, 9)
+
+
+def test_classes_without_test_examples_and_without_predictions_are_named() -> None:
+    assert untested_classes(ANSWERS, CARD) == ["rare"]
+    assert never_predicted(ANSWERS, CARD) == ["b", "rare"]
+    boxes = pd.DataFrame({"predicted": [0, -1], "truths_0": [0, 1], "truths_1": [2, 0], "truths_2": 0, "truths_3": 1})
+    assert untested_classes(boxes, CARD) == ["rare"] and never_predicted(boxes, CARD) == ["b", "rare", "c"]
+    assert untested_classes(ANSWERS, {}) == never_predicted(pd.DataFrame({"forecast": [1.0]}), {}) == []
 
 
 class Told(nn.Module):

@@ -31,17 +31,21 @@ def metrics(rival: Any, baseline: Any, *, maximize: bool = True) -> dict[str, An
     ("rival", "baseline", "sentence"),
     [
         (BETTER, BETTER, "a beats b and the baseline c."),
-        (BETTER, EQUAL, "a beats b, but the baseline c does as well."),
+        (BETTER, EQUAL, "a beats b, but is not shown to differ from the baseline c."),
         (BETTER, WORSE, "The baseline c beats a; a beats b."),
-        (EQUAL, BETTER, "a and b cannot be told apart; a beats the baseline c."),
-        (EQUAL, EQUAL, "a and b cannot be told apart, and the baseline c does as well."),
-        (EQUAL, WORSE, "The baseline c beats a; a and b cannot be told apart."),
+        (EQUAL, BETTER, "a is not shown to differ from b; a beats the baseline c."),
+        (EQUAL, EQUAL, "a is not shown to differ from b or from the baseline c."),
+        (EQUAL, WORSE, "The baseline c beats a; a is not shown to differ from b."),
         (WORSE, BETTER, "b beats a on test, although validation picked a; a beats the baseline c."),
-        (WORSE, EQUAL, "b beats a on test, although validation picked a, and the baseline c does as well."),
+        (
+            WORSE,
+            EQUAL,
+            "b beats a on test, although validation picked a; a is not shown to differ from the baseline c.",
+        ),
         (WORSE, WORSE, "The baseline c beats a; b beats a on test, although validation picked a."),
-        (None, WORSE, "a is worse than the baseline c."),
+        (None, WORSE, "The baseline c beats a."),
         (BETTER, None, "a beats b; there is no baseline to beat."),
-        (None, EQUAL, "a does no better than the baseline c."),
+        (None, EQUAL, "a is not shown to differ from the baseline c."),
         (None, None, "a has nothing to be compared with."),
     ],
 )
@@ -53,7 +57,7 @@ def test_a_baseline_that_does_as_well_is_said_plainly() -> None:
     assert (
         verdict(metrics(BETTER, EQUAL))
         .details[-1]
-        .endswith("a network is not shown to be worth its cost: c does as well.")
+        .endswith("a network is not shown to be worth its cost: c is not shown to be worse.")
     )
     assert "worth its cost" not in " ".join(verdict(metrics(BETTER, BETTER)).details)
 
@@ -62,7 +66,39 @@ def test_a_lead_counts_only_if_interval_and_test_agree() -> None:
     found = metrics(BETTER, BETTER)
     found["differences"]["b − a"]["p_value"] = 0.12  # few but lopsided disagreements: the exact test is not convinced
     found["differences"]["c − a"]["p_value"] = 0.001
-    assert verdict(found).headline == "a and b cannot be told apart; a beats the baseline c."
+    assert verdict(found).headline == "a is not shown to differ from b; a beats the baseline c."
+
+
+def test_models_that_are_not_shown_to_differ_are_told_with_what_the_examples_could_show() -> None:
+    found = metrics(BETTER, EQUAL)
+    found["differences"]["c − a"] |= {"units": 360.0, "doubt": "a few extreme examples decide it"}
+    assert verdict(found).details[2] == (
+        "It is 0.010 ahead of c (−0.010 to +0.030): not shown to differ, 360 independent examples are too few for less "
+        "than 0.020. The interval is a rough one: a few extreme examples decide it."
+    )
+
+
+def test_whole_interval_on_one_side_is_a_lead_and_never_a_tie() -> None:
+    """0.56 against 0.66 with an interval that leaves zero out."""
+    assert verdict(metrics(None, (-0.10, -0.16, -0.04))).headline == "The baseline c beats a."
+
+
+def test_baseline_is_the_one_that_validation_picks_and_not_the_best_on_test() -> None:
+    found = metrics(None, EQUAL)
+    found["models"]["c"] |= {"validation": {"score": 0.8}}
+    found["models"]["d"] = {"kind": "baseline", "test": {"score": {"value": 0.95}}, "validation": {"score": 0.7}}
+    found["differences"]["a − d"] = {"a": "a", "b": "d", "difference": -0.05, "low": -0.09, "high": -0.01}
+    assert verdict(found).headline == "a is not shown to differ from the baseline c."
+
+
+def test_class_that_is_never_predicted_and_one_without_test_examples_are_said() -> None:
+    found = metrics(BETTER, BETTER) | {"untested_classes": ["rare"]}
+    found["models"]["a"]["never_predicted"] = [f"class {number}" for number in range(7)]
+    found["models"]["c"]["never_predicted"] = ["b"]
+    assert verdict(found).details[-2:] == (
+        "No test example is of the class rare: how often the model is right there is unknown.",
+        "a never predicts the classes class 0, class 1, class 2, class 3, class 4 and 2 more on test.",
+    )
 
 
 def test_numbers_have_the_digits_that_their_uncertainty_allows() -> None:
