@@ -134,7 +134,7 @@ def _wrong_use(stage: str, options: dict[str, Any]) -> str:
         if found is not None and stage not in owners:
             words = [found] if isinstance(found, str) else found
             shown = " ".join([option, *words] if option.startswith("-") else words)
-            return f"{stage}: found {shown}; only {' and '.join(owners)} takes it"
+            return f"{stage}: found {shown}; only {' and '.join(owners)} {'take' if len(owners) > 1 else 'takes'} it"
     return ""
 
 
