@@ -45,7 +45,7 @@ def known_versions(history: Iterable[Entry]) -> dict[str, dict[str, str]]:
             if line[role]:
                 found[line[role]["key"]] = line[role]
         if kind_of(line) == DELETED:
-            found.pop((line["evidence"] or {}).get("key"), None)
+            found.pop(str((line["evidence"] or {}).get("key")), None)
     return found
 
 

@@ -1,4 +1,4 @@
-"""A person makes a version champion past the gate: with a reason, after the same pre-flight, and a line that says it."""
+"""A person makes a version champion past the gate: with a reason, after the same pre-flight, and it is written down."""
 
 from __future__ import annotations
 
