@@ -35,6 +35,7 @@ STAGES = {
     "predict": "ask the champion of an experiment about files, and print a table or write pictures",
     "history": "who became champion of an experiment, when, from which version, and why",
     "rollback": "make an earlier version champion again: the one before, or the one that --to names",
+    "promote": "make a version champion past the gate: the one that --to names, or the model that was trained last",
     "reproduce": "rebuild a version such as digits@3 from its commit and compare the weights",
     "audit": "list every difference between the files, dvc.lock and MLflow",
     "ui": "show runs and models in the MLflow UI, on port NAME",
@@ -51,6 +52,7 @@ QUICK = {
     "predict",
     "history",
     "rollback",
+    "promote",
     "reproduce",
     "audit",
     "ui",
@@ -59,6 +61,10 @@ QUICK = {
 # What only one stage takes, as argparse wants it; `files` are the words behind the name.
 OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "rollback": {"--to": {"metavar": "N", "help": "the version that becomes champion"}},
+    "promote": {
+        "--to": {"metavar": "N", "help": "the version that becomes champion"},
+        "--because": {"metavar": "WHY", "help": "the reason, which the history keeps"},
+    },
     "predict": {
         "files": {"metavar": "FILE", "nargs": "*", "help": "what the model is asked about"},
         "--text": {"metavar": "TEXT", "action": "append", "help": "a sentence in the place of a file"},
@@ -81,9 +87,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "name", metavar="NAME", nargs="?", help="of a download, an experiment, a candidate or a version"
     )
-    for stage, entries in OPTIONS.items():
-        for option, words in entries.items():
-            parser.add_argument(option, **{**words, "help": f"{stage}: {words['help']}"})
+    for option in dict.fromkeys(option for entries in OPTIONS.values() for option in entries):
+        words = next(entries[option] for entries in OPTIONS.values() if option in entries)
+        parser.add_argument(option, **{**words, "help": f"{', '.join(_owners(option))}: {words['help']}"})
     given = parser.parse_intermixed_args(arguments)  # an option may stand between the files
     options = {name: value for name, value in vars(given).items() if value is not None and value != []}
     del options["stage"]
@@ -123,14 +129,18 @@ def _wrong_use(stage: str, options: dict[str, Any]) -> str:
         from pipeline.problems import nearest
 
         return f"stage: found {stage}; {nearest(stage, STAGES)}"
-    for owner, entries in OPTIONS.items():
-        for option in entries:
-            found = options.get(option.lstrip("-"))
-            if found is not None and owner != stage:
-                words = [found] if isinstance(found, str) else found
-                shown = " ".join([option, *words] if option.startswith("-") else words)
-                return f"{stage}: found {shown}; only {owner} takes it"
+    for option in [option for entries in OPTIONS.values() for option in entries]:
+        found, owners = options.get(option.lstrip("-")), _owners(option)
+        if found is not None and stage not in owners:
+            words = [found] if isinstance(found, str) else found
+            shown = " ".join([option, *words] if option.startswith("-") else words)
+            return f"{stage}: found {shown}; only {' and '.join(owners)} {'take' if len(owners) > 1 else 'takes'} it"
     return ""
+
+
+def _owners(option: str) -> list[str]:
+    """The stages that take an option."""
+    return [stage for stage, entries in OPTIONS.items() if option in entries]
 
 
 def _run(stage: str, name: str | None, **options: Any) -> int:

@@ -1,5 +1,7 @@
 """What surrounds a stage of DVC: it runs alone, ends with the DVC that started it, and reads what dvc.lock names.
 
+Before it, what killed stages have left half made is removed.
+
 It stands beside the stages and cannot change an output, so no stage depends on it in dvc.yaml.
 """
 
@@ -40,8 +42,10 @@ def guarded(stage: str, name: str | None, params: Params) -> Iterator[None]:
         return
     from pipeline.data.exclusive import alone
     from pipeline.data.integrity import check_inputs, inputs_of
+    from pipeline.data.leftovers import remove_leftovers
 
     with alone(Path(".work"), f"{stage}-{name}" if name else stage):
+        remove_leftovers(Path.cwd())
         if "DVC_STAGE" in os.environ:  # by hand, dvc.lock need not have heard of what is there
             check_inputs(inputs_of(stage, name, params))
         yield

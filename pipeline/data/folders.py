@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -11,6 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# Of files and folders that are being made, beside those whose place they take: on the same disk, so that they can take
+# it in one step. A killed process leaves them; .dvcignore names them, so that DVC never takes them for a part of a
+# dependency, and the next stage removes them.
+NEW, OLD, PART = ".pipeline-new", ".pipeline-old", ".pipeline-part"
+
 
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
@@ -18,7 +24,7 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
 
     If the block fails, what stood in `folder` before is untouched. A full disk becomes a ValueError.
     """
-    fresh, old = (folder.with_name(f".{folder.name}.{word}") for word in ("new", "old"))
+    fresh, old = (folder.with_name(f".{folder.name}{ending}") for ending in (NEW, OLD))
     try:
         fresh.parent.mkdir(parents=True, exist_ok=True)
         remove(fresh)  # left by a run that was killed, perhaps between the two renames below
@@ -26,10 +32,11 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
             old.rename(folder)
         remove(old)
         fresh.mkdir()
-        yield fresh
-        if folder.exists():
-            folder.rename(old)  # a folder that is not empty cannot be replaced in one step
-        fresh.rename(folder)
+        with held(fresh):
+            yield fresh
+            if folder.exists():
+                folder.rename(old)  # a folder that is not empty cannot be replaced in one step
+            fresh.rename(folder)
         remove(old)
     except BaseException as error:
         remove(fresh)
@@ -38,6 +45,27 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise disk_full(folder) from error
         raise
+
+
+@contextmanager
+def held(path: Path) -> Iterator[bool]:
+    """Keeps `remove_leftovers` of other processes away from a file or folder that is being made.
+
+    Yields whether nobody else held it. It ends with the process, however that ends.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield _is_free(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_free(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # held, or a file system without locks
+        return False
+    return True
 
 
 def disk_full(folder: Path) -> ValueError:
@@ -72,9 +100,11 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def write_whole(path: Path, content: bytes) -> None:
     """Takes the place of an earlier file only when it is complete, so that nobody ever reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    partial = path.with_name(f".{path.name}{PART}")
+    with partial.open("wb") as stream, held(partial):
+        stream.write(content)
+        stream.flush()
+        os.replace(partial, path)
 
 
 def remove(path: Path) -> None:

@@ -71,11 +71,9 @@ def prepare_recordings(
         "unit": "recordings",
         "facts": _facts(tables, speakers, rate, alphabet, units),
     }
-    longer = f"{left_out} recordings of train of more than {longest:g} s are left out"
-    card["warnings"] = [
-        *(warning for part in records for warning in part.warnings), *([longer] if left_out else []),
-        *_doubled(samples, rows), *_shared_speakers(speakers), *_strangers(spelt, rows, alphabet, units),
-    ]  # fmt: skip
+    longer = [f"{left_out} recordings of train of more than {longest:g} s are left out"] if left_out else []
+    found = [*_doubled(samples, rows), *_shared_speakers(speakers), *_strangers(spelt, rows, alphabet, units)]
+    card["warnings"] = [*(warning for part in records for warning in part.warnings), *longer, *found]
     return Prepared(tables, card, _sent(records, rows["test"]), {part: contents[rows[part]] for part in SPLITS})
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.provenance import file_digest
-from pipeline.registry import ledger
+from pipeline.registry import chain, ledger, lock, record
 from pipeline.registry.experiment import Outputs
 from pipeline.registry.record import Entry
 from pipeline.registry.restoring import is_lost
@@ -57,14 +57,44 @@ def _alias(store: Store, alias: str, recorded: Mapping[str, str] | None) -> Iter
 
 def _history(store: Store, history: list[Entry]) -> Iterator[Difference]:
     """The history stands twice: in the record and as the ledger in MLflow."""
+    holder = lock.holder_of(store.client, store.name)
+    if holder is not None:
+        mend = REGISTER if holder.is_gone else ""
+        yield Difference(f"{store.name}: registration", f"{holder} is at it or was killed", mend, holder.is_gone)
     if not store.exists:
         return
-    here, there = ({ledger.digest(line) for line in lines} for lines in (history, ledger.lines_of(store.tags)))
+    in_mlflow = ledger.lines_of(store.tags)
+    here, there = ({chain.digest(line) for line in lines} for lines in (history, in_mlflow))
     for missing, place in ((there - here, "reports/registry.json"), (here - there, "MLflow")):
         if missing:
             yield Difference(f"{store.name}: history", f"{len(missing)} lines are not in {place}", REGISTER)
+    yield from _order(store, ledger.merged(history, in_mlflow))
     if ledger.MOVING in store.tags:
         yield Difference(f"{store.name}@champion", "its last move was broken off", REGISTER)
+
+
+def _order(store: Store, history: list[Entry]) -> Iterator[Difference]:
+    """Whether every line follows another one, and what somebody has edited in MLflow."""
+    about, known = f"{store.name}: history", set(map(ledger.name_of, history))
+    for name in ledger.damaged(store.tags):
+        mend = REGISTER if name in known else f"removing the tag of the registered model {store.name} in MLflow"
+        yield Difference(about, f"MLflow's tag {name} was edited and counts as absent", mend)
+    if len(chain.ends(history)) > 1:
+        yield Difference(about, "was written apart in two places and not joined yet", REGISTER)
+    if chain.has_gap(history):
+        yield Difference(about, "a line that another one follows is gone", matters=False)
+    unlinked = sum(chain.PREVIOUS not in line for line in history)
+    if unlinked:
+        what = f"{unlinked} lines are of a time before lines named the one before them, and stand in the order of time"
+        yield Difference(about, what, matters=False)
+    for version in store.numbers.values():
+        if record.are_edited(version.tags):
+            decided = record.last_decision(history, version.key) is not None
+            mend = REGISTER if decided else f"removing the tags {record.TAGS[0]} and {record.SEAL} in MLflow"
+            what = (
+                "the tags of its decision were edited, or are of a time before they had a digest; they count as absent"
+            )
+            yield Difference(f"{store.name}@{version.number}", what, mend)
 
 
 def _lost(store: Store, history: list[Entry], challenger: str | None) -> Iterator[Difference]:

@@ -61,3 +61,17 @@ class Outputs:
 
     def _of_kind(self, kind: str) -> dict[str, Any]:
         return {name: entry for name, entry in self.metrics["models"].items() if entry["kind"] == kind}
+
+
+def evaluated(experiment: str, candidates: list[str]) -> Outputs | str:
+    """The evaluated outputs, or why there is no challenger yet."""
+    file = Path("metrics", f"{experiment}.json")
+    if not file.is_file():
+        return "not evaluated yet; `dvc repro` goes on"
+    outputs = Outputs(experiment, read_json(file))
+    if outputs.challenger not in candidates:
+        return f"{file} names the challenger {outputs.challenger}, which params.yaml no longer has; run `dvc repro`"
+    trained = outputs.description(outputs.challenger).get("key")
+    if trained != outputs.metrics["models"][outputs.challenger]["key"]:
+        return f"{file} speaks of an earlier training of {outputs.challenger}; run `dvc repro`"
+    return outputs

@@ -73,8 +73,8 @@ def decide(
     own = challenger_scores
     paired = own if paired_challenger_scores is None else paired_challenger_scores
     over = partial(_advantage, maximize=maximize, dependent=dependent, block=block, seed=seed)
-    rivals = {"confidence": confidence, "resamples": resamples}
-    last = {"confidence": 1 - 2 * level, "resamples": paired_resamples or resamples}
+    rivals: dict[str, Any] = {"confidence": confidence, "resamples": resamples}
+    last: dict[str, Any] = {"confidence": 1 - 2 * level, "resamples": paired_resamples or resamples}
     found = Decision(
         promoted=False,
         reason="",

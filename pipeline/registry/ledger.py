@@ -1,15 +1,18 @@
 """The history once more, in MLflow: as tags of the registered model, one a line.
 
 A lost reports/registry.json comes back from MLflow, and a lost MLflow from the file. Lines are found by the digest of
-what they say, so that joining both doubles nothing and a line that somebody has edited is no line any more.
+what they say, so that joining both doubles nothing and a line that somebody has edited is no line any more. Their order
+is that of chain.py.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-from pipeline.data.provenance import content_key
+from pipeline.registry import record
+from pipeline.registry.chain import digest, ends, following, ordered
 from pipeline.registry.record import Entry
 from pipeline.registry.store import Store, Version
 
@@ -18,39 +21,95 @@ MOVING = "pipeline.moving"  # the name of the line whose move of the alias is un
 LONGEST = 4900  # characters of a tag; MLflow's database takes 5000
 
 
-def digest(line: Entry) -> str:
-    """Sixteen hexadecimal digits of what a line says."""
-    return content_key(**line)[:16]
-
-
 def name_of(line: Entry) -> str:
-    """The tag of a line. In the order of these names the lines were written."""
+    """The tag of a line."""
     stamp = str(line["time"]).partition("+")[0].replace("-", "").replace(":", "")
     return f"{PREFIX}{stamp}-{digest(line)}"
 
 
 def lines_of(tags: Mapping[str, str]) -> list[Entry]:
-    """The lines that a registered model's tags tell of, the oldest first."""
-    found = []
-    for name in sorted(name for name in tags if name.startswith(PREFIX) and "/" not in name):
-        text, part = tags[name], 2
-        while f"{name}/{part}" in tags:
-            text, part = text + tags[f"{name}/{part}"], part + 1
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(line, dict) and name == name_of({"time": "", **line}):
-            found.append(line)
-    return found
+    """The lines that a registered model's tags tell of, in their order."""
+    return ordered(line for line in map(lambda name: _line_of(tags, name), _names(tags)) if line is not None)
+
+
+def damaged(tags: Mapping[str, str]) -> list[str]:
+    """The tags that should hold a line and do not: somebody has edited them."""
+    return [name for name in _names(tags) if _line_of(tags, name) is None]
 
 
 def merged(file: Iterable[Entry], mlflow: Iterable[Entry]) -> list[Entry]:
-    """Every line of both once, in the order of time; lines of one moment stay in the order of the file."""
-    by_digest: dict[str, Entry] = {}
-    for line in (*file, *mlflow):
-        by_digest.setdefault(digest(line), line)
-    return sorted(by_digest.values(), key=lambda line: str(line["time"]))
+    """Every line of both once, in the order in which each names the one before it."""
+    return ordered([*file, *mlflow])
+
+
+@dataclass
+class Joined:
+    """The history as file and MLflow tell it together. `notes`: what must be said aloud."""
+
+    history: list[Entry]
+    sent: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def joined(store: Store, file: Iterable[Entry]) -> Joined:
+    """One history without forks, after the move at which an earlier process was killed is finished."""
+    found = Joined(merged(file, lines_of(store.tags)))
+    finished = finish_move(store, found.history)
+    found.sent += [finished] if finished else []
+    join = _joining(found.history, store.at("champion"))
+    if join is not None:
+        found.history.append(following(found.history, join))
+        found.notes.append(join["reason"])
+    lost = sorted(set(damaged(store.tags)) - set(map(name_of, found.history)))
+    if lost:
+        found.notes.append(f"MLflow's tag {lost[0]} was edited and counts as absent" + _more(lost))
+    edited = [str(version) for version in store.numbers.values() if record.are_edited(version.tags)
+              and not _marked_again(store, version, found.history)]  # fmt: skip
+    if edited:
+        found.notes.append(f"the tags of a decision on {edited[0]} were edited and count as absent" + _more(edited))
+    return found
+
+
+def _marked_again(store: Store, version: Version, history: list[Entry]) -> bool:
+    """Writes the tags of a decision once more, as far as the history tells of one about the version."""
+    line = record.last_decision(history, version.key)
+    if line is not None:
+        store.tag(version, record.decision_tags(line))
+    return line is not None
+
+
+def _joining(history: list[Entry], champion: Version | None) -> Entry | None:
+    """The line that ends the forks of a history, if it has any.
+
+    The champion is that of the alias, as far as one of the histories made it champion; else that of the last line.
+    """
+    open_ends = ends(history)
+    if len(open_ends) < 2:
+        return None
+    links = [digest(line) for line in open_ends if line is not history[-1]]
+    if champion is None or champion.key not in {line["champion_after"] for line in open_ends}:
+        return record.joined(links, None, history[-1]["champion_after"])
+    return record.joined(links, champion.named(), champion.key)
+
+
+def _more(names: list[str]) -> str:
+    return f", and so do those of {len(names) - 1} more" if len(names) > 1 else ""
+
+
+def _names(tags: Mapping[str, str]) -> list[str]:
+    return sorted(name for name in tags if name.startswith(PREFIX) and "/" not in name)
+
+
+def _line_of(tags: Mapping[str, str], name: str) -> Entry | None:
+    """The line under a name, or None where the tag holds anything else."""
+    text, part = tags[name], 2
+    while f"{name}/{part}" in tags:
+        text, part = text + tags[f"{name}/{part}"], part + 1
+    try:
+        line: Entry = json.loads(text)
+        return line if record.is_line(line) and name == name_of(line) else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def write(store: Store, lines: Iterable[Entry]) -> None:
@@ -66,18 +125,24 @@ def write(store: Store, lines: Iterable[Entry]) -> None:
 
 def move_champion(store: Store, version: Version, line: Entry) -> None:
     """Writes the line and moves the alias. Whoever is killed in between has it finished by `finish_move`."""
+    store.hold()
     store.set_tag(MOVING, name_of(line))
     write(store, [line])
     store.point("champion", version)
     store.remove_tag(MOVING)
 
 
-def finish_move(store: Store) -> str | None:
-    """Moves the alias for a line that was written by a process that then died. Says what it did, if anything."""
+def finish_move(store: Store, history: list[Entry] | None = None) -> str | None:
+    """Moves the alias for a line that was written by a process that then died. Says what it did, if anything.
+
+    A process that was paused for so long that another took its place may have written a line beside the last one: that
+    one moves nothing.
+    """
     moving = store.tags.get(MOVING)
     if moving is None:
         return None
-    line = next((line for line in lines_of(store.tags) if name_of(line) == moving), None)
+    last = ends(lines_of(store.tags) if history is None else history)
+    line = last[0] if len(last) == 1 and name_of(last[0]) == moving else None
     version = None if line is None else store.numbers.get(str(line["to"]))
     moved = version is not None and store.point("champion", version)
     store.remove_tag(MOVING)

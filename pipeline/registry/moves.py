@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from pipeline.registry import record
-from pipeline.registry.record import DECISION, DELETED, MOVED, OUTSIDE, REMOVED, ROLLBACK, Entry, kind_of
+from pipeline.registry.record import BY_A_PERSON, DECISION, DELETED, MOVED, OUTSIDE, REMOVED, Entry, kind_of
 from pipeline.registry.store import Store, Version
 
 
@@ -29,7 +29,7 @@ def set_aside(history: Iterable[Entry], key: str) -> Entry | None:
     before, found = None, None
     for line in history:
         after = line["champion_after"]
-        if before == key != after and kind_of(line) in (ROLLBACK, MOVED):
+        if before == key != after and kind_of(line) in (*BY_A_PERSON, MOVED):
             found = line
         elif after == key != before:
             found = None
@@ -45,7 +45,7 @@ def known_versions(history: Iterable[Entry]) -> dict[str, dict[str, str]]:
             if line[role]:
                 found[line[role]["key"]] = line[role]
         if kind_of(line) == DELETED:
-            found.pop(line["evidence"]["key"], None)
+            found.pop(str((line["evidence"] or {}).get("key")), None)
     return found
 
 
@@ -77,7 +77,7 @@ def notes(history: list[Entry], champion: Version | None) -> list[str]:
     """What must be said aloud for as long as it stands: that nobody has checked the champion, or that there is none."""
     since: list[Entry] = []
     for line in history:
-        since = [] if line["promoted"] or kind_of(line) == ROLLBACK else [*since, line]
+        since = [] if line["promoted"] or kind_of(line) in BY_A_PERSON else [*since, line]
     outside = [line for line in since if kind_of(line) in OUTSIDE and line["from"] != line["to"]]
     if not outside or (kind_of(outside[-1]) == MOVED) == (champion is None):
         return []
@@ -102,7 +102,7 @@ def _removed(history: list[Entry]) -> bool:
     for line in reversed(history):
         if kind_of(line) == REMOVED:
             return True
-        if line["promoted"] or kind_of(line) in (ROLLBACK, MOVED):
+        if line["promoted"] or kind_of(line) in (*BY_A_PERSON, MOVED):
             return False
     return False
 

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.exclusive import alone
 from pipeline.data.folders import write_json
+from pipeline.data.provenance import content_key
 from pipeline.tracking import origin
+from pipeline.tracking.address import Address
 
 FILE = Path("reports", "registry.json")
 
 # One line of the history. Of all: time, kind, by (who ran it), reason, evidence, from and to (numbers of the champion's
-# version before and after), champion_after (its key). Of a decision: challenger, against, promoted, test_digest, level.
+# version before and after), champion_after (its key), previous (the digest of the line before it, see chain.py). Of a
+# decision: challenger, against, promoted, test_digest, level.
 Entry = dict[str, Any]
-DECISION, ROLLBACK, MOVED, REMOVED, DELETED = "decision", "rollback", "moved", "removed", "deleted"
-OUTSIDE = (MOVED, REMOVED, DELETED)  # what somebody did in MLflow, past the gate and past rollback
+DECISION, ROLLBACK, BY_HAND, JOINED = "decision", "rollback", "promotion by hand", "joined"
+MOVED, REMOVED, DELETED = "moved", "removed", "deleted"
+OUTSIDE = (MOVED, REMOVED, DELETED)  # what somebody did in MLflow, past the gate, rollback and promote
+BY_A_PERSON = (ROLLBACK, BY_HAND)
 SOMEBODY = "unknown"
+SEAL = "pipeline.decision_digest"  # of the tags below, so that one that somebody has edited is noticed
+TAGS = (
+    "pipeline.decision",
+    "pipeline.reason",
+    "pipeline.against",
+    "pipeline.against_version",
+    "pipeline.evidence",
+    "pipeline.decided",
+)
 
 
 def read(root: Path) -> dict[str, Any]:
@@ -30,14 +45,61 @@ def read(root: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{file} is damaged ({error}); restore it, or remove it to forget earlier decisions") from None
+        raise _damaged(file, str(error)) from None
+    experiments = found.get("experiments", {}) if isinstance(found, dict) else None
+    if not isinstance(experiments, dict) or not all(isinstance(entry, dict) for entry in experiments.values()):
+        raise _damaged(file, "found no object of experiments")
+    for name, entry in experiments.items():
+        for number, line in enumerate(entry.get("history") or [], 1):
+            if not is_line(line):
+                raise _damaged(file, f"line {number} of the history of {name} is none")
     return {"experiments": {}, **found}
+
+
+def _damaged(file: Path, reason: str) -> ValueError:
+    return ValueError(f"{file} is damaged ({reason}); restore it, or remove it to forget earlier decisions")
 
 
 def write(record: Mapping[str, Any], roots: Iterable[Path]) -> None:
     """Writes the file under every root at once or not at all: a run in a copy of the repository has two."""
     for root in roots:
         write_json(root / FILE, record)
+
+
+def update(
+    address: Address, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]], *, here_alone: bool = False
+) -> dict[str, Any]:
+    """Changes the entry of one experiment in the file and returns it.
+
+    `change` gets the entry as it is now: another process of this clone may have written since this one has read. With
+    `here_alone`, a copy of the repository keeps what it writes to itself.
+    """
+    with alone(address.root / ".work", "registry.json"):
+        known = read(address.root)
+        known["tracking"] = address.shown
+        known["experiments"][name] = dict(change(known["experiments"].get(name, {})))
+        write(known, {Path.cwd()} if here_alone else {address.root, Path.cwd()})
+    found: dict[str, Any] = known["experiments"][name]
+    return found
+
+
+def is_line(found: object) -> bool:
+    """Whether something is a line of a history: all that reads one relies on these parts."""
+    if not isinstance(found, dict) or not {"time", "reason", "champion_after", "promoted"} <= set(found):
+        return False
+    models = (found.get("challenger"), found.get("against"))
+    texts = (found["time"], found["reason"], *(text for model in models if isinstance(model, dict) for text in
+             (model.get("key"), model.get("version"), model.get("candidate"))))  # fmt: skip
+    links = found.get("joins") or []
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(model is None or isinstance(model, dict) for model in models)
+        and {"challenger", "against"} <= set(found)
+        and isinstance(found.get("evidence") or {}, dict)
+        and all(isinstance(found.get(part), str | None) for part in ("champion_after", "previous", "kind"))
+        and isinstance(links, list)
+        and all(isinstance(link, str) for link in links)
+    )
 
 
 def entry(
@@ -68,6 +130,25 @@ def rolled_back(before: Mapping[str, str] | None, after: Mapping[str, str], evid
     reason = f"rolled back{came_from} to version {after['version']} ({after['candidate']}) by {user()}"
     line = _line(ROLLBACK, reason, evidence, before["version"] if before else None, after["version"])
     return {**line, "by": user(), "champion_after": after["key"]}
+
+
+def by_hand(
+    before: Mapping[str, str] | None, after: Mapping[str, str], because: str, evidence: Mapping[str, Any]
+) -> Entry:
+    """A champion that a person has made, past the gate; the evidence keeps what the gate has said about it."""
+    reason = f"version {after['version']} ({after['candidate']}) was made champion by hand by {user()}: {because}"
+    line = _line(
+        BY_HAND, reason, {**evidence, "because": because}, before["version"] if before else None, after["version"]
+    )
+    return {**line, "by": user(), "champion_after": after["key"]}
+
+
+def joined(ends: Sequence[str], champion: Mapping[str, str] | None, key: str | None) -> Entry:
+    """The line after a fork. `ends`: of the histories beside the one that it follows; `key`: of the champion."""
+    number = None if champion is None else champion["version"]
+    stays = "" if champion is None else f"; version {number} ({champion['candidate']}) is champion"
+    reason = f"{len(ends) + 1} histories that were written apart are one from here on{stays}"
+    return {**_line(JOINED, reason, {}, number, number), "by": user(), "champion_after": key, "joins": list(ends)}
 
 
 def outside(
@@ -103,9 +184,15 @@ def decided(history: Iterable[Entry], challenger: str, champion: str | None) -> 
     return None
 
 
+def last_decision(history: Iterable[Entry], key: str) -> Entry | None:
+    """What the gate has said last about a challenger."""
+    found = [line for line in history if line["challenger"] and line["challenger"]["key"] == key]
+    return found[-1] if found else None
+
+
 def last_promotion(history: Iterable[Entry], key: str) -> Entry | None:
     """The line that made a key the champion."""
-    moves = (ROLLBACK, MOVED)
+    moves = (*BY_A_PERSON, MOVED)
     found = [line for line in history if line["champion_after"] == key and (line["promoted"] or kind_of(line) in moves)]
     return found[-1] if found else None
 
@@ -118,34 +205,44 @@ def champion_of(history: list[Entry]) -> str | None:
 def decision_tags(line: Entry) -> dict[str, str]:
     """A decision as tags of the challenger's version."""
     against = line["against"]
-    return {
-        "pipeline.decision": "promoted" if line["promoted"] else "kept out",
-        "pipeline.reason": line["reason"],
-        "pipeline.against": against["key"] if against else "",
-        "pipeline.against_version": against["version"] if against else "",
-        "pipeline.evidence": json.dumps(line["evidence"], sort_keys=True),
-        "pipeline.decided": line["time"],
-    }
+    values = (
+        "promoted" if line["promoted"] else "kept out",
+        line["reason"],
+        against["key"] if against else "",
+        against["version"] if against else "",
+        json.dumps(line["evidence"], sort_keys=True),
+        line["time"],
+    )
+    tags = dict(zip(TAGS, values, strict=True))
+    return {**tags, SEAL: _seal(tags)}
+
+
+def are_edited(tags: Mapping[str, str]) -> bool:
+    """Whether the tags of a version tell of a decision, but not as this pipeline has written them."""
+    return any(name in tags for name in (*TAGS, SEAL)) and tags.get(SEAL) != _seal(tags)
+
+
+def _seal(tags: Mapping[str, str]) -> str:
+    return content_key(**{name: tags.get(name) for name in TAGS})[:16]
 
 
 def told_by_tags(version: Mapping[str, str], tags: Mapping[str, str], against: str | None = None) -> Entry | None:
     """The decision that a version's tags tell of, for a record that was lost or is kept on another machine.
 
-    `against` asks for the decision against that key only; an empty one stands for no champion.
+    `against` asks for the decision against that key only; an empty one stands for no champion. Tags that somebody has
+    edited tell nothing.
     """
-    if "pipeline.decision" not in tags or (against is not None and tags.get("pipeline.against") != against):
+    if TAGS[0] not in tags or are_edited(tags) or (against is not None and tags.get("pipeline.against") != against):
         return None
-    other = tags.get("pipeline.against")
+    other = tags["pipeline.against"]
     promoted = tags["pipeline.decision"] == "promoted"
     return {
-        "time": tags.get("pipeline.decided", ""),
+        "time": tags["pipeline.decided"],
         "challenger": dict(version),
-        "against": {"key": other, "version": tags.get("pipeline.against_version", ""), "candidate": ""}
-        if other
-        else None,
+        "against": {"key": other, "version": tags["pipeline.against_version"], "candidate": ""} if other else None,
         "promoted": promoted,
-        "reason": tags.get("pipeline.reason", ""),
-        "evidence": json.loads(tags.get("pipeline.evidence") or "{}"),
+        "reason": tags["pipeline.reason"],
+        "evidence": json.loads(tags["pipeline.evidence"]),
         "champion_after": version["key"] if promoted else other,
     }
 

@@ -45,7 +45,12 @@ class Version:
 
 
 class Store:
-    """The registered model `name` and the MLflow experiment of the same name."""
+    """The registered model `name` and the MLflow experiment of the same name.
+
+    `fence` raises where this process must not write any more, because another one registers in its place.
+    """
+
+    fence: Callable[[], None] | None = None
 
     def __init__(self, client: MlflowClient, address: Address, name: str, experiment_id: str, description: str) -> None:
         self.client, self.address, self.name, self.experiment_id = client, address, name, experiment_id
@@ -74,6 +79,11 @@ class Store:
         number = self.aliases.get(alias)
         return None if number is None else self.numbers.get(number)
 
+    def hold(self) -> None:
+        """Asks before what cannot be taken back: a version, a line of the history, an alias."""
+        if self.fence is not None:
+            self.fence()
+
     def set_tag(self, name: str, value: str) -> None:
         """A tag of the registered model."""
         self.client.set_registered_model_tag(self.name, name, value)
@@ -87,6 +97,7 @@ class Store:
         """Moves an alias; answers whether it pointed elsewhere."""
         if self.aliases.get(alias) == version.number:
             return False
+        self.hold()
         self.client.set_registered_model_alias(self.name, alias, version.number)
         self.aliases[alias] = version.number
         return True
@@ -124,6 +135,7 @@ class Store:
         edit_description(folder, lambda content: _of_model(content, model.model_id, run_id))
         self.client.log_model_artifacts(model.model_id, str(folder))
         self.client.finalize_logged_model(model.model_id, "READY")
+        self.hold()
         if run_id is not None:
             self._link_figures(run_id, model.model_id)
         if not self.exists:

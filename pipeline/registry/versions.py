@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.params import Gate
-from pipeline.registry import ledger, limits, moves, preflight, record, restoring
+from pipeline.registry import chain, ledger, limits, moves, preflight, record, restoring
 from pipeline.registry.comparison import Comparison
 from pipeline.registry.experiment import Outputs
 from pipeline.registry.making import Maker
@@ -53,28 +54,43 @@ class Registrar:
 
         Raises TrialFailed where the challenger cannot answer its own example.
         """
+        with self._begun():
+            challenger = self._challenger()
+            self._notice()
+            decision = self._decision(challenger)
+            challenger = self._marked(self.store.versions[challenger.key], decision)
+            self._point_challenger(challenger)
+            self.store.hold()
+            ledger.write(self.store, self.history)
+            champion = self.store.at("champion")
+        notes = [*dict.fromkeys([*self.notes, *moves.notes(self.history, champion)])]
+        return Standing(challenger, champion, decision, self.history, self.sent, self.pending, notes)
+
+    def add_challenger(self) -> Version:
+        """A version of the challenger, about which the gate is not asked. Raises TrialFailed as `settle`."""
+        with self._begun():
+            return self._challenger()
+
+    @contextmanager
+    def _begun(self) -> Iterator[None]:
+        """What comes first: one history of file and MLflow, and the versions that MLflow has lost."""
         with tempfile.TemporaryDirectory() as scratch:
             self.work = Path(scratch)
             self.maker = Maker(self.store, self.outputs, self.run_ids, self.work)
             self._join_ledger()
             if restoring.is_lost(self.store, self.history):
                 self._restore()
-            key = self.outputs.description(self.outputs.challenger)["key"]
-            challenger = self.store.versions.get(key) or self._added()
-            self._notice()
-            decision = self._decision(challenger)
-            challenger = self._marked(self.store.versions[key], decision)
-            self._point_challenger(challenger)
-            ledger.write(self.store, self.history)
-            champion = self.store.at("champion")
-        notes = [*dict.fromkeys([*self.notes, *moves.notes(self.history, champion)])]
-        return Standing(challenger, champion, decision, self.history, self.sent, self.pending, notes)
+            yield
+
+    def _challenger(self) -> Version:
+        return self.store.versions.get(self.outputs.description(self.outputs.challenger)["key"]) or self._added()
 
     def _join_ledger(self) -> None:
         """What file and MLflow know, together; and the end of a move at which an earlier run was killed."""
-        finished = ledger.finish_move(self.store)
-        self.sent += [finished] if finished else []
-        self.history = ledger.merged(self.history, ledger.lines_of(self.store.tags))
+        found = ledger.joined(self.store, self.history)
+        self.history = found.history
+        self.sent += found.sent
+        self.notes += found.notes
 
     def _added(self) -> Version:
         version = self.maker.add(self.outputs.challenger)
@@ -103,7 +119,7 @@ class Registrar:
         for line in lines:
             logging.getLogger(__name__).warning("warning: %s: %s", self.store.name, line["reason"])
             self.notes.append(line["reason"])
-        self.history += lines
+            self.history.append(chain.following(self.history, line))
 
     def _tried(self, version: Version) -> str:
         try:
@@ -140,7 +156,7 @@ class Registrar:
         if aside is not None:
             self.notes.append(
                 f"{challenger} was champion until somebody took it back; it comes back by "
-                f"`python -m pipeline rollback {self.store.name} --to {challenger.number}`, not by itself"
+                f"{self._promote(challenger)}, not by itself"
             )
             return aside
         last = record.champion_of(self.history)
@@ -170,12 +186,12 @@ class Registrar:
             self.pending.append(
                 f"no decision about {challenger}: the champion of the record ({key[:12]}) could not be restored; "
                 f"bring back its files, or `{command}` makes an earlier version champion, "
-                f"`{command} --to {challenger.number}` this one"
+                f"{self._promote(challenger)} this one"
             )
         return found
 
     def _decide(self, challenger: Version, champion: Version | None) -> record.Entry:
-        line = self._judged(challenger, champion)
+        line = chain.following(self.history, self._judged(challenger, champion))
         challenger = self.store.versions[challenger.key]
         self.store.describe(challenger, line["reason"])
         self.history.append(line)
@@ -183,6 +199,7 @@ class Registrar:
             ledger.move_champion(self.store, challenger, line)
             self.sent.append(f"alias champion → version {challenger.number}")
         else:
+            self.store.hold()
             ledger.write(self.store, [line])
         return line
 
@@ -207,12 +224,16 @@ class Registrar:
                 raise
             reason = (
                 f"{challenger.candidate} could not be compared with {champion}: {error}. The champion stays; "
-                f"`python -m pipeline rollback {self.store.name} --to {challenger.number}` replaces it all the same."
+                f"{self._promote(challenger)} makes {challenger} champion all the same."
             )
             return record.entry(challenger.named(), against, promoted=False, reason=reason, evidence={})
         return record.entry(
             challenger.named(), against, promoted=found.promoted, reason=found.reason, evidence=found.evidence()
         )
+
+    def _promote(self, version: Version) -> str:
+        """The command by which a person makes a version champion."""
+        return f'`python -m pipeline promote {self.store.name} --to {version.number} --because "…"`'
 
     @property
     def _comparison(self) -> Comparison:

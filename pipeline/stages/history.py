@@ -47,6 +47,8 @@ def _told(line: record.Entry) -> Iterator[str]:
     evidence = _evidence(line)
     if evidence:
         yield f"    evidence: {evidence}"
+    if said := (line.get("evidence") or {}).get("gate"):
+        yield f"    the gate had said: {said}"
 
 
 def _ends(line: record.Entry) -> tuple[str | None, str | None]:

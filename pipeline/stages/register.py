@@ -6,13 +6,14 @@ What `dvc exp run` makes is tracked and not registered: of many tries, each woul
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from pipeline.data.folders import read_json
 from pipeline.params import Params, ParamsError, nearest
 from pipeline.registry import record
-from pipeline.registry.experiment import Outputs
+from pipeline.registry.experiment import evaluated
+from pipeline.registry.lock import exclusive
+from pipeline.registry.record_file import EMPTY, history_of, write_entry
 from pipeline.registry.store import Store, Version
 from pipeline.registry.trial import TrialFailed
 from pipeline.registry.versions import Registrar, Standing
@@ -30,27 +31,25 @@ def main(name: str | None, params: Params) -> None:
     if name is not None and name not in params.experiments:
         raise ParamsError(f"experiment: found {name}; {nearest(name, params.experiments)}")
     address = address_of(params.tracking)
-    roots = {Path.cwd()} if _experiment_of_dvc() else {address.root, Path.cwd()}  # several may run at once
-    known = record.read(address.root)
-    known["tracking"] = address.shown
+    known: dict[str, dict[str, Any]] = record.read(address.root)["experiments"]
     client, reason = _connected(address)
     failures = []
     for experiment in [name] if name else list(params.experiments):
-        before = known["experiments"].get(experiment, {})
-        try:
-            with reported(address):
-                now = _registered(experiment, params, address, client, before, reason)
-        except Unreachable as error:
-            now = _postponed(before, str(error))
-        except TrialFailed as error:
-            failures.append(f"{experiment}: the model cannot be served: {error}")
-            now = _postponed(before, failures[-1])
-        known["experiments"][experiment] = now
-        print(f"register {experiment}: {_sentence(now)}")
-        record.write(known, roots)
+        with ExitStack() as held:  # the lock of the registered model, until the file is written, too
+            try:
+                with reported(address):
+                    now = _registered(experiment, params, address, client, known.get(experiment, {}), reason, held)
+            except Unreachable as error:
+                now = {"pending": [str(error)]}
+            except TrialFailed as error:
+                failures.append(f"{experiment}: the model cannot be served: {error}")
+                now = {"pending": [failures[-1]]}
+            # Experiments of DVC run in copies of the repository, several at once.
+            known[experiment] = write_entry(address, experiment, now, here_alone=_experiment_of_dvc() is not None)
+        print(f"register {experiment}: {_sentence(known[experiment])}")
     if failures:
         raise ValueError("; ".join(failures))
-    waiting = sum(len(entry["pending"]) for entry in map(known["experiments"].get, params.experiments) if entry)
+    waiting = sum(len(entry["pending"]) for entry in map(known.get, params.experiments) if entry)
     state = f"is {waiting} steps behind" if waiting else "is up to date"
     print(f"register: MLflow at {address.shown} {state}; `make ui` shows it → {record.FILE}")
 
@@ -64,7 +63,13 @@ def _connected(address: Address) -> tuple[MlflowClient | None, str]:
 
 
 def _registered(
-    experiment: str, params: Params, address: Address, client: MlflowClient | None, before: dict[str, Any], reason: str
+    experiment: str,
+    params: Params,
+    address: Address,
+    client: MlflowClient | None,
+    before: dict[str, Any],
+    reason: str,
+    held: ExitStack,
 ) -> dict[str, Any]:
     """What the record says of an experiment after its runs were sent and its challenger was judged."""
     candidates = params.experiments[experiment].candidates
@@ -78,14 +83,15 @@ def _registered(
     by_hand = "DVC_STAGE" not in os.environ  # DVC asks on every run: then the marks of completeness are trusted
     sent = sync(client, place, runs, address.root, thorough=by_hand)
     if tried := _experiment_of_dvc():
-        return {**_postponed(before), "sent": sent.lines, "note": _tracked_only(experiment, tried)}
-    outputs = _judged(experiment, candidates)
+        return {"sent": sent.lines, "note": _tracked_only(experiment, tried)}
+    outputs = evaluated(experiment, candidates)
     if isinstance(outputs, str):
-        return {**_postponed(before), "sent": sent.lines, "note": outputs}
+        return {"sent": sent.lines, "note": outputs}
+    lock = held.enter_context(exclusive(client, experiment))  # from here on all that others have done is seen
     store = Store(client, address, experiment, place, description)
-    registrar = Registrar(
-        store, outputs, before.get("history", []), sent.run_ids, params.gate_of(experiment), params.seed
-    )
+    store.fence = lock.check
+    gate, history = params.gate_of(experiment), history_of(address, experiment)
+    registrar = Registrar(store, outputs, history, sent.run_ids, gate, params.seed)
     return _told(experiment, registrar.settle(), store, sent.lines)
 
 
@@ -100,20 +106,6 @@ def _tracked_only(experiment: str, tried: str) -> str:
         f"`python -m pipeline register {experiment}`, which asks the gate (`python -m pipeline promote {experiment} "
         '--to N --because "…"` decides by hand)'
     )
-
-
-def _judged(experiment: str, candidates: list[str]) -> Outputs | str:
-    """The evaluated outputs, or why there is no challenger yet."""
-    file = Path("metrics", f"{experiment}.json")
-    if not file.is_file():
-        return "not evaluated yet; `dvc repro` goes on"
-    outputs = Outputs(experiment, read_json(file))
-    if outputs.challenger not in candidates:
-        return f"{file} names the challenger {outputs.challenger}, which params.yaml no longer has; run `dvc repro`"
-    trained = outputs.description(outputs.challenger).get("key")
-    if trained != outputs.metrics["models"][outputs.challenger]["key"]:
-        return f"{file} speaks of an earlier training of {outputs.challenger}; run `dvc repro`"
-    return outputs
 
 
 def _told(experiment: str, standing: Standing, store: Store, lines: list[str]) -> dict[str, Any]:
@@ -149,16 +141,8 @@ def _against(decision: record.Entry) -> str | None:
 
 def _postponed(before: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
     """The record as it was, with what could not be sent this time."""
-    empty: dict[str, Any] = {
-        "model": None,
-        "champion": None,
-        "challenger": None,
-        "decision": None,
-        "versions": 0,
-        "history": [],
-    }
     kept = {name: value for name, value in before.items() if name != "note"}
-    return {**empty, **kept, "sent": [], "pending": [reason] if reason else []}
+    return {**EMPTY, **kept, "sent": [], "pending": [reason] if reason else []}
 
 
 def _sentence(entry: dict[str, Any]) -> str:

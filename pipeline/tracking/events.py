@@ -13,7 +13,7 @@ def _outcome(entry: Json) -> str:
 
 
 def history(registry: Json | None) -> list[dict[str, str]]:
-    """All decisions of the gate, the newest first."""
+    """All lines of the history, the newest first: their order is that of the file, not of clocks."""
     entries = (registry or {}).get("history") or []
     return [
         {
@@ -23,5 +23,5 @@ def history(registry: Json | None) -> list[dict[str, str]]:
             "outcome": _outcome(entry),
             "reason": str(entry.get("reason", "")),
         }
-        for entry in sorted(entries, key=lambda entry: str(entry.get("time")), reverse=True)
+        for entry in reversed(entries)
     ]

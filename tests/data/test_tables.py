@@ -100,7 +100,7 @@ def test_other_errors_of_the_system_pass(tmp_path):
 
 
 def test_leftovers_of_a_killed_run_do_not_disturb(tmp_path):
-    for name in (".a.new", ".a.old"):
+    for name in (".a.pipeline-new", ".a.pipeline-old"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "junk").write_text("x")
     write(example(), tmp_path / "a")
@@ -109,7 +109,7 @@ def test_leftovers_of_a_killed_run_do_not_disturb(tmp_path):
 
 def test_a_run_killed_between_the_two_renames_loses_nothing(tmp_path):
     write(example(), tmp_path / "a")
-    (tmp_path / "a").rename(tmp_path / ".a.old")
+    (tmp_path / "a").rename(tmp_path / ".a.pipeline-old")
     with pytest.raises(ValueError, match="JSON"):
         write(example(mean=float("nan")), tmp_path / "a")
     assert read_card(tmp_path / "a")["classes"] == ["a"]

@@ -67,8 +67,8 @@ def test_what_was_rolled_back_is_not_promoted_again_until_something_new_is_train
         assert aliases(client_of(repository)) == {"champion": 1, "challenger": 2}
     assert record(repository)["history"] == after
     assert record(repository)["decision"]["promoted"] is False
-    assert "rollback digits --to 2`, not by itself" in record(repository)["note"]
-    assert "rollback digits --to 2`, not by itself" in capsys.readouterr().out
+    assert 'promote digits --to 2 --because "…"`, not by itself' in record(repository)["note"]
+    assert 'promote digits --to 2 --because "…"`, not by itself' in capsys.readouterr().out
     retrain(fake, repository, "ccc", 0.97)
     register(None, params)
     assert aliases(client_of(repository)) == {"champion": 3, "challenger": 3}

@@ -68,7 +68,7 @@ def test_a_completed_fit_is_read_and_not_done_again(job: Make) -> None:
 def test_a_fit_that_was_cut_off_begins_anew(job: Make) -> None:
     cut, whole = job(work="a"), job(work="b")
     cut.journal.write_text('{"epoch": 0, "time": 1.0, "metrics": {}}\n', encoding="utf-8")
-    cut.weights.with_name(".repeat-0.safetensors.part").write_bytes(b"half")
+    cut.weights.with_name(".repeat-0.safetensors.pipeline-part").write_bytes(b"half")
     assert fit(cut) == fit(whole)
     assert cut.weights.read_bytes() == whole.weights.read_bytes()
     assert cut.journal.read_text(encoding="utf-8").count("\n") == 2
