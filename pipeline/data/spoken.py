@@ -40,7 +40,7 @@ def prepare_recordings(
     shares, order = shares_of_pool(parts, split), in_order(parts)
     _check_parts({name: parts[name] for name in order})
     records = [parts[name] for name in order]
-    rate = records[0].sample_rate
+    rate, ear = records[0].sample_rate, ears(records[0].sample_rate)
     samples = list(chain.from_iterable(part.samples for part in records))
     texts = [normalised(text, lowercase) for part in records for text in part.texts]
     contents, sizes = np.concatenate([_digests(part) for part in records]), {n: len(parts[n].texts) for n in order}
@@ -52,7 +52,6 @@ def prepare_recordings(
     alphabet = _alphabet([spelt[row] for row in rows["train"]], units)
     tables = {part: _table(samples, texts, spelt, rows[part], alphabet) for part in SPLITS}
     speakers = _speakers(records, rows)
-    ear = ears(rate)
     card: dict[str, Any] = {
         "shape": "sequence",
         "schema": schema(tables),
