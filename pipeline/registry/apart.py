@@ -41,7 +41,7 @@ def run_script(
 ) -> subprocess.CompletedProcess[str]:
     """Runs a script of this folder, in an empty folder that is removed, and with these variables besides.
 
-    `stderr` is kept. Raises subprocess.TimeoutExpired after `limit` seconds; whatever happens, nothing goes on running.
+    `stderr` is kept. Raises subprocess.TimeoutExpired after `limit` seconds; however this call ends, its process does.
     """
     # -P: the folder of the script must not come first in sys.path, or our statistics.py hides Python's own.
     command = [sys.executable, "-P", str(Path(__file__).with_name(script)), *arguments]

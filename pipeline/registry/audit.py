@@ -5,12 +5,14 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.provenance import file_digest
 from pipeline.registry import chain, ledger, lock, record
 from pipeline.registry.experiment import Outputs
+from pipeline.registry.namespace import PACKAGE
 from pipeline.registry.record import Entry
 from pipeline.registry.restoring import is_lost
 from pipeline.registry.store import Store, Version
@@ -38,6 +40,7 @@ def version_differences(store: Store, entry: Mapping[str, Any]) -> Iterator[Diff
     with tempfile.TemporaryDirectory() as scratch:
         for version in store.versions.values():
             yield from _weights(store, version, Path(scratch, version.number))
+            yield from _code(store, version, Path(scratch, f"{version.number}-code"))
 
 
 def _alias(store: Store, alias: str, recorded: Mapping[str, str] | None) -> Iterator[Difference]:
@@ -143,3 +146,11 @@ def _weights(store: Store, version: Version, scratch: Path) -> Iterator[Differen
     if file_digest(stored) != file_digest(folder / "model.safetensors"):
         mend = f"`dvc checkout -f {folder}/model.safetensors` where that one is wrong, else by {again}"
         yield Difference(about, f"its weights are not those of {folder}", mend)
+
+
+def _code(store: Store, version: Version, scratch: Path) -> Iterator[Difference]:
+    """Versions of a time before each had a name of its own for its code."""
+    with suppress(TrialFailed):
+        if (store.download(version, "code", scratch) / PACKAGE).is_dir():
+            what = f"its code has the name `{PACKAGE}`, which all such versions share: load one of them in a process"
+            yield Difference(f"{store.name}@{version.number}", what, matters=False)

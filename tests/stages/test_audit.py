@@ -432,3 +432,18 @@ def test_weights_of_a_version_are_compared_with_those_that_lie_here(
     assert "digits@1: MLflow has lost its weights" in audited()[1][0]
     client.create_model_version("digits", stored.as_uri(), tags=tags)
     assert any("digits: versions 1, 2 are the same training" in line for line in audited()[1])
+
+
+def test_version_whose_code_shares_its_name_with_others_is_noted(repository: Path, client: Any, audited: Any) -> None:
+    stored = repository / "stored"
+    (stored / "artifacts").mkdir(parents=True)
+    shutil.copyfile(repository / "models/digits/digits-cnn/model.safetensors", stored / "artifacts/model.safetensors")
+    (stored / "code/pipeline_0123456789ab").mkdir(parents=True)
+    (stored / "code/pipeline_0123456789ab/__init__.py").touch()
+    client.create_registered_model("digits")
+    tags = {"pipeline.key": "aaa", "pipeline.candidate": "digits-cnn"}
+    client.create_model_version("digits", stored.as_uri(), tags=tags)
+    assert audited() == (0, ["audit: 0 differences"])
+    (stored / "code/pipeline_0123456789ab").rename(stored / "code/pipeline")
+    code, said = audited()
+    assert code == 0 and any("digits@1: its code has the name `pipeline`, which all such" in line for line in said)
