@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.data.provenance import file_digest
 from pipeline.registry import chain, ledger, lock, record
+from pipeline.registry.examples import ARTIFACT
 from pipeline.registry.experiment import Outputs
 from pipeline.registry.namespace import PACKAGE
 from pipeline.registry.record import Entry
@@ -137,6 +138,7 @@ def _weights(store: Store, version: Version, scratch: Path) -> Iterator[Differen
     except TrialFailed:
         yield Difference(about, "MLflow has lost its weights", again)
         return
+    yield from _examples(store, version, scratch)
     outputs = Outputs(store.name, {})
     folder = outputs.model(version.candidate)
     if outputs.description(version.candidate).get("key") != version.key:
@@ -146,6 +148,18 @@ def _weights(store: Store, version: Version, scratch: Path) -> Iterator[Differen
     if file_digest(stored) != file_digest(folder / "model.safetensors"):
         mend = f"`dvc checkout -f {folder}/model.safetensors` where that one is wrong, else by {again}"
         yield Difference(about, f"its weights are not those of {folder}", mend)
+
+
+def _examples(store: Store, version: Version, scratch: Path) -> Iterator[Difference]:
+    """Versions of a time before each said what it has learned from."""
+    try:
+        store.download(version, ARTIFACT, scratch)
+    except TrialFailed:
+        what = (
+            "it does not say which examples it has learned from, so that no later model can be compared with it; "
+            f"`python -m pipeline promote {store.name}` takes the place of such a champion"
+        )
+        yield Difference(f"{store.name}@{version.number}", what, matters=False)
 
 
 def _code(store: Store, version: Version, scratch: Path) -> Iterator[Difference]:

@@ -421,6 +421,7 @@ def test_weights_of_a_version_are_compared_with_those_that_lie_here(
     stored = repository / "stored"
     (stored / "artifacts").mkdir(parents=True)
     shutil.copyfile(folder / "model.safetensors", stored / "artifacts/model.safetensors")
+    (stored / "artifacts/examples.safetensors").touch()
     client.create_registered_model("digits")
     tags = {"pipeline.key": "aaa", "pipeline.candidate": "digits-cnn"}
     client.create_model_version("digits", stored.as_uri(), tags=tags)
@@ -438,6 +439,7 @@ def test_version_whose_code_shares_its_name_with_others_is_noted(repository: Pat
     stored = repository / "stored"
     (stored / "artifacts").mkdir(parents=True)
     shutil.copyfile(repository / "models/digits/digits-cnn/model.safetensors", stored / "artifacts/model.safetensors")
+    (stored / "artifacts/examples.safetensors").touch()
     (stored / "code/pipeline_0123456789ab").mkdir(parents=True)
     (stored / "code/pipeline_0123456789ab/__init__.py").touch()
     client.create_registered_model("digits")
@@ -447,3 +449,16 @@ def test_version_whose_code_shares_its_name_with_others_is_noted(repository: Pat
     (stored / "code/pipeline_0123456789ab").rename(stored / "code/pipeline")
     code, said = audited()
     assert code == 0 and any("digits@1: its code has the name `pipeline`, which all such" in line for line in said)
+
+
+def test_version_that_does_not_say_what_it_has_learned_from_is_noted(
+    repository: Path, client: Any, audited: Any
+) -> None:
+    stored = repository / "stored"
+    (stored / "artifacts").mkdir(parents=True)
+    shutil.copyfile(repository / "models/digits/digits-cnn/model.safetensors", stored / "artifacts/model.safetensors")
+    client.create_registered_model("digits")
+    tags = {"pipeline.key": "aaa", "pipeline.candidate": "digits-cnn"}
+    client.create_model_version("digits", stored.as_uri(), tags=tags)
+    code, said = audited()
+    assert code == 0 and any("digits@1: it does not say which examples it has learned from" in line for line in said)
