@@ -60,19 +60,20 @@ def decide(
     A challenger is never promoted that is not significantly better than every model of `guess_scores`, which only
     guess, or that is significantly worse than the baseline. Without a champion everything else is. With one, the lower
     end of the interval of the advantage must lie above `margin`, at the error `level` of this very decision: the
-    largest chance that a model which is no better is promoted (see spending.py; None: that of a test split asked once).
-    It is the error of one side, as only a promotion has consequences: interval and test have two, and twice of it.
-    `dependent` and `block` as in `paired_difference`; `resamples` and `seed` are those of corpus scores.
+    largest chance that a model which is no better is promoted (see spending.py; None: that of a test split asked once),
+    of one side, as only a promotion has consequences. The other arguments are those of `paired_difference`.
     """
     names = names or Names()
     level = (1 - confidence) / 2 if level is None else level
-
-    def over(other: ModelScores, confidence: float) -> Difference:
-        a, b = (challenger_scores, other) if maximize else (other, challenger_scores)
-        return paired_difference(
-            a, b, dependent=dependent, block=block, resamples=resamples, confidence=confidence, seed=seed
-        )
-
+    over = partial(
+        _advantage,
+        challenger_scores,
+        maximize=maximize,
+        dependent=dependent,
+        block=block,
+        resamples=resamples,
+        seed=seed,
+    )
     over_baseline = None if baseline_scores is None else over(baseline_scores, confidence)
     over_champion = None if champion_scores is None else over(champion_scores, 1 - 2 * level)
     over_guess = {name: over(scores, confidence) for name, scores in (guess_scores or {}).items()}
@@ -80,16 +81,13 @@ def decide(
     decided = partial(
         Decision, over_champion=over_champion, over_baseline=over_baseline, level=used, over_guess=over_guess
     )
-    if unbeaten := [name for name, found in over_guess.items() if not found.better]:
-        weakest = min(unbeaten, key=lambda name: over_guess[name].low)
+    if weakest := _weakest(over_guess):
         needed = _needed(challenger_scores, (guess_scores or {})[weakest], maximize, confidence, dependent, block)
         return decided(False, sentences.no_better_than_guess(over_guess[weakest], weakest, names, needed))
     if over_baseline is not None and over_baseline.worse:
-        reason = f"{names.challenger} is significantly worse than {names.baseline}"
-        return decided(False, f"{reason}: {sentences.numbers(over_baseline, names.score)}.")
-    promoted, reason = over_champion is None or over_champion.low > margin, sentences.first_version(names)
-    if over_champion is not None:
-        reason = sentences.against_champion(over_champion, promoted, margin, level, names)
+        return decided(False, sentences.worse_than_baseline(over_baseline, names))
+    promoted = over_champion is None or over_champion.low > margin
+    reason = sentences.against_champion(over_champion, promoted, margin, level, names)
     return decided(promoted, reason + sentences.about_baseline(over_baseline, names))
 
 
@@ -128,6 +126,20 @@ def _faultless(scores: ModelScores, maximize: bool) -> ModelScores | None:
     if not (np.isin(known, (0.0, 1.0)).all() if maximize else (known >= 0).all()):
         return None
     return np.where(np.isnan(values), np.nan, float(maximize))
+
+
+def _weakest(over_guess: Mapping[str, Difference]) -> str | None:
+    """The guess that the challenger is least sure to beat, where it does not beat them all."""
+    unbeaten = [name for name, found in over_guess.items() if not found.better]
+    return min(unbeaten, key=lambda name: over_guess[name].low, default=None)
+
+
+def _advantage(
+    challenger: ModelScores, other: ModelScores, confidence: float, *, maximize: bool, **drawing: Any
+) -> Difference:
+    """Positive where the challenger is better."""
+    a, b = (challenger, other) if maximize else (other, challenger)
+    return paired_difference(a, b, confidence=confidence, **drawing)
 
 
 def _needed(
