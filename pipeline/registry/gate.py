@@ -62,10 +62,9 @@ def decide(
     A challenger is never promoted that is not significantly better than every model of `guess_scores`, which only
     guess, or that is significantly worse than the baseline. Without a champion everything else is. With one, the lower
     end of the interval of the advantage must lie above `margin`, at the error `level` of this very decision: the
-    largest chance that a model which is no better is promoted (see spending.py; None: that of a test split asked once).
-    It is the error of one side, as only a promotion has consequences: interval and test have two, and twice of it.
-    `dependent` and `block` as in `paired_difference`; `resamples` and `seed` are those of corpus scores. The champion
-    may be compared on fewer examples, those that it has not learned from: `paired_challenger_scores` are the
+    largest chance that a model which is no better is promoted (see spending.py; None: that of a test split asked once),
+    of one side, as only a promotion has consequences. The other arguments are those of `paired_difference`. The
+    champion may be compared on fewer examples, those that it has not learned from: `paired_challenger_scores` are the
     challenger's on these, of which `paired_resamples` were drawn.
     """
     names = names or Names()
@@ -73,39 +72,23 @@ def decide(
     own = challenger_scores
     paired = own if paired_challenger_scores is None else paired_challenger_scores
     over = partial(_advantage, maximize=maximize, dependent=dependent, block=block, seed=seed)
-    rivals: dict[str, Any] = {"confidence": confidence, "resamples": resamples}
+    first: dict[str, Any] = {"confidence": confidence, "resamples": resamples}
     last: dict[str, Any] = {"confidence": 1 - 2 * level, "resamples": paired_resamples or resamples}
-    found = Decision(
-        promoted=False,
-        reason="",
-        over_champion=None if champion_scores is None else over(paired, champion_scores, **last),
-        over_baseline=None if baseline_scores is None else over(own, baseline_scores, **rivals),
-        level=None if champion_scores is None else level,
-        over_guess={name: over(own, scores, **rivals) for name, scores in (guess_scores or {}).items()},
+    over_baseline = None if baseline_scores is None else over(own, baseline_scores, **first)
+    over_champion = None if champion_scores is None else over(paired, champion_scores, **last)
+    over_guess = {name: over(own, scores, **first) for name, scores in (guess_scores or {}).items()}
+    used = None if over_champion is None else level
+    decided = partial(
+        Decision, over_champion=over_champion, over_baseline=over_baseline, level=used, over_guess=over_guess
     )
-    if unbeaten := [name for name, difference in found.over_guess.items() if not difference.better]:
-        weakest = min(unbeaten, key=lambda name: found.over_guess[name].low)
-        needed = _needed(own, (guess_scores or {})[weakest], maximize, confidence, dependent, block)
-        reason = sentences.no_better_than_guess(found.over_guess[weakest], weakest, names, needed)
-        return replace(found, reason=reason)
-    return _against_models(found, names, margin, level)
-
-
-def _advantage(own: ModelScores, other: ModelScores, *, maximize: bool, **drawing: Any) -> Difference:
-    """Positive where `own` is better."""
-    return paired_difference(*((own, other) if maximize else (other, own)), **drawing)
-
-
-def _against_models(found: Decision, names: Names, margin: float, level: float) -> Decision:
-    """The decision about a challenger that has learned something, by its comparisons with baseline and champion."""
-    over_champion, over_baseline = found.over_champion, found.over_baseline
+    if weakest := _weakest(over_guess):
+        needed = _needed(challenger_scores, (guess_scores or {})[weakest], maximize, confidence, dependent, block)
+        return decided(False, sentences.no_better_than_guess(over_guess[weakest], weakest, names, needed))
     if over_baseline is not None and over_baseline.worse:
-        reason = f"{names.challenger} is significantly worse than {names.baseline}"
-        return replace(found, reason=f"{reason}: {sentences.numbers(over_baseline, names.score)}.")
-    promoted, reason = over_champion is None or over_champion.low > margin, sentences.first_version(names)
-    if over_champion is not None:
-        reason = sentences.against_champion(over_champion, promoted, margin, level, names)
-    return replace(found, promoted=promoted, reason=reason + sentences.about_baseline(over_baseline, names))
+        return decided(False, sentences.worse_than_baseline(over_baseline, names))
+    promoted = over_champion is None or over_champion.low > margin
+    reason = sentences.against_champion(over_champion, promoted, margin, level, names)
+    return decided(promoted, reason + sentences.about_baseline(over_baseline, names))
 
 
 def kept_out(broken_limits: Sequence[str], names: Names, found: Decision | None = None) -> Decision:
@@ -143,6 +126,18 @@ def _faultless(scores: ModelScores, maximize: bool) -> ModelScores | None:
     if not (np.isin(known, (0.0, 1.0)).all() if maximize else (known >= 0).all()):
         return None
     return np.where(np.isnan(values), np.nan, float(maximize))
+
+
+def _weakest(over_guess: Mapping[str, Difference]) -> str | None:
+    """The guess that the challenger is least sure to beat, where it does not beat them all."""
+    unbeaten = [name for name, found in over_guess.items() if not found.better]
+    return min(unbeaten, key=lambda name: over_guess[name].low, default=None)
+
+
+def _advantage(challenger: ModelScores, other: ModelScores, *, maximize: bool, **drawing: Any) -> Difference:
+    """Positive where the challenger is better."""
+    a, b = (challenger, other) if maximize else (other, challenger)
+    return paired_difference(a, b, **drawing)
 
 
 def _needed(

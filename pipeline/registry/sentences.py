@@ -18,13 +18,10 @@ class Names:
     score: str = "score"
 
 
-def first_version(names: Names) -> str:
-    """The reason where nothing is there to compare with."""
-    return f"{names.challenger} is the first version that passes"
-
-
-def against_champion(found: Difference, promoted: bool, margin: float, level: float, names: Names) -> str:
-    """Whether the challenger is better, and the level at which that was asked."""
+def against_champion(found: Difference | None, promoted: bool, margin: float, level: float, names: Names) -> str:
+    """Whether the challenger is better, and the level at which that was asked. None: there is no champion yet."""
+    if found is None:
+        return f"{names.challenger} is the first version that passes"
     if promoted:
         verdict = f"is better than {names.champion}" + (f" by more than the margin of {margin:g}" if margin else "")
     elif found.better:
@@ -48,6 +45,11 @@ def about_baseline(found: Difference | None, names: Names) -> str:
     return (
         f"; not shown to differ from {names.baseline}: {numbers(found, names.score)}; {too_few(found)}{doubt(found)}."
     )
+
+
+def worse_than_baseline(found: Difference, names: Names) -> str:
+    """Why a model is no champion that a classical method beats."""
+    return f"{names.challenger} is significantly worse than {names.baseline}: {numbers(found, names.score)}."
 
 
 def no_better_than_guess(found: Difference, guess: str, names: Names, needed: int | None) -> str:
