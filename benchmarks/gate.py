@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from benchmarks.coverage import coverage
+from benchmarks.growth import life_on_growing_data
 from benchmarks.table import Figure
 from pipeline.registry.gate import decide
 from pipeline.registry.intervals import corpus_score, weights_of
@@ -32,7 +33,7 @@ Pair = tuple[ModelScores, ModelScores]  # scores of challenger and champion on t
 def measure(quick: bool) -> list[Figure]:
     runs = 20 if quick else 1000
     started = time.process_time()
-    found = [*_equal(runs), *_power(runs), *_sequences(runs), *coverage(runs)]
+    found = [*_equal(runs), *_power(runs), *_sequences(runs), *coverage(runs), *life_on_growing_data(min(runs, 300))]
     seconds = time.process_time() - started
     said = f"gate: {runs} simulated decisions or sequences a line, {RESAMPLES} resamples each; processor seconds"
     return [*found, Figure(said, seconds)]
