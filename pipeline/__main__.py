@@ -135,9 +135,10 @@ def _wrong_use(stage: str, options: dict[str, Any]) -> str:
 
 def _run(stage: str, name: str | None, **options: Any) -> int:
     """The exit code: a stage that says nothing has done its work."""
-    from pipeline.guard import watch
+    from pipeline.guard import name_from_dvc, watch
 
     watch(stage)
+    name = name or name_from_dvc(stage)
     if stage in PARALLEL and is_first_process():
         from pipeline.training.pool import start_server
 

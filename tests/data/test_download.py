@@ -258,6 +258,34 @@ def test_addresses_without_a_file_are_refused(url, expected):
     assert expected in str(caught.value)
 
 
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package `parcel` in site/, beside a file that is not its own."""
+    folder = tmp_path / "site" / "parcel"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder / "own.csv").write_bytes(CONTENT)
+    (tmp_path / "site" / "outside.csv").write_bytes(b"secret")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    return folder
+
+
+@pytest.mark.parametrize("path", ["../outside.csv", "a/../../outside.csv", "%2e%2e/outside.csv", "..%2Foutside.csv",
+                                  "link.csv", "folder/outside.csv", "own.csv%00"])  # fmt: skip
+def test_no_address_leads_out_of_its_package(path, package):
+    (package / "link.csv").symlink_to("../outside.csv")
+    (package / "folder").symlink_to("..", target_is_directory=True)
+    with pytest.raises(ValueError, match="leads out of the package"):
+        local_source(f"package://parcel/{path}")
+
+
+def test_links_that_stay_in_the_package_and_a_package_that_is_one_are_welcome(package, tmp_path, monkeypatch):
+    (package / "same.csv").symlink_to("own.csv")
+    (tmp_path / "site" / "linked").symlink_to(package, target_is_directory=True)
+    for url in ("package://parcel/same.csv", "package://linked/own.csv"):
+        assert local_source(url).read_bytes() == CONTENT
+
+
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full (Linux)")
 def test_a_full_disk_is_told(server, tmp_path):
     (tmp_path / f"{SHA256}.part").symlink_to("/dev/full")
