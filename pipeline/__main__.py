@@ -92,9 +92,8 @@ def main(arguments: list[str] | None = None) -> int:
     if wrong:
         print(wrong, file=sys.stderr)
         return 2
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    _set_up_output()
     preempt_on_sigterm()
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
         return _run(given.stage, name, **options)
     except ValueError as error:
@@ -115,6 +114,23 @@ def main(arguments: list[str] | None = None) -> int:
         return 128 + signal.SIGTERM
     except KeyboardInterrupt:
         return 130
+
+
+def _set_up_output() -> None:
+    """Messages hold text of users and of servers: none of it may steer a terminal, or show a password."""
+    from pipeline.credentials import scrubbed
+    from pipeline.escaping import Terminal, printable
+
+    class Message(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return printable(scrubbed(super().format(record)))
+
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(Message("%(message)s"))
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    if sys.stdout.isatty():  # what goes to a file or another program stays as it is
+        sys.stdout = Terminal(sys.stdout)
 
 
 def _wrong_use(stage: str, options: dict[str, Any]) -> str:
@@ -163,7 +179,10 @@ def _complain(stage: str, error: ValueError) -> int:
 
     if type(error) is not ValueError and not isinstance(error, ParamsError):
         raise error
-    print(f"{stage}: {error}", file=sys.stderr)
+    from pipeline.credentials import scrubbed
+    from pipeline.escaping import printable
+
+    print(printable(scrubbed(f"{stage}: {error}")), file=sys.stderr)
     return 2
 
 
