@@ -6,7 +6,7 @@ import netrc
 import os
 import re
 from collections.abc import Iterator
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 HIDDEN = "***"
 SHORTEST = 6  # characters of a value that is looked for; shorter ones would be found everywhere
@@ -59,8 +59,8 @@ def known(*texts: str) -> set[str]:
     """Values of credentials: in the environment, in ~/.netrc, and in addresses of the environment and of `texts`."""
     found = {value for name, value in os.environ.items() if VARIABLE.search(name) and not value.startswith("/")}
     for name, value in os.environ.items():
-        if name.startswith("PIPELINE_QUERY_"):
-            found |= {value, *(part for key, part in parse_qsl(value) if NAME.search(key))}
+        if name.startswith("PIPELINE_QUERY_"):  # as the end of an address
+            found |= {value, *_values(f"x://x?{value.lstrip('?&')}")}
     for text in (*texts, *(value for value in os.environ.values() if "://" in value)):
         found |= set(_values(text))
     found |= set(_of_netrc())

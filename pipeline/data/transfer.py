@@ -106,7 +106,9 @@ def _request(url: str, start: int) -> urllib.request.Request:
     parts = urlsplit(url)
     authorization, query = _credentials(parts.hostname or "")
     whole = "&".join(filter(None, (parts.query, query)))
-    request = urllib.request.Request(urlunsplit(parts._replace(query=whole, fragment="")))
+    request = urllib.request.Request(
+        urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=whole, fragment=""))
+    )
     request.add_header("User-Agent", "model-pipeline")
     request.add_header("Accept-Encoding", "identity")  # the checksum is that of the file, not of a packed transfer
     if authorization:
