@@ -98,9 +98,8 @@ def main(arguments: list[str] | None = None) -> int:
     if wrong:
         print(wrong, file=sys.stderr)
         return 2
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    _set_up_output()
     preempt_on_sigterm()
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
         return _run(given.stage, name, **options)
     except ValueError as error:
@@ -121,6 +120,23 @@ def main(arguments: list[str] | None = None) -> int:
         return 128 + signal.SIGTERM
     except KeyboardInterrupt:
         return 130
+
+
+def _set_up_output() -> None:
+    """Messages hold text of users and of servers: none of it may steer a terminal, or show a password."""
+    from pipeline.credentials import scrubbed
+    from pipeline.escaping import Terminal, printable
+
+    class Message(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return printable(scrubbed(super().format(record)))
+
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(Message("%(message)s"))
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    if sys.stdout.isatty():  # what goes to a file or another program stays as it is
+        sys.stdout = Terminal(sys.stdout)
 
 
 def _wrong_use(stage: str, options: dict[str, Any]) -> str:
@@ -145,9 +161,10 @@ def _owners(option: str) -> list[str]:
 
 def _run(stage: str, name: str | None, **options: Any) -> int:
     """The exit code: a stage that says nothing has done its work."""
-    from pipeline.guard import watch
+    from pipeline.guard import name_from_dvc, watch
 
     watch(stage)
+    name = name or name_from_dvc(stage)
     if stage in PARALLEL and is_first_process():
         from pipeline.training.pool import start_server
 
@@ -170,7 +187,10 @@ def _complain(stage: str, error: ValueError) -> int:
 
     if type(error) is not ValueError and not isinstance(error, ParamsError):
         raise error
-    print(f"{stage}: {error}", file=sys.stderr)
+    from pipeline.credentials import scrubbed
+    from pipeline.escaping import printable
+
+    print(printable(scrubbed(f"{stage}: {error}")), file=sys.stderr)
     return 2
 
 

@@ -30,6 +30,12 @@ def watch(stage: str) -> None:
         end_with_parent()
 
 
+def name_from_dvc(stage: str) -> str | None:
+    """The name behind the @ of DVC_STAGE, where DVC runs this stage: no shell ever sees it. None where it does not."""
+    running, _, name = os.environ.get("DVC_STAGE", "").partition("@")
+    return name if name and running.rpartition(":")[2] == stage else None
+
+
 @contextmanager
 def guarded(stage: str, name: str | None, params: Params) -> Iterator[None]:
     """One process at a time for a stage and a name, on whole inputs.

@@ -9,6 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from pipeline.credentials import credential_in, scrubbed
+from pipeline.escaping import in_one_line
+
 BRANCHES = {"bool", "int", "float", "str", "[key]"}  # what pydantic adds to a path to tell alternatives apart
 SPACE = "a value, {choices: […]}, or {low: …, high: …} with `log: true` or without"
 
@@ -21,7 +24,12 @@ def problems(raw: Mapping[str, Any], document: type[BaseModel]) -> list[str]:
     except ValidationError as error:
         found = described(error, document)
     seen = {line.split(":")[0] for line in found}
-    return found + [line for line in _disagreements(raw) if line.split(":")[0] not in seen]
+    found += [line for line in _disagreements(raw) if line.split(":")[0] not in seen]
+    kept = list(_credentials(raw))
+    told = {line.split(": ")[0] for line in kept}  # what else is wrong with such an address would show it
+    return [in_one_line(line) for line in kept] + [
+        in_one_line(scrubbed(line)) for line in found if line.split(": ")[0] not in told
+    ]
 
 
 def nearest(found: str, allowed: Iterable[str]) -> str:
@@ -46,7 +54,7 @@ def described(error: ValidationError, document: type[BaseModel]) -> list[str]:
 
 def shown(value: Any) -> str:
     """A value as a message shows it: null for None, and not too long."""
-    text = "null" if value is None else repr(value)
+    text = "null" if value is None else scrubbed(repr(value))
     return text if len(text) <= 80 else text[:77] + "…"
 
 
@@ -124,6 +132,25 @@ def _disagreements(raw: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(entry.get("candidates"), list):
             yield from _listed(f"experiments.{name}.candidates", entry["candidates"], name, owners)
     yield from _batches(experiments, raw.get("trainer"))
+
+
+def _credentials(raw: Mapping[str, Any]) -> Iterator[str]:
+    """Addresses that hold a credential: it would go to dvc.lock, to DVC's cache and to whoever gets the repository."""
+    tracking, study = (value if isinstance(value := raw.get(name), Mapping) else {} for name in ("tracking", "study"))
+    places = [
+        ("tracking.uri", tracking.get("uri"), "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the whole "
+         "address in MLFLOW_TRACKING_URI"),
+        ("tracking.artifacts", tracking.get("artifacts"), "variables such as AWS_SECRET_ACCESS_KEY"),
+        ("study.storage", study.get("storage"), "the whole address in PIPELINE_STUDY_STORAGE"),
+    ]  # fmt: skip
+    for name, files in _sections(raw.get("downloads")).items():
+        for file, entry in _sections(files).items():
+            how = "~/.netrc, PIPELINE_TOKEN_<HOST> or PIPELINE_QUERY_<HOST> (docs/data.md, Downloads)"
+            places.append((f"downloads.{name}.{file}.url", entry.get("url"), how))
+    for path, address, how in places:
+        found = credential_in(address) if isinstance(address, str) else None
+        if found:
+            yield f"{path}: found {found}; an address in params.yaml holds no credentials, keep them outside: {how}"
 
 
 def _candidate(

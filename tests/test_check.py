@@ -28,7 +28,8 @@ BAD = [
     ("trainer/devises", 2, "trainer.devises: unknown key; .*; did you mean `devices`?"),
     ("trainer/max_epochs", 5, "trainer.max_epochs: unknown key; .*"),
     ("trainer/strategy", "dpp", "trainer.strategy: found 'dpp'; allowed: auto, .*; did you mean `ddp`?"),
-    ("study/storage", "redis://:geheim@host/0", "study.storage: found an address that begins with redis://; .*"),
+    ("study/storage", "redis://host/0", "study.storage: found an address that begins with redis://; .*"),
+    ("study/storage", "redis://:geheim@host/0", "study.storage: found a password; .*PIPELINE_STUDY_STORAGE"),
     # task and format
     (f"{DIGITS}/data/format", "pixel_tabel", ".*.data.format: found 'pixel_tabel'; .*; did you mean `pixel_table`?"),
     (f"{DIGITS}/data/options/heigth", 8, ".*.data.options.heigth: unknown key; .*; did you mean `height`?"),

@@ -25,6 +25,8 @@ PER_CANDIDATE = ("tune", "train")
 UNWATCHED = (
     "pipeline/params.py",
     "pipeline/problems.py",
+    "pipeline/credentials.py",
+    "pipeline/escaping.py",
     "pipeline/check.py",
     "pipeline/guard.py",
     "pipeline/scope.py",

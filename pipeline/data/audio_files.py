@@ -9,9 +9,13 @@ from typing import IO, Any
 
 import numpy as np
 
+from pipeline.data.padding import check_padding
+
 SUFFIXES = {".flac", ".ogg", ".wav"}
 RATES = (1_000, 400_000)  # samples a second; what lies outside is a damaged header
 LONGEST = 3_600  # seconds of one file: more is cut before it comes here, or meant to fill the memory
+MOST_SAMPLES = 1 << 26  # of one file, those of all channels: 69 minutes at 16 kHz; silence is packed to next to nothing
+BLOCK = 1 << 18  # samples that are read at a time
 FULL = 32_768  # the size of a sample that stands for 1.0
 LOUDEST = 10.0  # of samples that are floating-point numbers from -1 to 1; a little beyond is a loud recording
 PIPED = 0x7FFF_0000  # sizes from here on stand in the header of a WAV file that was written into a pipe, or 0
@@ -42,16 +46,17 @@ def read_sound(source: Path | IO[bytes], sample_rate: int) -> Sound:
         _check_whole(source)
         with soundfile.SoundFile(source) as file:
             _check_header(file)
-            values, rate = file.read(dtype="float64", always_2d=True), int(file.samplerate)  # (T, C)
-    except (soundfile.SoundFileError, OSError, ValueError, TypeError) as error:
+            values, highest = _one_channel(file)
+            rate, channels = int(file.samplerate), int(file.channels)
+    except (soundfile.SoundFileError, OSError, ValueError, TypeError, MemoryError) as error:
         raise ValueError(
             f"{name}: not readable as a recording ({_reason(error)}); replace the file or remove it"
         ) from None
-    if not np.isfinite(values).all():
+    if not math.isfinite(highest):
         raise ValueError(f"{name}: holds samples that are no finite numbers; replace the file or remove it")
-    if (highest := float(np.abs(values).max())) > LOUDEST:
+    if highest > LOUDEST:
         raise ValueError(f"{name}: found floating-point samples up to {highest:g}; allowed: from -1 to 1; scale them")
-    return Sound(_whole_numbers(_at_rate(values.mean(axis=1), rate, sample_rate)), rate, values.shape[1])
+    return Sound(_whole_numbers(_at_rate(values, rate, sample_rate)), rate, channels)
 
 
 def written(samples: np.ndarray, sample_rate: int) -> bytes:
@@ -71,10 +76,28 @@ def written(samples: np.ndarray, sample_rate: int) -> bytes:
 def padded_samples(sounds: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """(N, S) int16 with zeros behind the shorter ones, and (N,) their lengths."""
     lengths = np.array([len(sound) for sound in sounds], dtype=np.int64)
+    check_padding(lengths, 2)
     table = np.zeros((len(sounds), int(lengths.max(initial=1))), dtype=np.int16)
     for row, sound in zip(table, sounds, strict=True):
         row[: len(sound)] = sound
     return table, lengths
+
+
+def _one_channel(file: Any) -> tuple[np.ndarray, float]:
+    """(T,) float64, the mean of all channels, and the largest size of a sample in any of them; not all read at once."""
+    count, highest = int(file.frames), 0.0
+    values = np.empty(count)
+    start = 0
+    while start < count:
+        block = file.read(min(max(BLOCK // file.channels, 1), count - start), dtype="float64", always_2d=True)  # (t, C)
+        if not len(block):  # the header has promised more
+            break
+        values[start : start + len(block)] = block.mean(axis=1)
+        highest = float(np.maximum(highest, np.abs(block).max()))  # NaN stays NaN
+        start += len(block)
+    if not start:
+        raise ValueError("it has no samples")
+    return values[:start], highest
 
 
 def _at_rate(values: np.ndarray, rate: int, wanted: int) -> np.ndarray:
@@ -89,7 +112,9 @@ def _at_rate(values: np.ndarray, rate: int, wanted: int) -> np.ndarray:
 
 
 def _whole_numbers(values: np.ndarray) -> np.ndarray:
-    return np.clip(np.round(values * FULL), -FULL, FULL - 1).astype(np.int16)
+    scaled = values * FULL
+    np.clip(np.round(scaled, out=scaled), -FULL, FULL - 1, out=scaled)
+    return scaled.astype(np.int16)
 
 
 def _check_header(file: Any) -> None:
@@ -99,6 +124,9 @@ def _check_header(file: Any) -> None:
         raise ValueError("it has no samples")
     if file.frames > LONGEST * file.samplerate:
         raise ValueError(f"it lasts {file.frames / file.samplerate:,.0f} s; allowed: up to {LONGEST} s")
+    if file.frames * file.channels > MOST_SAMPLES:
+        found = f"{file.frames:,} samples in each of {file.channels} channels"
+        raise ValueError(f"it has {found}; allowed: up to {MOST_SAMPLES:,} in all; cut it into pieces")
 
 
 def _check_whole(source: Path | IO[bytes]) -> None:

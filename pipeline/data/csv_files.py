@@ -10,11 +10,14 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 LARGEST = 3.4e38  # what a number of single precision can hold, as tables do
+LONGEST_LINE = 1 << 24  # bytes
+SMALLEST_LIMIT, RATIO = 1 << 24, 50  # bytes that any gzip file may unpack to; and to so many times its own size
 MISSING = {"", "na", "n/a", "nan", "null", "none"}  # compared in lower case
 
 Row = tuple[int, list[str]]  # line of the file, counted from 1, and the fields
@@ -48,11 +51,48 @@ def check_inside(folder: Path, name: str) -> None:
         raise ValueError(f"found {name!r}; allowed: folders and files inside of {folder}, named relative to it")
 
 
-def opened(path: Path) -> IO[bytes]:
-    """The bytes of a file, unpacked where its first bytes say gzip, whatever its name says."""
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a file, unpacked where its first bytes say gzip, whatever its name says.
+
+    Raises ValueError for lines that are read beyond LONGEST_LINE, and for more than RATIO times the size of a gzip file
+    (or SMALLEST_LIMIT, if that is more): a few kilobytes of it can hold gigabytes.
+    """
     with path.open("rb") as stream:
         packed = stream.read(2) == b"\x1f\x8b"
-    return cast(IO[bytes], gzip.open(path, "rb")) if packed else path.open("rb")
+        stream.seek(0)
+        if not packed:
+            yield cast(IO[bytes], _Bounded(path, stream, None))
+            return
+        with gzip.open(stream) as unpacked:
+            yield cast(IO[bytes], _Bounded(path, unpacked, max(SMALLEST_LIMIT, RATIO * path.stat().st_size)))
+
+
+class _Bounded:
+    """A file that is read as a whole, or line by line, as far as it fits the memory."""
+
+    def __init__(self, path: Path, stream: Any, left: int | None) -> None:
+        self.path, self.stream, self.left = path, stream, left
+
+    def read(self) -> bytes:
+        """All of it."""
+        return self._counted(self.stream.read(-1 if self.left is None else self.left + 1))
+
+    def __iter__(self) -> Iterator[bytes]:
+        number = 0
+        while line := self._counted(self.stream.readline(LONGEST_LINE + 1)):
+            number += 1
+            if len(line) > LONGEST_LINE:
+                size = f"{LONGEST_LINE >> 20} MiB"
+                raise ValueError(f"{self.path}, line {number}: longer than {size}; is it the right kind of file?")
+            yield line
+
+    def _counted(self, data: bytes) -> bytes:
+        if self.left is not None:
+            self.left -= len(data)
+            if self.left < 0:
+                raise ValueError(f"{self.path}: unpacks to more than {RATIO} times its size; unpack it by hand")
+        return data
 
 
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)  # what a truncated or altered gzip file raises

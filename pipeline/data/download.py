@@ -111,7 +111,7 @@ def local_source(url: str) -> Path:
     """The file behind a file:// or package:// address. Raises ValueError if there is none."""
     parts = urlsplit(url)
     if parts.scheme == "package":
-        path = _package_folder(parts.netloc, url) / unquote(parts.path).lstrip("/")
+        path = _inside(_package_folder(parts.netloc, url), unquote(parts.path).lstrip("/"), url)
     elif parts.scheme == "file" and parts.netloc in ("", "localhost"):
         path = Path(unquote(parts.path))
     else:
@@ -134,6 +134,17 @@ def _package_folder(package: str, url: str) -> Path:
             "brings those of recipes, any other has to be installed by you"
         )
     return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _inside(package: Path, name: str, url: str) -> Path:
+    """A file of an installed package. Raises ValueError for what leads out of its folder, also by a link in it."""
+    folder, path = package.resolve(), package / name
+    if "\0" in name or not path.resolve().is_relative_to(folder):
+        raise ValueError(
+            f"{shown(url)}: leads out of the package, by `..` or by a link; name a file inside of it, or another file "
+            "by file:///absolute/path"
+        )
+    return path
 
 
 def _copied(source: Path, part: Path) -> str:

@@ -29,6 +29,11 @@ FAULTS = (
     SyntaxError,
     struct.error,
 )
+# Other plug-ins of the library are not asked: that of EPS would start a program with what a stranger has sent.
+KINDS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+MOST_PIXELS = 1 << 26  # of a picture, 67 million: it takes up to 1 GiB while it is read, however small its file is
+BAND = 1 << 20  # pixels of 16 bits that are brought to 8 at a time
+TILE = (322, 323)  # width and height of the tiles of a TIFF
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
@@ -126,15 +131,30 @@ def _decoded(source: Path | IO[bytes], mode: str) -> Image:
     from PIL.TiffImagePlugin import TiffImageFile
 
     try:
-        with Image.open(source) as image:
+        with Image.open(source, formats=KINDS) as image:
+            _check_size(image)  # before `load`, which takes the memory
             image.load()
             if image.mode == "I" and isinstance(image, TiffImageFile) and max(image.tag_v2[BITS]) > 16:
                 raise ValueError("found 32 bits a channel; allowed: 8 or 16")
             return _flattened(_upright(image), mode)
-    except (*FAULTS, Image.DecompressionBombError) as error:
+    except (*FAULTS, MemoryError, Image.DecompressionBombError) as error:
         name = source if isinstance(source, Path) else "the picture"
-        reason = "no picture format is recognised" if isinstance(error, UnidentifiedImageError) else error
+        reason: object = error if str(error) else type(error).__name__
+        if isinstance(error, UnidentifiedImageError):
+            reason = f"no picture format is recognised; allowed: {', '.join(KINDS)}"
         raise ValueError(f"{name}: not readable as an image ({reason}); replace the file or remove it") from None
+
+
+def _check_size(image: Image) -> None:
+    """Raises ValueError for a picture, or tiles of one, of more than MOST_PIXELS, as its header says."""
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    sizes = [image.size]
+    if isinstance(image, TiffImageFile):
+        sizes.append((int(image.tag_v2.get(TILE[0], 0)), int(image.tag_v2.get(TILE[1], 0))))
+    for width, height in sizes:
+        if width * height > MOST_PIXELS:
+            raise ValueError(f"found {width} × {height} pixels; allowed: up to {MOST_PIXELS:,} in all; make it smaller")
 
 
 def _upright(image: Image) -> Image:
@@ -183,11 +203,21 @@ def _flattened(image: Image, mode: str) -> Image:
     from PIL import Image as pillow
 
     if image.mode.startswith("I") or image.mode == "F":  # convert("L") would cut 16 bits off at 255
-        values = np.asarray(image, dtype=np.float64)
+        values = np.asarray(image)
         if image.mode == "F" or values.min() < 0 or values.max() > 65535:
             raise ValueError(f"found pixels of mode {image.mode}; allowed: 8 or 16 bits a channel")
-        image = pillow.fromarray((values / 257).round().astype(np.uint8))
+        image = pillow.fromarray(_eight_bits(values))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = pillow.alpha_composite(pillow.new("RGBA", image.size, "white"), image)
     return image.convert(mode)
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+    """(H, W) from 0 to 65,535 → uint8, band by band: all at once would take eight times the memory."""
+    found = np.empty(values.shape, dtype=np.uint8)
+    rows = max(BAND // values.shape[1], 1)
+    for start in range(0, len(values), rows):
+        band = slice(start, start + rows)
+        found[band] = (values[band] / 257).round()
+    return found

@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.data.classes import Tables, class_numbers, duplicates, labelled_card, rare_classes
 from pipeline.data.contents import digests_of
 from pipeline.data.csv_files import LARGEST
+from pipeline.data.padding import check_padding
 from pipeline.data.records import LabelledSeries
 from pipeline.data.requests import request_of_series
 from pipeline.data.splits import BY_CONTENT, Shares, described, in_order, shares_of_pool, split_rows
@@ -79,6 +80,7 @@ def fill(values: np.ndarray) -> np.ndarray:
 def padded(series: list[np.ndarray]) -> dict[str, np.ndarray]:
     """Series (C, T) of their own lengths as one array (N, C, longest) float32 with zeros behind them, and lengths."""
     lengths = np.array([values.shape[1] for values in series], dtype=np.int64)
+    check_padding(lengths, 4 * len(series[0]))
     table = np.zeros((len(series), len(series[0]), int(lengths.max())), dtype=np.float32)
     for row, values in zip(table, series, strict=True):
         row[:, : values.shape[1]] = values

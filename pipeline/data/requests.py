@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 Read = TypeVar("Read")
+LONGEST_TEXT = 100_000  # characters of one sentence; those beside it in a batch are filled up to its length
 FILES = {"image": ("image files (PNG, JPEG)", "an image file"), "audio": ("recordings (WAV, FLAC, OGG)", "a recording")}
 
 
@@ -127,6 +128,8 @@ def texts_of(request: pd.DataFrame) -> list[str]:
     for row, text in enumerate(request["text"]):
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"row {row}: found {text!r}; expected a sentence")
+        if len(text) > LONGEST_TEXT:
+            raise ValueError(f"row {row}: found {len(text):,} characters; expected up to {LONGEST_TEXT:,}")
     return list(request["text"])
 
 

@@ -12,6 +12,7 @@ from pipeline.data.classes import duplicates, labelled_card, rare_classes
 from pipeline.data.contents import digests_of, digests_of_files
 from pipeline.data.image_files import png
 from pipeline.data.images import grid_card, picture_hashes
+from pipeline.data.padding import check_padding
 from pipeline.data.records import AnnotatedImages
 from pipeline.data.splits import BY_CONTENT, Shares, described, in_order, shares_of_pool, split_rows
 from pipeline.data.tables import SPLITS, Prepared
@@ -94,6 +95,7 @@ def _padded(records: Sequence[AnnotatedImages], classes: Sequence[str]) -> tuple
     number = {name: position for position, name in enumerate(classes)}
     found = [pair for part in records for pair in zip(part.boxes, part.labels, strict=True)]
     most = max(1, *(len(labels) for _, labels in found)) if found else 1
+    check_padding(np.array([len(labels) for _, labels in found], dtype=np.int64), 24)
     boxes = np.zeros((len(found), most, 4), dtype=np.float32)
     labels = np.full((len(found), most), -1, dtype=np.int64)
     for row, (sides, names) in enumerate(found):

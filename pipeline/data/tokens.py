@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.data.padding import check_padding
+
 PAD, UNKNOWN, BEGIN, END = range(4)  # the first tokens of every vocabulary
 SMALLEST = 16  # tokens
 
@@ -60,6 +62,7 @@ def normalised(text: str, lowercase: bool) -> str:
 def padded(rows: Sequence[Sequence[int]], dtype: Any = np.int32) -> tuple[np.ndarray, np.ndarray]:
     """(N, T) with PAD behind the shorter rows, and (N,) their lengths."""
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    check_padding(lengths, np.dtype(dtype).itemsize)
     table = np.full((len(rows), max(int(lengths.max(initial=1)), 1)), PAD, dtype=dtype)
     for index, row in enumerate(rows):
         table[index, : len(row)] = row

@@ -7,6 +7,9 @@ import errno
 import hashlib
 import http.client
 import logging
+import netrc
+import os
+import re
 import ssl
 import sys
 import time
@@ -15,7 +18,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 logger = logging.getLogger(__name__)
 
@@ -99,18 +102,46 @@ def _attempt(url: str, part: Path) -> str:
 
 
 def _request(url: str, start: int) -> urllib.request.Request:
-    """User and password go into a header that is not sent to another host after a redirection."""
+    """Credentials come from outside of the address; a redirection to another host does not take them along."""
     parts = urlsplit(url)
-    user, sign, host = parts.netloc.rpartition("@")
-    request = urllib.request.Request(urlunsplit(parts._replace(netloc=host, fragment="")))
+    authorization, query = _credentials(parts.hostname or "")
+    whole = "&".join(filter(None, (parts.query, query)))
+    request = urllib.request.Request(
+        urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=whole, fragment=""))
+    )
     request.add_header("User-Agent", "model-pipeline")
     request.add_header("Accept-Encoding", "identity")  # the checksum is that of the file, not of a packed transfer
-    if sign:
-        token = base64.b64encode(unquote(user).encode()).decode()
-        request.add_unredirected_header("Authorization", f"Basic {token}")
+    if authorization:
+        request.add_unredirected_header("Authorization", authorization)
     if start:
         request.add_header("Range", f"bytes={start}-")
     return request
+
+
+def _credentials(host: str) -> tuple[str | None, str]:
+    """(what the header Authorization says, what is added to the query) for a host, from environment and ~/.netrc.
+
+    Of `files.example.org` the variables are PIPELINE_TOKEN_FILES_EXAMPLE_ORG, a token, and
+    PIPELINE_QUERY_FILES_EXAMPLE_ORG, the signed part of an address, such as `sv=…&sig=…`. ~/.netrc (or the file that
+    NETRC names) has users and passwords, as for curl and Git. Raises ValueError where it cannot be read.
+    """
+    name = re.sub(r"[^A-Z0-9]", "_", host.upper())
+    query = os.environ.get(f"PIPELINE_QUERY_{name}", "").lstrip("?&")
+    token = os.environ.get(f"PIPELINE_TOKEN_{name}")
+    if token:
+        return f"Bearer {token}", query
+    try:
+        entry = netrc.netrc(os.environ.get("NETRC") or None).authenticators(host)
+    except (FileNotFoundError, RuntimeError):  # the second one without a home
+        entry = None
+    except (OSError, UnicodeDecodeError, netrc.NetrcParseError) as error:
+        line = getattr(error, "lineno", None)
+        where = f"look at its line {line}" if line else "look at its rights (chmod 600) and its form"
+        raise ValueError(f"~/.netrc (or the file that NETRC names) cannot be read; {where}") from None
+    if entry is None:
+        return None, query
+    user, _, password = entry
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode(), query
 
 
 def _continues(response: Any, start: int) -> bool:

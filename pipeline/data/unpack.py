@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from pipeline.data.tar_files import TooMuch, members, opened_tar
 from pipeline.data.transfer import chunks_of
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -62,7 +63,7 @@ def unpack(
             count += 1
     except (FileExistsError, NotADirectoryError):
         raise ValueError(f"{name}: a name in this archive is a file and a folder at once") from None
-    except (*DAMAGED, OSError) as error:
+    except (*DAMAGED, OSError, MemoryError) as error:
         if isinstance(error, OSError) and error.errno not in NO_FAULT_OF_THE_DISK:
             raise
         raise ValueError(f"{name}: the archive is damaged or protected ({error}); it cannot be unpacked") from None
@@ -115,17 +116,27 @@ def _zip_entries(archive: Path, name: str) -> Iterator[Entry]:
             if stat.S_ISLNK(info.external_attr >> 16):
                 yield entry, partial(_refuse_link, name, entry)
             else:
-                yield entry, None if info.is_dir() else partial(source.open, info)
+                yield entry, None if info.is_dir() else partial(_opened, source, info, name)
 
 
 def _tar_entries(archive: Path, name: str) -> Iterator[Entry]:
-    with tarfile.open(archive) as source:
-        for member in source:
-            if not (member.isfile() or member.isdir()):
-                yield member.name, partial(_refuse_link, name, member.name)
-            else:
-                stream = source.extractfile(member)  # None for a folder
-                yield member.name, None if stream is None else lambda stream=stream: stream  # type: ignore[misc]
+    try:
+        with opened_tar(archive) as source:
+            for member in members(source):
+                if not (member.isfile() or member.isdir()):
+                    yield member.name, partial(_refuse_link, name, member.name)
+                else:
+                    stream = source.extractfile(member)  # None for a folder
+                    yield member.name, None if stream is None else lambda stream=stream: stream  # type: ignore[misc]
+    except TooMuch as error:
+        raise ValueError(f"{name}: {error}, which would fill the memory; pack the archive anew, plainly") from None
+
+
+def _opened(source: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> IO[bytes]:
+    """Raises ValueError for other kinds of packing: the library unpacks each piece of them whole, to any size."""
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name}: {_name(info)!r} is not packed by deflate; pack the archive anew, such as by `zip`")
+    return source.open(info)
 
 
 def _name(info: zipfile.ZipInfo) -> str:

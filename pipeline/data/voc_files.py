@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from xml.etree.ElementTree import Element
+from xml.parsers import expat
 
 from pipeline.data.boxes import Annotation
 from pipeline.data.csv_files import raw_file
@@ -97,8 +99,7 @@ def _expected(root: Path, folder: str, name: str, suffix: str) -> str:
 
 def _annotation(file: Path, picture: Path) -> Annotation:
     content = file.read_bytes()
-    if b"<!ENTITY" in content:  # a few lines of them unfold to gigabytes
-        raise ValueError(f"{file}: defines entities, which no annotation needs; write the file without them")
+    _check_entities(content, file)
     try:
         root = ElementTree.fromstring(content)
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # the others: an encoding that it does not know
@@ -115,6 +116,28 @@ def _annotation(file: Path, picture: Path) -> Annotation:
         left, top, right, bottom = (_number(entry, f"bndbox/{side}", place) for side in SIDES)
         boxes.append((left, top, right, bottom))
     return Annotation(picture, _size(root, file), boxes, labels)
+
+
+class _Defined(Exception):
+    """An entity is defined."""
+
+
+def _check_entities(content: bytes, file: Path) -> None:
+    """Raises ValueError for entities, a few lines of which unfold to gigabytes, in whatever encoding they are written.
+
+    Anything else that is wrong is left to the reader proper.
+    """
+
+    def refuse(*definition: object) -> None:
+        raise _Defined
+
+    parser = expat.ParserCreate()
+    parser.EntityDeclHandler = refuse
+    try:
+        with contextlib.suppress(expat.ExpatError, ValueError, LookupError):
+            parser.Parse(content, True)
+    except _Defined:
+        raise ValueError(f"{file}: defines entities, which no annotation needs; write the file without them") from None
 
 
 def _size(root: Element, file: Path) -> tuple[int, int] | None:

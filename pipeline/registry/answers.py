@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.data.folders import replaced_folder
+from pipeline.escaping import in_one_line
 
 FORMATS = ("table", "csv", "json")
 
@@ -92,6 +93,9 @@ def _is_binary(column: pd.Series) -> bool:
 def _aligned(head: str, column: pd.Series) -> list[str]:
     """Head and cells in one width: numbers to the right, in six digits, text to the left."""
     numeric = pd.api.types.is_numeric_dtype(column)
-    cells = [head, *(f"{value:.6g}" if isinstance(value, float) else str(value) for value in column.tolist())]
+    cells = [
+        in_one_line(head),
+        *(f"{value:.6g}" if isinstance(value, float) else in_one_line(value) for value in column.tolist()),
+    ]
     width = max(map(len, cells))
     return [cell.rjust(width) if numeric else cell.ljust(width) for cell in cells]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.escaping import in_one_line
 from pipeline.params import Params, ParamsError, nearest
 from pipeline.registry import record
 from pipeline.tracking.address import Address, address_of
@@ -20,7 +21,7 @@ def main(name: str | None, params: Params) -> None:
         print(f"{name}: nothing was decided yet; `dvc repro` brings a first version before the gate")
         return
     for line in history:
-        print("\n".join(_told(line)))
+        print("\n".join(map(in_one_line, _told(line))))
 
 
 def _from_mlflow(address: Address, name: str) -> list[record.Entry]:

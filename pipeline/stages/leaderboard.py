@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.escaping import in_one_line
 from pipeline.params import Params, ParamsError, nearest
 from pipeline.tracking import readable
 from pipeline.tracking.address import address_of
@@ -27,13 +28,15 @@ def table(found: Results) -> str:
     """The verdict of an experiment and its models, the best on test first; the challenger has a star."""
     metrics = found.metrics
     if metrics is None:
-        return "\n".join([found.name, *(f"  {note}" for note in found.notes)])
+        return "\n".join([found.name, *(f"  {in_one_line(note)}" for note in found.notes)])
     heads = ["", "model", "kind", f"test {readable.words(metrics['score'])}", "interval", "validation", "parameters"]
-    rows = [heads, *(_row(metrics, name) for name in ranking(metrics))]
+    rows = [[in_one_line(cell) for cell in row] for row in (heads, *(_row(metrics, name) for name in ranking(metrics)))]
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    notes = [f"! {note}" for note in found.notes]
-    return "\n".join([f"{found.name}: {verdict(metrics).headline}", *(f"  {line}" for line in [*lines, *notes])])
+    notes = [f"! {in_one_line(note)}" for note in found.notes]
+    return "\n".join(
+        [f"{found.name}: {in_one_line(verdict(metrics).headline)}", *(f"  {line}" for line in [*lines, *notes])]
+    )
 
 
 def _row(metrics: Json, name: str) -> list[str]:

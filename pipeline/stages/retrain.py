@@ -7,6 +7,8 @@ publish  stores it, too, and pushes dvc.lock, metrics and parameters to the bran
 propose  opens a pull request from that branch, or updates the open one, with reports/summary.md as its text
 
 RETRAIN_EXPERIMENT names one experiment; RETRAIN_OVERRIDES changes parameters, such as `-S seed=1 -S trainer.devices=2`.
+What may be changed is listed in ALLOWED: whoever starts a workflow must not be able to run commands with its secrets
+(`launcher`), to send them to another server (`tracking`, `study`, `downloads`) or to lower what the gate asks for.
 """
 
 from __future__ import annotations
@@ -18,15 +20,22 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pipeline.params import Params, ParamsError, nearest
 
 BRANCHES = "retrain/"  # the workflow does not start on these: a retraining never starts the next one
 SUBJECT = "Retrain the models"
 SUMMARY = Path("reports/summary.md")
-PLAIN = re.compile(r"[\w .,:/+=@%'{}\[\]-]+")  # names of params.yaml become commands: no sign that a shell acts on
+PLAIN = re.compile(r"[\w .,:/+=@%'{}\[\]-]+")  # of a value: nothing that a shell, or the parser of DVC, acts on
+ALLOWED = (  # keys that RETRAIN_OVERRIDES may set; * is one name that params.yaml has already
+    "seed", "threads", "workers", "checkpoint_steps",
+    "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.precision",
+    "evaluation.resamples", "evaluation.confidence",
+    "experiments.*.settings.*", "experiments.*.split.*", "experiments.*.training.*", "candidates.*.parameters.*",
+)  # fmt: skip
 NO_REMOTE = "No DVC remote is configured (`dvc remote add --default NAME URL`)"
 
 
@@ -61,7 +70,7 @@ def run(params: Params) -> None:
     # Outputs that the run cache promises may still lie in the remote only.
     words = ["--pull"] if has_remote() else []
     words += [f"evaluate@{experiment}"] if experiment else []
-    changes = overrides(os.environ.get("RETRAIN_OVERRIDES", ""))
+    changes = overrides(os.environ.get("RETRAIN_OVERRIDES", ""), params.model_dump())
     if changes:
         dvc("exp", "run", *(word for change in changes for word in ("--set-param", change)), *words)
     if not (changes and experiment):
@@ -75,22 +84,41 @@ def run(params: Params) -> None:
     print(f"run: the pipeline is up to date; {SUMMARY} tells what changed")
 
 
-def overrides(text: str) -> list[str]:
-    """The KEY=VALUE of `-S KEY=VALUE …`. Raises ParamsError for anything else: it would become an option of DVC.
+def overrides(text: str, document: Mapping[str, Any]) -> list[str]:
+    """The KEY=VALUE of `-S KEY=VALUE …`, for keys of ALLOWED that stand in params.yaml (`document`), or below one.
 
-    And for signs that a shell acts on: of `+downloads={x | rm y: 1}`, DVC makes a stage that pipes into `rm`.
+    Raises ParamsError for anything else. It could become an option of DVC, a file (`../other.yaml:key`), a new entry
+    (`+downloads={…}`) or a command.
     """
     try:
         words = [word for word in shlex.split(text) if word not in ("-S", "--set-param")]
     except ValueError as error:
         raise ParamsError(f"RETRAIN_OVERRIDES: found {text!r}: {error}") from None
     for word in words:
-        if word.startswith("-") or "=" not in word:
+        key, sign, value = word.partition("=")
+        if not sign or word.startswith("-"):
             raise ParamsError(f"RETRAIN_OVERRIDES: found {word!r}; allowed: KEY=VALUE, such as `-S seed=1`")
-        if not PLAIN.fullmatch(word):
-            allowed = "letters, digits, blanks and . , : / + = @ % ' { } [ ] _ -"
-            raise ParamsError(f"RETRAIN_OVERRIDES: found {word!r}; allowed: {allowed}")
+        if not _is_allowed(key.split("."), document):
+            raise ParamsError(
+                f"RETRAIN_OVERRIDES: found the key {key!r}; allowed: {', '.join(ALLOWED)}, where * is a name in "
+                "params.yaml; change anything else in params.yaml itself and commit it"
+            )
+        if not PLAIN.fullmatch(value):
+            signs = "letters, digits, blanks and . , : / + = @ % ' { } [ ] _ -"
+            raise ParamsError(f"RETRAIN_OVERRIDES: found {word!r}; allowed in a value: {signs}")
     return words
+
+
+def _is_allowed(names: list[str], document: Any) -> bool:
+    """Whether a key, in its parts, begins with one of ALLOWED and leads to what is there."""
+    for name in names:
+        if not isinstance(document, Mapping) or name not in document:
+            return False
+        document = document[name]
+    return any(
+        len(pattern) <= len(names) and all(part in ("*", name) for part, name in zip(pattern, names, strict=False))
+        for pattern in (allowed.split(".") for allowed in ALLOWED)
+    )
 
 
 def keep(params: Params) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from pipeline.credentials import scrubbed
 from pipeline.params import ParamsError, Tracking
 
 ALLOWED = "sqlite:///mlflow.db, http(s)://…, or a database such as postgresql://…"
@@ -32,7 +33,7 @@ class Address:
         for secret in _secrets(self.uri):
             cleaned = cleaned.replace(secret, "***")
         cleaned = re.sub(r"((?:user|role|account) )([\"'])[^\"']*\2", r"\1***", cleaned)  # as databases name it
-        return re.sub(r"(://)[^/@\s]+@", r"\1", cleaned)
+        return scrubbed(cleaned)
 
 
 def address_of(tracking: Tracking, here: Path | None = None) -> Address:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import tempfile
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.credentials import credential_in, known, scrubbed
 from pipeline.data.provenance import code_digest, sources
 from pipeline.tracking.git import difference, text, untracked
 from pipeline.tracking.machine import CAPABILITY, GPU, MACHINE, PYTHON, installed, requirements_text
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SOURCE = "pipeline.source"  # whether a run can be rebuilt; set when its files have arrived
 PATCH, PARAMS, REQUIREMENTS = "source/uncommitted.patch", "source/params.yaml", "source/requirements.txt"
 COMMITTED, PATCHED = "commit", "commit and uncommitted.patch"
+ADDRESSES = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"`<>]+")
 LIMIT = 5 * 2**20  # bytes of a patch: more is data, which belongs to DVC
 
 NEW = ("pipeline", "recipes", "dvc.yaml", "dvc.lock", ".dvcignore", ":(glob)data/**/*.dvc", ":(glob)*.dvc")
@@ -47,8 +48,8 @@ def snapshot(root: Path) -> Snapshot:
     params = _read(folder / "params.yaml")
     files = {REQUIREMENTS: requirements_text(installed()).encode()}
     if params is not None:
-        files[PARAMS] = without_credentials(params).encode()
-    patch, reason = _patch(folder, secrets(params or ""))
+        files[PARAMS] = scrubbed(params).encode()
+    patch, reason = _patch(folder, known(params or ""))
     if patch:
         files[PATCH] = patch
     return Snapshot(files, reason or (PATCHED if patch else COMMITTED))
@@ -115,21 +116,6 @@ def origin_of_files(spec: RunSpec, root: Path) -> dict[str, str]:
     return {**user_tags(), SOURCE: f"unknown: {reason}"} if reason else origin_tags(root)
 
 
-def without_credentials(params: str) -> str:
-    """A params.yaml without users, passwords and keys of the addresses in it."""
-    cleaned = re.sub(r"(://)[^/@\s]+@", r"\1", params)
-    return re.sub(r"(?i)([?&][^=&\s]*(?:pass|pwd|token|secret|key)[^=&\s]*=)[^&\s\"']+", r"\1***", cleaned)
-
-
-def secrets(params: str) -> set[str]:
-    """Passwords that this process knows: in the addresses of params.yaml and of the environment, and in variables."""
-    places = [params, *(os.environ.get(name, "") for name in ("MLFLOW_TRACKING_URI", "PIPELINE_STUDY_STORAGE"))]
-    found = {secret for place in places for secret in re.findall(r"://[^/@\s:]*:([^/@\s]+)@", place)}
-    named = re.compile(r"PASSWORD|TOKEN|SECRET")
-    found |= {value for name, value in os.environ.items() if named.search(name) and not value.startswith("/")}
-    return {secret for secret in found if len(secret) >= 6}
-
-
 def _patch(folder: Path, forbidden: set[str]) -> tuple[bytes, str]:
     """(the patch, "") or (nothing, why it cannot be kept)."""
     if text(folder, "rev-parse", "HEAD") is None:
@@ -142,7 +128,8 @@ def _patch(folder: Path, forbidden: set[str]) -> tuple[bytes, str]:
     size = max(size, len(patch))
     if size > LIMIT:
         return b"", f"incomplete: what was not committed has {size / 2**20:.1f} MiB, more than {LIMIT >> 20} MiB"
-    if any(secret.encode() in patch for secret in forbidden):
+    written = patch.decode("utf-8", "replace")
+    if any(secret in written for secret in forbidden) or any(map(credential_in, ADDRESSES.findall(written))):
         return b"", "incomplete: what was not committed names a password, which shall not be stored"
     return patch, ""
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.credentials import scrubbed
+
 KEY = "pipeline.key"  # the content key by which a run is found again
 KIND = "pipeline.kind"  # tune, trial, train or evaluate
 COMPLETE = "pipeline.complete"  # the digest of the files from which a run was completed
@@ -77,6 +79,7 @@ def metric_name(text: str) -> str:
 def parameter_text(value: Any) -> str:
     """A parameter's value as text. Very long ones are cut: the whole value is in the run's files."""
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    text = scrubbed(text)
     return text if len(text) <= LONGEST_PARAMETER else text[: LONGEST_PARAMETER - 1] + "…"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pipeline.escaping import markdown
 from pipeline.tracking import readable
 from pipeline.tracking.results import Json, Results
 from pipeline.tracking.verdict import about_champion, asked_often, ranking, score_decimals, test_score, verdict
@@ -16,13 +17,13 @@ def summary(results: Sequence[Results]) -> str:
 
 def _section(found: Results) -> Iterator[str]:
     metrics = found.metrics
-    yield f"## {found.name}: {verdict(metrics).headline if metrics else 'no results yet'}"
+    yield f"## {markdown(found.name)}: {markdown(verdict(metrics).headline) if metrics else 'no results yet'}"
     yield ""
     if metrics:
         if champion := about_champion(found.registry, metrics):
-            yield f"**{champion}**"
+            yield f"**{markdown(champion)}**"
             yield ""
-        yield " ".join(verdict(metrics).details)
+        yield markdown(" ".join(verdict(metrics).details))
         yield ""
         yield from _decision(found.registry, metrics)
         yield from _table(metrics, found.before)
@@ -36,10 +37,10 @@ def _decision(registry: Json | None, metrics: Json) -> Iterator[str]:
     if found:
         outcome = "Promoted" if found.get("promoted") else "Not promoted"
         outcome = outcome if found.get("kind", "decision") == "decision" else "Set by hand"
-        yield f"**{outcome}.** {found.get('reason', '')}"
+        yield f"**{outcome}.** {markdown(found.get('reason', ''))}"
         yield ""
     if asked := asked_often(registry, metrics):
-        yield asked
+        yield markdown(asked)
         yield ""
 
 
@@ -47,7 +48,7 @@ def _table(metrics: Json, before: Json | None) -> Iterator[str]:
     """All models, with the test scores of the last commit beside those of now."""
     decimals, score = score_decimals(metrics), readable.words(metrics["score"])
     compared = before if before and before["score"] == metrics["score"] else None
-    heads = ["model", f"{score} on test", f"{readable.percent(metrics['confidence'])} interval"]
+    heads = ["model", f"{markdown(score)} on test", f"{readable.percent(metrics['confidence'])} interval"]
     heads += ["before", "change"] if compared else []
     yield _row([*heads, "on validation"])
     yield _row(["---", *["---:"] * len(heads)])
@@ -81,7 +82,7 @@ def _changes(metrics: Json, before: Json | None) -> Iterator[str]:
         lines.append(f"No longer compared: {readable.enumerated(gone)}.")
     if before == metrics:
         lines.append("Nothing changed since the last commit.")
-    yield from lines
+    yield from map(markdown, lines)
     if lines:
         yield ""
 
@@ -93,14 +94,15 @@ def _warnings(found: Results) -> Iterator[str]:
     if lines:
         yield "Before you rely on this:"
         yield ""
-        yield from (f"- {line}" for line in lines)
+        yield from (f"- {markdown(line)}" for line in lines)
 
 
 def _model(metrics: Json, name: str) -> str:
     entry = metrics["models"][name]
     kind = [readable.words(str(entry.get("family"))), str(entry.get("architecture"))]
     aside = ", ".join(kind) if entry["kind"] == "candidate" else entry["kind"]
-    return f"{'**' + name + '**' if name == metrics['challenger'] else name} ({aside})"
+    written = markdown(name)
+    return f"{'**' + written + '**' if name == metrics['challenger'] else written} ({markdown(aside)})"
 
 
 def _interval(found: Json, decimals: int) -> str:
@@ -110,4 +112,4 @@ def _interval(found: Json, decimals: int) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(cells) + " |"

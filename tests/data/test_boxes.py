@@ -88,6 +88,11 @@ def test_a_small_picture_is_made_larger(voc: Path) -> None:
         ("Annotations/a.xml", None, "picture a has no annotation; add Annotations/a.xml or remove the name"),
         ("Annotations/a.xml", b"<annotation><object>", "a.xml: not readable as XML (no element found"),
         ("Annotations/a.xml", b"<!DOCTYPE x [<!ENTITY y 'z'>]><annotation/>", "a.xml: defines entities"),
+        (
+            "Annotations/a.xml",
+            "<?xml version='1.0' encoding='utf-16'?><!DOCTYPE x [<!ENTITY y 'z'>]><annotation/>".encode("utf-16"),
+            "a.xml: defines entities",
+        ),
         ("Annotations/a.xml", annotation(("", 1, 2, 3, 4)).encode(), "a.xml, object 1: has no <name>"),
         (
             "Annotations/a.xml",

@@ -1,3 +1,4 @@
+import base64
 import errno
 import hashlib
 import io
@@ -193,15 +194,37 @@ def test_a_mirror_wins_over_the_net_and_is_checked_too(server, tmp_path):
     assert fetch_file(server.url, SHA256, tmp_path / "c", None).read_bytes() == CONTENT and len(server.seen) == 1
 
 
-def test_secrets_of_an_address_reach_the_server_but_no_message(server, tmp_path, caplog):
-    url = server.url.replace("http://", "http://ann:p%40ss@") + "?token=hidden"
+@pytest.fixture
+def netrc(tmp_path, monkeypatch):
+    file = tmp_path / "netrc"
+    file.write_text("machine 127.0.0.1 login ann password p@ss-word\n")
+    monkeypatch.setenv("NETRC", str(file))
+    return file
+
+
+def test_users_and_passwords_come_from_netrc(server, tmp_path, netrc):
+    assert fetch_file(server.url, SHA256, tmp_path).read_bytes() == CONTENT
+    assert server.seen[0]["Authorization"] == "Basic " + base64.b64encode(b"ann:p@ss-word").decode()
+
+
+def test_tokens_and_signed_queries_come_from_the_environment(server, tmp_path, netrc, monkeypatch, caplog):
+    monkeypatch.setenv("PIPELINE_TOKEN_127_0_0_1", "hidden-token")
+    monkeypatch.setenv("PIPELINE_QUERY_127_0_0_1", "?sv=1&sig=hidden%2Bsignature")
+    monkeypatch.setenv("PIPELINE_TOKEN_OTHER_EXAMPLE_ORG", "not-for-this-host")
     server.codes = [503, 401]
-    message = complaint(url, SHA256, tmp_path) + caplog.text
-    assert server.seen[0]["Authorization"] == "Basic YW5uOnBAc3M=" and server.seen[0]["path"].endswith("?token=hidden")
-    for secret in ("ann", "p%40ss", "p@ss", "hidden"):
+    message = complaint(server.url + "?version=2", SHA256, tmp_path) + caplog.text
+    assert server.seen[0]["Authorization"] == "Bearer hidden-token"
+    assert server.seen[0]["path"].endswith("?version=2&sv=1&sig=hidden%2Bsignature")
+    assert "the server answered 401" in message
+    message += complaint(server.url.replace("file.bin", "a b"), SHA256, tmp_path)
+    for secret in ("hidden", "p@ss", "ann"):
         assert secret not in message
-    message = complaint(url.replace("file.bin", "a b"), SHA256, tmp_path)
-    assert "not a valid address" in message and "hidden" not in message and "ann" not in message
+
+
+def test_a_damaged_netrc_is_told_without_its_content(server, tmp_path, netrc):
+    netrc.write_text("machine 127.0.0.1 login ann passwort geheim-1\n")
+    message = complaint(server.url, SHA256, tmp_path)
+    assert "netrc" in message and "line 1" in message and "geheim" not in message and "passwort" not in message
 
 
 def test_a_network_that_goes_down_while_it_sends_is_asked_again(server, tmp_path, monkeypatch):
@@ -222,10 +245,9 @@ def test_letters_that_an_address_cannot_have_are_told(server, tmp_path):
     assert "not a valid address; write blanks and other signs as %20" in complaint(f"{server.url}/é", SHA256, tmp_path)
 
 
-def test_a_redirection_does_not_take_the_password_along(server, tmp_path):
+def test_a_redirection_does_not_take_the_password_along(server, tmp_path, netrc):
     server.codes = [302]
-    url = server.url.replace("http://", "http://ann:secret@").replace("/file", "/moved/file")
-    assert fetch_file(url, SHA256, tmp_path).read_bytes() == CONTENT
+    assert fetch_file(server.url.replace("/file", "/moved/file"), SHA256, tmp_path).read_bytes() == CONTENT
     assert ["Authorization" in headers for headers in server.seen] == [True, False]
 
 
@@ -256,6 +278,34 @@ def test_addresses_without_a_file_are_refused(url, expected):
     with pytest.raises(ValueError) as caught:
         local_source(url)
     assert expected in str(caught.value)
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package `parcel` in site/, beside a file that is not its own."""
+    folder = tmp_path / "site" / "parcel"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder / "own.csv").write_bytes(CONTENT)
+    (tmp_path / "site" / "outside.csv").write_bytes(b"secret")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    return folder
+
+
+@pytest.mark.parametrize("path", ["../outside.csv", "a/../../outside.csv", "%2e%2e/outside.csv", "..%2Foutside.csv",
+                                  "link.csv", "folder/outside.csv", "own.csv%00"])  # fmt: skip
+def test_no_address_leads_out_of_its_package(path, package):
+    (package / "link.csv").symlink_to("../outside.csv")
+    (package / "folder").symlink_to("..", target_is_directory=True)
+    with pytest.raises(ValueError, match="leads out of the package"):
+        local_source(f"package://parcel/{path}")
+
+
+def test_links_that_stay_in_the_package_and_a_package_that_is_one_are_welcome(package, tmp_path, monkeypatch):
+    (package / "same.csv").symlink_to("own.csv")
+    (tmp_path / "site" / "linked").symlink_to(package, target_is_directory=True)
+    for url in ("package://parcel/same.csv", "package://linked/own.csv"):
+        assert local_source(url).read_bytes() == CONTENT
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full (Linux)")

@@ -105,6 +105,19 @@ def test_a_difference_that_names_a_password_is_not_stored(tree: Path, monkeypatc
     assert snapshot(tree).said.startswith("incomplete: what was not committed names a password")
 
 
+@pytest.mark.parametrize("address", ["http://host/a?sig=abc%2Bdef", "https://abcdefgh@host/a", "http://me:abc@host/a"])
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_difference_with_a_credential_in_an_address_is_not_stored(tree: Path, address: str, removed: bool) -> None:
+    """Such as the dvc.lock of a download, whether the address comes or goes."""
+    (tree / "dvc.lock").write_text(f"url: {address}\n")
+    git(tree, "add", "-A")
+    if removed:
+        git(tree, "commit", "-q", "-m", "Second")
+        (tree / "dvc.lock").write_text("url: http://host/a\n")
+    found = snapshot(tree)
+    assert found.said.startswith("incomplete: what was not committed names a password") and PATCH not in found.files
+
+
 def test_credentials_of_dvc_and_environment_files_are_left_out(tree: Path) -> None:
     for name in (".dvc/config", ".env", "metrics/digits.json", "key.pem"):
         (tree / name).parent.mkdir(exist_ok=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.params import ParamsError
-from pipeline.stages.retrain import overrides
+from pipeline.params import ParamsError, load
+from pipeline.stages.retrain import ALLOWED, overrides
 
 PARAMS = """\
 seed: 0  # of everything
@@ -250,18 +250,72 @@ def test_work_of_a_person_on_the_branch_is_not_replaced(outside: Path) -> None:
     assert command("git", "show", "retrain/main:notes.txt", where=outside / "origin.git") == "do not lose me"
 
 
+DOCUMENT = {
+    "seed": 0, "launcher": None, "trainer": {"devices": 1, "plugins": None}, "tracking": {"uri": None},
+    "study": {"storage": None}, "gate": {"margin": 0.0}, "downloads": {"a": {"a.csv": {"url": "file:///a"}}},
+    "experiments": {"a": {"training": {"epochs": 1}, "settings": {"season": 1}, "split": {"test": 0.2},
+                          "data": {"path": "data/raw/a"}, "gate": None, "task": "forecasting"}},
+    "candidates": {"a-cnn": {"parameters": {"width": {"choices": [1, 2]}}, "weights": None, "family": "cnn"}},
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("text", ["--force", "-S --queue", "seed", "-S 'seed=1"])
 def test_overrides_cannot_smuggle_in_options(text: str) -> None:
     with pytest.raises(ParamsError, match="RETRAIN_OVERRIDES: found"):
-        overrides(text)
+        overrides(text, DOCUMENT)
 
 
 @pytest.mark.parametrize("sign", list('|;&$`<>()*?~#!\\"\n'))
 def test_overrides_cannot_smuggle_in_commands(sign: str) -> None:
     """DVC makes a stage of every name under `downloads` and hands its command to a shell."""
-    word = f"+downloads={{x {sign} touch pwned: {{a: 1}}}}"
+    for word in (f"+downloads={{x {sign} touch pwned: {{a: 1}}}}", f"trainer.devices=1 {sign} 2", f"seed{sign}=1"):
+        with pytest.raises(ParamsError, match="RETRAIN_OVERRIDES: found"):
+            overrides(f"-S {shlex.quote(word)}", DOCUMENT)
+
+
+@pytest.mark.parametrize("key", [
+    "launcher", "../outside.yaml:a", "other.yaml:seed", "params.yaml:seed", "/etc/x.yaml:seed", "+seed", "++seed",
+    "~seed", "seed@a", "a/b=seed", "", ".", "seed.", ".seed", "seed.a", "trainer", "trainer.plugins", "trainer.logger",
+    "tracking.uri", "tracking.artifacts", "study.storage", "downloads.a", "downloads.a.a~csv.url", "gate.margin",
+    "experiments.a", "experiments.a.training", "experiments.a.task", "experiments.a.data.path", "experiments.a.gate",
+    "experiments.b.training.epochs", "experiments.*.training.epochs", "experiments.a.training.other", "candidates",
+    "candidates.a-cnn", "candidates.a-cnn.family", "candidates.a-cnn.parameters", "candidates.a-cnn.weights",
+    "candidates.a-cnn.parameters.width.choices.0", "Seed",
+])  # fmt: skip
+def test_overrides_set_nothing_but_what_is_listed(key: str) -> None:
     with pytest.raises(ParamsError, match="RETRAIN_OVERRIDES: found"):
-        overrides(f"-S {shlex.quote(word)}")
+        overrides(f"-S {shlex.quote(key + '=1')}", DOCUMENT)
+
+
+@pytest.mark.parametrize("key", [
+    "seed", "trainer.devices", "experiments.a.training.epochs", "experiments.a.settings.season",
+    "experiments.a.split.test", "candidates.a-cnn.parameters.width", "candidates.a-cnn.parameters.width.choices",
+])  # fmt: skip
+def test_overrides_set_what_is_listed(key: str) -> None:
+    assert overrides(f"-S seed=3 -S {key}=1", DOCUMENT) == ["seed=3", f"{key}=1"]
+
+
+def test_every_listed_key_stands_in_params_yaml() -> None:
+    document = load(Path(__file__).parents[2] / "params.yaml").model_dump()
+    for pattern in ALLOWED:
+        places = [document]
+        for name in pattern.split("."):
+            places = [place[key] for place in places for key in (place if name == "*" else [name])]
+        assert places, pattern
+
+
+@pytest.mark.parametrize("text", ["-S launcher='touch {pwned}'", "-S '{pwned}.yaml:a=1'"])
+def test_no_command_is_set_and_no_other_file_is_written(text: str, outside: Path) -> None:
+    make_origin(outside, storage=False)
+    clone, pwned = fresh_clone(outside, "ci"), outside / "pwned"
+    (outside / "pwned.yaml").write_text("a: 0\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "retrain", "run"], cwd=clone, capture_output=True, text=True, check=False,
+        env={**os.environ, "RETRAIN_OVERRIDES": text.format(pwned=pwned)},
+    )  # fmt: skip
+    assert done.returncode == 2 and "RETRAIN_OVERRIDES: found the key" in done.stderr
+    assert not pwned.exists() and (outside / "pwned.yaml").read_text() == "a: 0\n"
+    assert command("git", "status", "--porcelain", where=clone) == ""
 
 
 def test_an_attack_through_the_input_runs_nothing(outside: Path) -> None:
@@ -280,7 +334,7 @@ def test_an_attack_through_the_input_runs_nothing(outside: Path) -> None:
 
 
 def test_overrides_keep_quoted_values_whole() -> None:
-    assert overrides("-S seed=1 -S 'candidates.a.parameters.width={choices: [1, 2]}'") == [
+    assert overrides("-S seed=1 -S 'candidates.a-cnn.parameters.width={choices: [1, 2]}'", DOCUMENT) == [
         "seed=1",
-        "candidates.a.parameters.width={choices: [1, 2]}",
+        "candidates.a-cnn.parameters.width={choices: [1, 2]}",
     ]
