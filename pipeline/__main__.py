@@ -19,7 +19,7 @@ from pipeline.training.launch import is_first_process
 from pipeline.training.signals import Preempted, preempt_on_sigterm
 
 STAGES = {
-    "check": "say what is wrong with params.yaml",
+    "check": "say what is wrong with params.yaml; with NAME, look at the data of that experiment",
     "list": "recipes, tasks, formats, families and architectures",
     "add": "merge a recipe into params.yaml",
     "remove": "take a recipe out of params.yaml again",

@@ -116,17 +116,24 @@ def _prepare(recorded: Recorded, tree: Worktree, repository: Path) -> str:
 def _places(tree: Worktree, repository: Path, path: str, downloads: list[str]) -> dict[str, Callable[[], object]]:
     """Where raw data may be, and how they come from there."""
     _share_cache(tree, repository)
+    target = _target(tree.folder, path)
     places: dict[str, Callable[[], object]] = {
-        "DVC's cache": lambda: tree.python("-m", "dvc", "checkout", "--quiet", path),
+        "DVC's cache": lambda: tree.python("-m", "dvc", "checkout", "--quiet", target),
     }
     if tree.python("-m", "dvc", "remote", "list").strip():
-        places["DVC's remote"] = lambda: tree.python("-m", "dvc", "pull", "--quiet", path)
+        places["DVC's remote"] = lambda: tree.python("-m", "dvc", "pull", "--quiet", target)
     name = Path(path).name
     if name in downloads and Path(path) == Path("data/raw", name):
         places["the download"] = lambda: tree.python("-m", "pipeline", "fetch", name)
     if (repository / path).exists():
         places["this working tree"] = lambda: shutil.copytree(repository / path, tree.folder / path)
     return places
+
+
+def _target(folder: Path, path: str) -> str:
+    """The .dvc file of raw data, which DVC reads also in a commit whose ignore files hide it; else their path."""
+    files = (place.with_name(f"{place.name}.dvc") for place in (Path(path), *Path(path).parents) if place.name)
+    return next((file.as_posix() for file in files if (folder / file).is_file()), path)
 
 
 def _share_cache(tree: Worktree, repository: Path) -> None:

@@ -36,4 +36,4 @@ def _check_data(name: str, params: Params) -> None:
     for warning in dict.fromkeys(warnings):
         logger.warning("%s: %s", name, warning)
     said = f"; warnings: {len(warnings)}" if warnings else ""
-    print(f"check: nothing is wrong with the data of {name}{said}")
+    print(f"check: the data of {name} can be read{said}")

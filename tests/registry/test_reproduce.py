@@ -195,6 +195,14 @@ def test_data_that_are_nowhere_name_every_place_that_was_looked_at(
     assert asked[2:] == ["--quiet data/raw/digits", "fetch digits"]
 
 
+def test_own_data_are_asked_for_by_the_dvc_file_that_ignore_files_of_an_old_commit_hide(tmp_path: Path) -> None:
+    assert reproduce._target(tmp_path, "data/raw/mine") == "data/raw/mine"
+    (tmp_path / "data/raw").mkdir(parents=True)
+    (tmp_path / "data/raw/mine.dvc").touch()
+    for path in ("data/raw/mine", "data/raw/mine/sub/folder"):
+        assert reproduce._target(tmp_path, path) == "data/raw/mine.dvc"
+
+
 @pytest.mark.parametrize(
     ("found", "message"),
     [
