@@ -162,7 +162,7 @@ def test_a_mistake_of_the_code_keeps_its_traceback(repository: Path, monkeypatch
     ("arguments", "said"),
     [
         (["fetch", "digits", "co2"], "fetch: found co2; only predict takes it"),
-        (["history", "digits", "--to", "2"], "history: found --to 2; only rollback takes it"),
+        (["history", "digits", "--to", "2"], "history: found --to 2; only rollback and promote take it"),
         (["rollback", "digits", "--to", "2", "--output", "x"], "rollback: found --output x; only predict takes it"),
         (["list", "--text", "a", "--text", "b"], "list: found --text a b; only predict takes it"),
     ],

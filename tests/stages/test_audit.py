@@ -401,7 +401,8 @@ def test_aliases_are_compared_with_the_record(
         client.create_model_version("digits", f"file://{repository}", tags={"pipeline.key": key})
     named = {"version": "1", "key": "aaa", "candidate": "digits-cnn"}
     gone = {**named, "version": "3", "key": "ccc"}
-    line = {"time": "2026-01-01T00:00:00+00:00", "challenger": gone, "against": named, "champion_after": "aaa"}
+    line = {"time": "2026-01-01T00:00:00+00:00", "challenger": gone, "against": named, "champion_after": "aaa",
+            "promoted": False, "reason": "because"}  # fmt: skip
     record = {"champion": named, "challenger": gone, "history": [line]}
     (repository / "reports").mkdir(exist_ok=True)
     (repository / "reports/registry.json").write_text(json.dumps({"experiments": {"digits": record}}))
@@ -412,6 +413,29 @@ def test_aliases_are_compared_with_the_record(
     assert any("digits@challenger: is missing; the record says version 3" in text for text in said)
     assert any("digits@3: MLflow has no version of digits-cnn with the key ccc; mended" in text for text in said)
     assert any("digits: history: 1 lines are not in MLflow" in text for text in said)
+
+
+def test_edited_tags_and_a_history_that_was_torn_are_named(repository: Path, client: Any, audited: Any) -> None:
+    from pipeline.registry import chain, ledger, record
+
+    client.create_registered_model("digits")
+    named = [{"version": str(n), "key": f"key-{n}", "candidate": "digits-cnn"} for n in (1, 2, 3)]
+    first = {**record.entry(named[0], None, promoted=True, reason="", evidence={}), "previous": None}
+    torn = [chain.following([first], record.entry(challenger, named[0], promoted=True, reason="", evidence={}))
+            for challenger in named[1:]]  # fmt: skip
+    for line in torn:
+        client.set_registered_model_tag("digits", ledger.name_of(line), json.dumps(line, sort_keys=True))
+    client.set_registered_model_tag("digits", ledger.name_of(first), "{}")
+    client.create_model_version("digits", f"file://{repository}", tags={"pipeline.decision": "promoted"})
+    client.create_registered_model("digits (being registered)", {"pipeline.owner": dead_owner()})
+    code, said = audited()
+    text = "\n".join(said)
+    assert code == 1
+    assert f"digits: history: MLflow's tag {ledger.name_of(first)} was edited and counts as absent" in text
+    assert "digits: history: was written apart in two places and not joined yet; mended by" in text
+    assert "note     digits: history: a line that another one follows is gone" in text
+    assert "digits@1: the tags of its decision were edited" in text
+    assert "digits: registration: process 4194305 on " in text and " is at it or was killed; mended by" in text
 
 
 def test_weights_of_a_version_are_compared_with_those_that_lie_here(
