@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from pipeline.problems import nearest as nearest
-from pipeline.problems import problems
+from pipeline.problems import place_of, problems
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[^./\\][^/\\]*$")]
@@ -273,20 +273,13 @@ def read_raw(path: str | Path = "params.yaml") -> dict[str, Any]:
     except FileNotFoundError:
         raise ParamsError(f"{path} is missing here; run the command in the root of the repository") from None
     except (YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path} is not valid YAML: {_place_of(error)}") from None
+        raise ParamsError(f"{path} is not valid YAML: {place_of(error)}") from None
     if not isinstance(document, dict):
         raise ParamsError(
             f"{path}: found {type(document).__name__}; expected a mapping with the keys "
             + ", ".join(Params.model_fields)
         )
     return document
-
-
-def _place_of(error: Exception) -> str:
-    """What is wrong and where, without the line itself, which may hold a password."""
-    mark = getattr(error, "problem_mark", None)
-    words = f"{getattr(error, 'context', None) or ''} {getattr(error, 'problem', '')}".strip()
-    return str(error) if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: {words}"
 
 
 def load(path: str | Path = "params.yaml") -> Params:
