@@ -58,6 +58,13 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "…"
 
 
+def place_of(error: Exception) -> str:
+    """What is wrong and where, without the line itself, which may hold a password."""
+    mark = getattr(error, "problem_mark", None)
+    words = f"{getattr(error, 'context', None) or ''} {getattr(error, 'problem', '')}".strip()
+    return str(error) if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: {words}"
+
+
 def expected(item: dict[str, Any]) -> str:
     """What one error of pydantic says was expected."""
     kind, context = item["type"], item.get("ctx", {})
