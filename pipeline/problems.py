@@ -213,10 +213,3 @@ def _sections(value: Any) -> dict[str, Mapping[str, Any]]:
     """The entries of a mapping that are mappings themselves."""
     entries = value.items() if isinstance(value, Mapping) else ()
     return {str(name): entry for name, entry in entries if isinstance(entry, Mapping)}
-
-
-def place_of(error: Exception) -> str:
-    """What is wrong and where, without the line itself, which may hold a password."""
-    mark = getattr(error, "problem_mark", None)
-    words = f"{getattr(error, 'context', None) or ''} {getattr(error, 'problem', '')}".strip()
-    return str(error) if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: {words}"

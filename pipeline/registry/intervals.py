@@ -25,17 +25,17 @@ def intervals_of(
     confidence: float,
     seed: int,
     shares: Mapping[str, tuple[int, int]] | None = None,
-) -> dict[str, dict[str, float | None]]:
+) -> dict[str, dict[str, float | str | None]]:
     """{figure: {"value", "low", "high"}} for everything that `metrics` computes from (R, N) weights.
 
     `scores` (N,) are the examples' contributions to the figure `score`, which gets the interval that the gate uses;
     the others get one from the moments of their resamples, as does a `score` of None, one of all examples together.
     `block` is the number of neighbouring examples that are drawn together. `shares` {figure: (hits, count)} are known
     by their counts, and exact. Of any other figure that is the same on every resample nobody knows how sure it is: it
-    has no ends.
+    has no ends. An interval that is only a rough one has a `doubt`, which says why.
     """
     units = len(scores) / _block_length(len(scores), block or 1)
-    found: dict[str, dict[str, float | None]] = {}
+    found: dict[str, dict[str, float | str | None]] = {}
     for name, values in resampled(metrics, len(scores), block=block, resamples=resamples, seed=seed).items():
         low, high = _ends(values, units, confidence, dependent=block is not None)
         if name in (shares or {}):
@@ -46,6 +46,7 @@ def intervals_of(
             scores, dependent=block is not None, block=block, resamples=resamples, confidence=confidence, seed=seed
         )
         found[score] = {"value": found[score]["value"], "low": own.low, "high": own.high}
+        found[score] |= {"doubt": own.doubt} if own.doubt else {}
     return found
 
 

@@ -31,11 +31,12 @@ POWER = 0.8  # chance with which a difference shall be found where the examples 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its confidence interval."""
+    """A mean with its confidence interval. `doubt` says why it is only a rough one; "" where it is not."""
 
     value: float
     low: float
     high: float
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,17 +94,21 @@ def bootstrap_interval(
 ) -> Interval:
     """Confidence interval of the mean of (N,) scores.
 
-    `dependent` and `block` as in `paired_difference`; an example without a score is NaN and left out. Scores of 0 and
-    1 that are all the same have an interval too: it is that of a share.
+    `dependent` and `block` as in `paired_difference`, but that a declared block is not made longer: how hard the times
+    are changes slowly, and what is left of two models' scores when that is taken off does not. Where scores stay alike
+    for longer, the interval is a rough one. An example without a score is NaN and left out. Scores of 0 and 1 that are
+    all the same have an interval too: it is that of a share.
     """
     values = np.asarray(scores, dtype=np.float64)
     values = _checked(values[~np.isnan(values)], "scores")
-    mean, length = float(values.mean()), block_length(values, block) if dependent else 1
+    wanted = block_length(values, block) if dependent else 1
+    mean, length = float(values.mean()), min(wanted, block or wanted)
     if _is_binary(values) and (not dependent or mean in (0.0, 1.0)):
         count = len(values) if not dependent else max(1, len(values) // length)
         return Interval(mean, *share_interval(round(mean * count), count, confidence))
     found = of_blocks(values, length) if dependent else of_mean(values)
-    return Interval(mean, *within(*found.interval(confidence), values))
+    doubt = "scores stay alike over more neighbours than were declared" if wanted > length else found.doubt
+    return Interval(mean, *within(*found.interval(confidence), values), doubt)
 
 
 def within(low: float, high: float, seen: Scores) -> tuple[float, float]:

@@ -257,7 +257,8 @@ def _score_sentence(metrics: Json, name: str) -> str:
         interval = f" ({percent(metrics['confidence'])} interval {ends})"
     direction = "higher" if metrics["maximize"] else "lower"
     score = capitalised(words(metrics["score"]))
-    return f"{score} of {name} on test: {plain(found.get('value'), decimals)}{interval}; {direction} is better."
+    rough = f" The interval is a rough one: {found['doubt']}." if found.get("doubt") else ""
+    return f"{score} of {name} on test: {plain(found.get('value'), decimals)}{interval}; {direction} is better.{rough}"
 
 
 def _difference_sentence(metrics: Json, name: str, found: Comparison) -> str:
