@@ -88,9 +88,8 @@ def _leads(facts: Sequence[Json]) -> Iterator[str]:
     for entry in facts:
         picked = entry["challenger"]
         others = [strongest(entry, kind, without=picked) for kind in ("candidate", "baseline")]
-        name = f"{entry['experiment']}, {readable.words(entry['score'])}"
         leads = [_lead(entry, compare(entry, picked, other)) for other in others]
-        yield _row([name, _named(picked, entry["models"][picked]), *leads])
+        yield _row([_title(entry), _named(picked, entry["models"][picked]), *leads])
 
 
 def _lead(facts: Json, found: Comparison | None) -> str:
@@ -119,7 +118,7 @@ def _rows(facts: Json) -> Iterator[list[str]]:
     for place, name in enumerate(shown):
         entry = facts["models"][name]
         yield [
-            f"{facts['experiment']}, {readable.words(facts['score'])}" if place == 0 else "",
+            _title(facts) if place == 0 else "",
             f"**{_named(name, entry)}**" if name == facts["challenger"] else _named(name, entry),
             _score(test_score(facts, name), decimals),
             readable.plain(entry["validation"].get(facts["score"]), decimals),
@@ -128,6 +127,12 @@ def _rows(facts: Json) -> Iterator[list[str]]:
             _minutes(entry.get("seconds") or {}),
             f"`{facts['command']}`" if place == 0 else "",
         ]
+
+
+def _title(facts: Json) -> str:
+    """The experiment and its score; a `remark` stands in a file until the experiment is measured again."""
+    remark = f" ({facts['remark']})" if facts.get("remark") else ""
+    return f"{facts['experiment']}, {readable.words(facts['score'])}{remark}"
 
 
 def _named(name: str, entry: Json) -> str:

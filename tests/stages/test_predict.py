@@ -210,7 +210,10 @@ REFUSED = [
     (("digits",), "name files to ask about: python -m pipeline predict NAME FILE…"),
     (("digits", "none.png"), "none.png: no such file"),
     (("digits", "raw"), "raw: this is no file; name the files themselves, such as raw/*"),
-    (("digits", "a.png", "params.yaml"), "params.yaml: not readable as an image (no picture format is recognised; allowed: JPEG, PNG, BMP, "),
+    (
+        ("digits", "a.png", "params.yaml"),
+        "params.yaml: not readable as an image (no picture format is recognised; allowed: JPEG, PNG, BMP, ",
+    ),
     (("digits", "a.png", "cut.png"), "cut.png: not readable as an image ("),
     (("digits", "--text", "seven"), "--text: this model does not read text; name files"),
     (("digits", "a.png", "--format", "xml"), "--format: found xml; allowed: table, csv, json"),
