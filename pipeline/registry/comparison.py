@@ -25,9 +25,6 @@ if TYPE_CHECKING:  # the gate takes a second to import: it comes when there is s
     from pipeline.registry.statistics import ModelScores
 
 UNORDERED = ("classes", "columns", "styles")
-EXHAUSTED = (
-    " On these test examples no later model can be promoted, not even one without a fault: collect more and fresh ones."
-)
 FEWEST = 2  # examples that a comparison needs to have any spread
 
 
@@ -106,7 +103,20 @@ class Comparison:
             "passable": passable,
         }
         note = "" if pair is None else left_out_note(pair.left_out, pair.count + pair.left_out, names.champion)
-        return replace(found, reason=found.reason + note + ("" if passable else EXHAUSTED), test_split=split)
+        if not passable and stays is not None:
+            note += self._exhausted(stays, level)
+        return replace(found, reason=found.reason + note, test_split=split)
+
+    def _exhausted(self, stays: ModelScores, level: float) -> str:
+        from pipeline.registry.gate import needed_to_pass
+
+        options = {name: self._options[name] for name in ("maximize", "dependent", "block")}
+        needed = needed_to_pass(stays, level=level, **options)
+        many = "" if needed is None else f"; it would take about {needed} that neither model has seen"
+        return (
+            " On these test examples no later model can be promoted, not even one without a fault: collect more and "
+            f"fresh ones{many}."
+        )
 
     def _stays(self, promoted: bool, pair: Pair | None) -> ModelScores | None:
         """The scores of who is champion after the decision."""

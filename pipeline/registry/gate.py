@@ -115,6 +115,17 @@ def could_pass(champion_scores: ModelScores, *, maximize: bool, level: float, ma
     return found.promoted
 
 
+def needed_to_pass(
+    champion_scores: ModelScores, *, maximize: bool, level: float, dependent: bool, block: int | None
+) -> int | None:
+    """About how many examples like these show that a model without a fault is better; None where nobody knows."""
+    faultless = _faultless(champion_scores, maximize)
+    if faultless is None:
+        return None
+    a, b = (faultless, champion_scores) if maximize else (champion_scores, faultless)
+    return needed_examples(a, b, level=level, dependent=dependent, block=block)
+
+
 def _faultless(scores: ModelScores, maximize: bool) -> ModelScores | None:
     """The best scores on the same examples: 1 where all are 0 or 1, no error where none is negative."""
     if isinstance(scores, CorpusScore):

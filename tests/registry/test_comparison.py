@@ -238,7 +238,9 @@ def test_champion_that_nobody_can_beat_on_this_split_is_told_with_advice(house: 
     assert 0 < mistakes < 6, "2 to the power of 1 - mistakes must not be below 0.05"
     found = house.decide(house.version("aaa", 0.96), None)
     assert found.promoted and split_of(found)["passable"] is False
-    assert found.reason.endswith("not even one without a fault: collect more and fresh ones.")
+    assert "not even one without a fault: collect more and fresh ones; it would take about" in found.reason
+    needed = int(found.reason.rpartition("about ")[2].split()[0])
+    assert needed * mistakes / 80 >= 6, "as many mistakes must be there to be avoided"
     house.retrain("aaa", 0.5)
     roomy = house.decide(house.version("bbb", 0.5), None)
     assert split_of(roomy)["passable"] is True and "fresh" not in roomy.reason
