@@ -12,15 +12,18 @@ HIDDEN = "***"
 SHORTEST = 6  # characters of a value that is looked for; shorter ones would be found everywhere
 # What a credential is called in the query of an address: token, X-Amz-Signature, AWSAccessKeyId, sig, api_key, …
 NAME = re.compile(
-    r"pass(?:w|phrase|$|[-_.])|pwd|token(?!iz)|secret|signature|credential|jwt|bearer|authorization|api[-_]?key|"
-    r"access[-_]?key|key[-_]pair|(?:^|[-_.])(?:sig|key|auth|sas|pw)(?:$|[-_.])",
+    r"pass(?:w|phrase|$|[-_.](?!through))|pwd|token(?!iz|s$|s?[-_.]?(?:limit|count))|secret|signature(?![-_.]?version)|"
+    r"credential|jwt|bearer|authorization|(?:api|access|auth)[-_]?key|key[-_]pair|session[-_]?id|private[-_]?link|hmac|"
+    r"(?:^|[-_.])(?:sig|key|auth|sas|pw)(?:$|[-_.])",
     re.IGNORECASE,
 )
-VARIABLE = re.compile(r"PASSWORD|PASSWD|TOKEN(?!IZ)|SECRET|CREDENTIAL|API_?KEY|ACCESS_KEY")
+VARIABLE = re.compile(r"PASSWORD|PASSWD|TOKEN(?!IZ|S?$(?<=S)|S?_(?:LIMIT|COUNT))|SECRET|CREDENTIAL|API_?KEY|ACCESS_KEY")
+WORD = re.compile(r"[0-9.,-]+|[a-z]{1,11}")  # a value that stands in many texts that have nothing to do with it
 # Values that say by their form what they are: of GitHub, GitLab, Hugging Face, Slack, npm, PyPI, Amazon, and any JWT.
 FORM = re.compile(
-    r"\b(?:gh[pousr]_|github_pat_|glpat-|hf_|xox[abprs]-|npm_|pypi-|dckr_pat_|sk-)[\w-]{16,}|\bA[KS]IA[0-9A-Z]{16}\b|"
-    r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
+    r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}|hf_[A-Za-z]{30,}|xox[abprs]-[\w-]{16,}|"
+    r"npm_[A-Za-z0-9]{36}|pypi-AgE[\w-]{16,}|dckr_pat_[\w-]{20,}|A[KS]IA[0-9A-Z]{16}\b|"
+    r"sk-(?=[\w-]*[0-9])(?=[\w-]*[A-Z])[\w-]{20,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
 )
 USER = re.compile(r"(://)(?:[^/?#@\s'\"]+|[^/?#@\s'\":]*:(?!\d+[/?#])[^@\s'\"]+)@")  # some forget to write / as %2F
 QUERY = re.compile(r"([?&#;])([\w.~%-]+)=([^&\s\"'#;]+)")
@@ -35,12 +38,13 @@ def credential_in(address: str) -> str | None:
     scheme, place, rest = found.groups()
     user, sign, _ = place.rpartition("@")
     _, colon, password = user.partition(":")
-    if password or (not sign and "@" in rest and re.search(r":(?!\d*$)", place)):
+    host = re.sub(r"^\[[^\]]*\]", "", place)  # colons of IPv6 stand in brackets
+    if password or (not sign and "@" in rest and re.search(r":(?!\d*$)", host)):
         return "a password"
     if sign and (colon or scheme.lower() in ("http", "https", "file", "package")):
         return "a user, or a token in its place"  # a database or storage may well say which user or container it means
     for _, key, value in QUERY.findall(address):
-        if NAME.search(unquote(key)) and value.strip("*"):
+        if NAME.search(unquote(key)) and value.strip("*") and not value.isdigit():
             return f"a credential in its part {unquote(key)[:40]}=…"
     return "a token" if FORM.search(unquote(address)) else None
 
@@ -51,12 +55,15 @@ def scrubbed(text: object) -> str:
     cleaned = QUERY.sub(lambda m: f"{m[1]}{m[2]}={HIDDEN if NAME.search(unquote(m[2])) else m[3]}", cleaned)
     cleaned = FORM.sub(HIDDEN, cleaned)
     for secret in sorted(known(), key=len, reverse=True):
-        cleaned = cleaned.replace(secret, HIDDEN)
+        cleaned = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", HIDDEN, cleaned)
     return cleaned
 
 
 def known(*texts: str) -> set[str]:
-    """Values of credentials: in the environment, in ~/.netrc, and in addresses of the environment and of `texts`."""
+    """Values of credentials: in the environment, in ~/.netrc, and in addresses of the environment and of `texts`.
+
+    A number or a short word is none of them, though somebody may use one: it stands in many texts by chance.
+    """
     found = {value for name, value in os.environ.items() if VARIABLE.search(name) and not value.startswith("/")}
     for name, value in os.environ.items():
         if name.startswith("PIPELINE_QUERY_"):  # as the end of an address
@@ -64,7 +71,7 @@ def known(*texts: str) -> set[str]:
     for text in (*texts, *(value for value in os.environ.values() if "://" in value)):
         found |= set(_values(text))
     found |= set(_of_netrc())
-    return {secret for secret in found if len(secret) >= SHORTEST and secret != HIDDEN}
+    return {secret for secret in found if len(secret) >= SHORTEST and secret != HIDDEN and not WORD.fullmatch(secret)}
 
 
 def _values(text: str) -> Iterator[str]:

@@ -47,7 +47,7 @@ def _unlisted(repo: Repo, root: Path, paths: Iterable[str]) -> Iterator[str]:
 
     if isinstance(repo.scm, NoSCM):
         return
-    wanted = dict.fromkeys(parent for path in paths for parent in reversed(Path(path).parents) if parent.name)
+    wanted = dict.fromkeys(parent for path in paths for parent in _listed(root, Path(path)))
     hidden: list[Path] = []
     for folder in wanted:
         if not set(folder.parents) & set(hidden) and repo.scm.is_ignored(f"{root / folder}{os.sep}"):
@@ -57,6 +57,18 @@ def _unlisted(repo: Repo, root: Path, paths: Iterable[str]) -> Iterator[str]:
         file = Path(f"{path}.dvc")
         if (root / file).is_file() and not set(file.parents) & set(hidden) and repo.scm.is_ignored(str(root / file)):
             yield _sentence(file, f"a rule of {PLACES}", "remove that rule")
+
+
+def _listed(root: Path, path: Path) -> list[Path]:
+    """The folders that DVC has to walk through to find the data of a path, the outermost first.
+
+    What lies in a folder that is an output itself, of a .dvc file or of a download, needs not be found.
+    """
+    parents = [parent for parent in reversed(path.parents) if parent.name]
+    added = next((place for place in (*parents, path) if (root / f"{place}.dvc").is_file()), None)
+    if added is None:  # a download, or data that are not added yet: data/raw
+        return parents[:2]
+    return [parent for parent in parents if parent in added.parents]
 
 
 def _left_out(repo: Repo, root: Path, paths: Iterable[str]) -> Iterator[str]:

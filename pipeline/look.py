@@ -74,7 +74,7 @@ def _split(experiment: Experiment, parts: dict[str, Records], seed: int, warn: C
 
 def _extent(folder: Path) -> tuple[int, int]:
     """How many files lie in a folder, and their bytes."""
-    sizes = [os.stat(os.path.join(place, name)).st_size for place, _, names in os.walk(folder) for name in names]
+    sizes = [os.lstat(os.path.join(place, name)).st_size for place, _, names in os.walk(folder) for name in names]
     return len(sizes), sum(sizes)
 
 
@@ -156,13 +156,13 @@ def _doubts(records: Records, name: str) -> Iterator[str]:
         return
     classes = sorted(set(map(str, records.labels.tolist())))
     parts = [label for label in classes if label.casefold() in PARTS]
-    if parts:
+    if len(parts) > 1:  # a single one may be a train
         yield (
             f"the classes are called {', '.join(parts)}, like parts of a split: if they are that, name each under "
             "data.parts with its own `directory`"
         )
     deep = [label for label in classes if all(_is_deep(entry, label) for entry in _names_of(records, label))]
-    if deep and not parts:
+    if deep and len(parts) < 2:
         yield (
             f"all pictures of the class {deep[0]} lie in folders of its folder: is `directory` a level too high? "
             "Every folder in it is one class"

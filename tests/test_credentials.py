@@ -22,7 +22,7 @@ BAD = [
     f"https://host/a.csv#token={SECRET}", f"https://host/a.csv?x=1;sig={SECRET}", f"file://me:{SECRET}@host/a",
     f"package://{SECRET}@sklearn/a.csv", f"postgresql://me:{SECRET}@host/runs", f"mysql://me:a/{SECRET}@host/runs",
     f"postgresql://host/runs?password={SECRET}", f"postgresql://host/runs?sslpassword={SECRET}",
-    f"s3://key:{SECRET}@bucket/x", "https://host/ghp_0123456789abcdefABCDEF0123/a.csv", "s3://AKIAIOSFODNN7EXAMPLE/x",
+    f"s3://key:{SECRET}@bucket/x", "https://host/ghp_0123456789abcdefABCDEF0123456789/a.csv", "s3://AKIAIOSFODNN7EXAMPLE/x",
     "https://host/a?x=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcdefghij",
 ]  # fmt: skip
 GOOD = [

@@ -93,4 +93,5 @@ def test_check_warns_and_still_calls_the_file_sound(
 @pytest.mark.parametrize("name", [".gitignore", ".dvcignore"])
 def test_rules_are_anchored_so_that_they_hide_no_data_of_that_name(name: str, root: Path) -> None:
     lines = [line for line in (root / name).read_text(encoding="utf-8").splitlines() if line and line[0] not in "#"]
-    assert lines and all(line.lstrip("!").startswith("/") for line in lines), lines
+    made = (".*.pipeline-new", ".*.pipeline-old", ".*.pipeline-part")  # what stages leave half made; nobody's data
+    assert lines and all(line.lstrip("!").startswith("/") for line in lines if line not in made), lines

@@ -14,7 +14,10 @@ from pipeline.data.padding import check_padding
 SUFFIXES = {".flac", ".ogg", ".wav"}
 RATES = (1_000, 400_000)  # samples a second; what lies outside is a damaged header
 LONGEST = 3_600  # seconds of one file: more is cut before it comes here, or meant to fill the memory
-MOST_SAMPLES = 1 << 26  # of one file, those of all channels: 69 minutes at 16 kHz; silence is packed to next to nothing
+MOST_SAMPLES = 1 << 26  # of one file, those of all channels: 69 minutes at 16 kHz
+PACKED = (
+    16  # samples for each byte of a file that may be more: speech and music have fewer, packed silence has thousands
+)
 BLOCK = 1 << 18  # samples that are read at a time
 FULL = 32_768  # the size of a sample that stands for 1.0
 LOUDEST = 10.0  # of samples that are floating-point numbers from -1 to 1; a little beyond is a loud recording
@@ -44,8 +47,9 @@ def read_sound(source: Path | IO[bytes], sample_rate: int) -> Sound:
     name = source if isinstance(source, Path) else "the recording"
     try:
         _check_whole(source)
+        size = _size_of(source)
         with soundfile.SoundFile(source) as file:
-            _check_header(file)
+            _check_header(file, size)
             values, highest = _one_channel(file)
             rate, channels = int(file.samplerate), int(file.channels)
     except (soundfile.SoundFileError, OSError, ValueError, TypeError, MemoryError) as error:
@@ -117,16 +121,27 @@ def _whole_numbers(values: np.ndarray) -> np.ndarray:
     return scaled.astype(np.int16)
 
 
-def _check_header(file: Any) -> None:
+def _size_of(source: Path | IO[bytes]) -> int:
+    if isinstance(source, Path):
+        return source.stat().st_size
+    size = source.seek(0, 2)
+    source.seek(0)
+    return size
+
+
+def _check_header(file: Any, size: int) -> None:
     if not RATES[0] <= file.samplerate <= RATES[1]:
         raise ValueError(f"found {file.samplerate} samples a second; allowed: {RATES[0]} to {RATES[1]}")
     if not file.frames:
         raise ValueError("it has no samples")
     if file.frames > LONGEST * file.samplerate:
         raise ValueError(f"it lasts {file.frames / file.samplerate:,.0f} s; allowed: up to {LONGEST} s")
-    if file.frames * file.channels > MOST_SAMPLES:
+    if file.frames * file.channels > max(MOST_SAMPLES, PACKED * size):
         found = f"{file.frames:,} samples in each of {file.channels} channels"
-        raise ValueError(f"it has {found}; allowed: up to {MOST_SAMPLES:,} in all; cut it into pieces")
+        raise ValueError(
+            f"it has {found}; allowed: up to {MOST_SAMPLES:,} in all, or {PACKED} for each byte of the file; cut it "
+            "into pieces"
+        )
 
 
 def _check_whole(source: Path | IO[bytes]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.data.classes import Tables, class_numbers, duplicates, labelled_card, rare_classes
-from pipeline.data.contents import digests_of, digests_of_files
+from pipeline.data.contents import digests_of, digests_of_pictures
 from pipeline.data.image_files import png
 from pipeline.data.records import Images
 from pipeline.data.splits import BY_CONTENT, Shares, described, in_order, shares_of_pool, split_rows
@@ -61,7 +61,7 @@ def prepare_images(
 def picture_digests(images: Images) -> np.ndarray:
     """(N,) uint64 of the files, or of the pixels where a file holds many pictures."""
     if images.files is not None:
-        return digests_of_files(images.files)
+        return digests_of_pictures(images.files)
     return digests_of(picture.tobytes() for picture in images.pixels)
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from pipeline.data.classes import class_numbers, duplicates, labelled_card, rare_classes
 from pipeline.data.contents import digests_of_texts
 from pipeline.data.records import LabelledText
+from pipeline.data.requests import LONGEST_TEXT
 from pipeline.data.splits import BY_CONTENT, Shares, described, in_order, shares_of_pool, split_rows
 from pipeline.data.tables import SPLITS, Prepared
 from pipeline.data.tokens import PAD, UNKNOWN, Tokenizer, as_bytes, fit_tokenizer, normalised, padded
@@ -58,7 +59,7 @@ def prepare_labelled_text(
             *_shortened(encoded, longest),
         ],
     }
-    requests = pd.DataFrame({"text": [sent[row] for row in rows["test"]]})
+    requests = pd.DataFrame({"text": [sent[row][:LONGEST_TEXT] for row in rows["test"]]})
     return Prepared(tables, card, requests, {part: units[rows[part]] for part in SPLITS})
 
 

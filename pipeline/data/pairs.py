@@ -10,6 +10,7 @@ import pandas as pd
 
 from pipeline.data.contents import digests_of_texts
 from pipeline.data.records import Pairs
+from pipeline.data.requests import LONGEST_TEXT
 from pipeline.data.splits import BY_CONTENT, Shares, described, in_order, shares_of_pool, split_rows
 from pipeline.data.tables import SPLITS, Prepared, schema
 from pipeline.data.tokens import BEGIN, END, PAD, Tokenizer, as_bytes, fit_tokenizer, normalised, padded
@@ -59,7 +60,7 @@ def prepare_pairs(
         "missing": {},
         "warnings": warnings + _repeated(found),
     }
-    return Prepared(tables, card, pd.DataFrame({"text": sent["test"][0]}), units)
+    return Prepared(tables, card, pd.DataFrame({"text": [text[:LONGEST_TEXT] for text in sent["test"][0]]}), units)
 
 
 def _split(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.data.classes import duplicates, labelled_card, rare_classes
-from pipeline.data.contents import digests_of, digests_of_files
+from pipeline.data.contents import digests_of, digests_of_pictures
 from pipeline.data.image_files import png
 from pipeline.data.images import grid_card, picture_hashes
 from pipeline.data.padding import check_padding
@@ -52,7 +52,9 @@ def prepare_scenes(parts: Mapping[str, AnnotatedImages], split: Shares, seed: in
 
 
 def _digests(part: AnnotatedImages) -> np.ndarray:
-    return digests_of(image.tobytes() for image in part.pixels) if part.files is None else digests_of_files(part.files)
+    return (
+        digests_of(image.tobytes() for image in part.pixels) if part.files is None else digests_of_pictures(part.files)
+    )
 
 
 def _sent(records: Sequence[AnnotatedImages], rows: np.ndarray) -> pd.DataFrame:

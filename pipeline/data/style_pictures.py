@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.data.classes import duplicates
-from pipeline.data.contents import digests_of_files
+from pipeline.data.contents import digests_of, digests_of_pictures
 from pipeline.data.image_files import png
 from pipeline.data.images import grid_card, picture_hashes
 from pipeline.data.records import StyledPictures
@@ -30,7 +30,7 @@ def prepare_pictures(parts: Mapping[str, StyledPictures], split: Shares, seed: i
     ends = np.cumsum([0, *(len(part.names) for part in records)])
     pixels = np.concatenate([part.squares for part in records])  # (N, 3, S, S)
     pictures = np.concatenate([part.pictures + start for part, start in zip(records, ends[:-1], strict=True)])
-    units = np.concatenate([digests_of_files(part.files) for part in records])
+    units = np.concatenate([digests_of_pictures(part.files) for part in records])
     taken = split_rows({name: len(parts[name].names) for name in order}, shares, seed, units, classes=["pictures"])
     rows = {part: np.flatnonzero(np.isin(pictures, taken[part])) for part in SPLITS}
     tables = {part: {"images": pixels[rows[part]], "rows": rows[part], "pictures": pictures[rows[part]]}
@@ -41,6 +41,7 @@ def prepare_pictures(parts: Mapping[str, StyledPictures], split: Shares, seed: i
         "split": described(shares, order, "content", BY_CONTENT, seed),
         "contents": {part: [names[row] for row in np.unique(table["pictures"])] for part, table in tables.items()},
         "styles": records[0].style_names,
+        "style_digests": [f"{unit:016x}" for unit in digests_of(s.tobytes() for s in records[0].styles).tolist()],
         "squares": int(np.bincount(pictures).max()),  # of one picture, at most
         "missing": {},
         "warnings": [

@@ -131,13 +131,14 @@ def _credentials(host: str) -> tuple[str | None, str]:
     if token:
         return f"Bearer {token}", query
     try:
-        entry = netrc.netrc(os.environ.get("NETRC") or None).authenticators(host)
-    except (FileNotFoundError, RuntimeError):  # the second one without a home
+        entry = netrc.netrc(os.environ.get("NETRC") or None).hosts.get(host)  # never the one for any other host
+    except (FileNotFoundError, PermissionError, RuntimeError):  # the last one without a home
         entry = None
     except (OSError, UnicodeDecodeError, netrc.NetrcParseError) as error:
         line = getattr(error, "lineno", None)
         where = f"look at its line {line}" if line else "look at its rights (chmod 600) and its form"
-        raise ValueError(f"~/.netrc (or the file that NETRC names) cannot be read; {where}") from None
+        logger.warning("~/.netrc (or the file that NETRC names) cannot be read and is not used; %s", where)
+        entry = None
     if entry is None:
         return None, query
     user, _, password = entry

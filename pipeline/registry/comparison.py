@@ -16,7 +16,7 @@ from pipeline.registry.experiment import Outputs
 from pipeline.registry.limits import broken, measured
 from pipeline.registry.record import Entry, told_by_tags
 from pipeline.registry.store import Store, Version
-from pipeline.registry.trial import Trial, TrialFailed, rehearse
+from pipeline.registry.trial import NotComparable, Trial, rehearse
 
 if TYPE_CHECKING:  # the gate takes a second to import: it comes when there is something to decide
     import numpy as np
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # the gate takes a second to import: it comes when there is s
     from pipeline.registry.gate import Decision
     from pipeline.registry.statistics import ModelScores
 
-UNORDERED = ("classes", "columns", "styles")
+UNORDERED = ("classes", "columns", "style_digests")
 FEWEST = 2  # examples that a comparison needs to have any spread
 
 
@@ -53,7 +53,7 @@ class Comparison:
     history: Sequence[Entry]
 
     def decision(self, challenger: Version, champion: Version | None) -> Decision:
-        """Raises TrialFailed where the champion cannot be compared on the present test examples.
+        """Raises NotComparable where no comparison is fair, and TrialFailed where a model could not be asked.
 
         What a model costs is looked at first: the test split is not asked about one that may not be promoted anyway.
         The worst class is a figure of the test examples, so that its limit comes after they were asked.
@@ -110,7 +110,7 @@ class Comparison:
     def _exhausted(self, stays: ModelScores, level: float) -> str:
         from pipeline.registry.gate import needed_to_pass
 
-        options = {name: self._options[name] for name in ("maximize", "dependent", "block")}
+        options = {name: self._options[name] for name in ("maximize", "dependent", "block", "margin")}
         needed = needed_to_pass(stays, level=level, **options)
         many = "" if needed is None else f"; it would take about {needed} that neither model has seen"
         return (
@@ -179,10 +179,11 @@ class Comparison:
         kept = self._everything
         for digests in seen:
             kept = kept & unseen(ours["test"], digests, count)
-        if kept.sum() < FEWEST:
-            raise TrialFailed(
+        fewest = max(FEWEST, self.trial.block or 0) if self.trial.dependent else FEWEST
+        if kept.sum() < fewest:
+            raise NotComparable(
                 f"{count - kept.sum()} of {count} test examples were learned from by one of the two, and "
-                f"{kept.sum()} are left; collect fresh ones, which neither has seen"
+                f"{kept.sum()} are left, of {fewest} that it takes; collect fresh ones, which neither has seen"
             )
         responses = {"champion": self._answered("champion", folder / "artifacts", folder / "code")}
         responses["challenger"] = self._answered("challenger", self._model, self.code)
@@ -191,9 +192,14 @@ class Comparison:
         return Pair(scores["challenger"], scores["champion"], units, int(kept.sum()), left_out)
 
     def _pair_scores(self, responses: Mapping[str, Path], kept: np.ndarray) -> Mapping[str, ModelScores]:
+        import numpy as np
+
         if self.trial.corpus:
             return self._corpus_scores("pair", kept, self.gate.resamples, responses=responses)
         scores = self._scored("pair", responses=responses).scores
+        known = {role: np.isfinite(values) for role, values in scores.items()}
+        if (known["champion"] != known["challenger"])[kept].any() or known["challenger"][kept].sum() < FEWEST:
+            raise NotComparable("some of the test examples have no score, or that of one model is no finite number")
         return {role: values[kept] for role, values in scores.items()}
 
     def _corpus_scores(
@@ -230,9 +236,9 @@ class Comparison:
         return rehearse(self._model, self.code, self.outputs.prepared, self.work / f"{place}-scores", **what)
 
     def _check_comparable(self, description: Path) -> None:
-        """Raises TrialFailed where no score would be fair to both models: a person has to decide."""
+        """Raises NotComparable where no score would be fair to both models."""
         if not description.is_file():
-            raise TrialFailed("it has another origin and no model.json")
+            raise NotComparable("it has another origin and no model.json")
         theirs, ours = json.loads(description.read_text("utf-8")), self.outputs.description(self.outputs.challenger)
         cards = [{**found["card"], "task": found["task"]} for found in (theirs, ours)]
         different = [
@@ -240,7 +246,7 @@ class Comparison:
         ]
         if different:
             told = "; ".join(f"{name} {_shown(cards[0], name)} and now {_shown(cards[1], name)}" for name in different)
-            raise TrialFailed(f"no score is fair to both: {told}")
+            raise NotComparable(f"no score is fair to both: {told}")
 
 
 def _entry(card: Mapping[str, Any], name: str) -> Any:

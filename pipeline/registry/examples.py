@@ -12,21 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.registry.trial import TrialFailed
+from pipeline.registry.trial import NotComparable
 
 ARTIFACT = "artifacts/examples.safetensors"  # of a version: digests of the examples of every split
 SKETCHED = 48  # smallest digests of a decision's examples that its line keeps (Broder 1997, "bottom-k sketch")
 
 
 def read_examples(file: Path) -> dict[str, np.ndarray]:
-    """{split: (N,) uint64}. Raises TrialFailed for a version that does not tell what it has learned from."""
+    """{split: (N,) uint64}. Raises NotComparable for a version that does not tell what it has learned from."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
         return dict(load_file(file))
     except (OSError, SafetensorError) as error:
-        raise TrialFailed(f"it does not say which examples it has learned from ({error})") from None
+        raise NotComparable(f"it does not say which examples it has learned from ({error})") from None
 
 
 def learned_from(examples: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -60,12 +60,17 @@ def sketch(units: np.ndarray) -> dict[str, Any]:
 def shared(known: Mapping[str, Any] | None, units: np.ndarray) -> float:
     """Which fraction of these examples an earlier decision has used; 1 where it does not say.
 
-    Estimated from the sketch: exact where the earlier examples are all among these, or none is.
+    Estimated from the sketch, by the part of its digests that are among these, and by the part of these, as far as the
+    sketch reaches, that it holds. The first is exact where all earlier examples are among these, the second where all
+    of these are among the earlier ones; the larger one counts.
     """
     if not known or not known.get("smallest") or not len(units):
         return 1.0
     earlier = np.array([int(digest, 16) for digest in known["smallest"]], dtype=np.uint64)
-    return min(1.0, float(np.isin(earlier, units).mean()) * int(known["count"]) / len(units))
+    grown = float(np.isin(earlier, units).mean()) * int(known["count"]) / len(units)
+    reached = units[units <= earlier.max()]
+    within = float(np.isin(reached, earlier).mean()) if len(reached) else float(grown > 0)
+    return min(1.0, max(grown, within))
 
 
 def left_out_note(left_out: int, count: int, champion: str) -> str:

@@ -116,14 +116,22 @@ def could_pass(champion_scores: ModelScores, *, maximize: bool, level: float, ma
 
 
 def needed_to_pass(
-    champion_scores: ModelScores, *, maximize: bool, level: float, dependent: bool, block: int | None
+    champion_scores: ModelScores, *, maximize: bool, level: float, margin: float, dependent: bool, block: int | None
 ) -> int | None:
-    """About how many examples like these show that a model without a fault is better; None where nobody knows."""
+    """About how many examples like these show that a model without a fault is better by the margin.
+
+    None where nobody knows, or no number of them would.
+    """
     faultless = _faultless(champion_scores, maximize)
     if faultless is None:
         return None
     a, b = (faultless, champion_scores) if maximize else (champion_scores, faultless)
-    return needed_examples(a, b, level=level, dependent=dependent, block=block)
+    values = [
+        score.value if isinstance(score, CorpusScore) else float(np.nanmean(np.asarray(score, dtype=np.float64)))
+        for score in (a, b)
+    ]
+    effect = values[0] - values[1] - margin
+    return needed_examples(a, b, level=level, effect=effect, dependent=dependent, block=block)
 
 
 def _faultless(scores: ModelScores, maximize: bool) -> ModelScores | None:

@@ -176,10 +176,16 @@ def _take_from(lock: Lock, holder: Holder) -> None:
     place = lock.name + SUFFIX
     try:
         lock.client.rename_registered_model(place, f"{place} {holder.token or lock.token}")
-    except MlflowException:  # in a race MLflow has several words for "another process was faster"
+    except MlflowException as error:  # in a race MLflow has several words for "another process was faster"
         now = holder_of(lock.client, lock.name)
-        if now is not None and now.token == holder.token:
-            raise
+        if now is None or now.token != holder.token:
+            return
+        if error.error_code == "PERMISSION_DENIED":
+            raise Unreachable(
+                f"the registered model «{place}» was left by {holder}, and MLflow lets only its owner or an "
+                "administrator delete it; ask one of them to"
+            ) from error
+        raise
 
 
 def _beat(lock: Lock, ended: threading.Event) -> None:

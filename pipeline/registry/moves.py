@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from pipeline.registry import record
+from pipeline.registry.chain import PREVIOUS, digest
 from pipeline.registry.record import BY_A_PERSON, DECISION, DELETED, MOVED, OUTSIDE, REMOVED, Entry, kind_of
 from pipeline.registry.store import Store, Version
 
@@ -26,14 +27,15 @@ def set_aside(history: Iterable[Entry], key: str) -> Entry | None:
 
     The gate does not promote such a version by itself, against whichever champion: somebody had a reason.
     """
-    before, found = None, None
+    known: dict[str, str | None] = {}  # the champion after each line: forks stand in a row here, and are none
+    last, found = None, None
     for line in history:
-        after = line["champion_after"]
+        before, after = known.get(str(line.get(PREVIOUS)), last), line["champion_after"]
         if before == key != after and kind_of(line) in (*BY_A_PERSON, MOVED):
             found = line
         elif after == key != before:
             found = None
-        before = after
+        known[digest(line)] = last = after
     return found
 
 

@@ -149,6 +149,10 @@ def paired_difference(
         return _difference(of_mean(first - second), confidence, "paired Student interval, corrected for skewness")
     length = block_length(first - second, block)
     found = _difference(of_blocks(first - second, length), confidence, f"paired means of blocks of {length}")
+    if block is not None and len(first) < block:  # not one independent unit
+        few = f"{len(first)} examples overlap so much that they say nothing yet; {block} are the fewest"
+        low, high = min(found.low, 0.0), max(found.high, 0.0)
+        return Difference(found.difference, low, high, 1.0, f"paired means of blocks of {length}", found.units, few)
     if block is not None and length > block:
         longer = f"scores stay alike over more neighbours than the declared {block}: blocks have {length} examples"
         return Difference(found.difference, found.low, found.high, found.p_value, found.method, found.units, longer)

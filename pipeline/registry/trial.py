@@ -38,6 +38,10 @@ class TrialFailed(Exception):
     """A model could not be loaded, could not answer or could not be scored."""
 
 
+class NotComparable(TrialFailed):
+    """No score is fair to both models: a person has to decide. Another try would end in the same way."""
+
+
 def rehearse(
     model: Path,
     code: Path,

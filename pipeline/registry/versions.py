@@ -15,7 +15,9 @@ from pipeline.registry.comparison import Comparison
 from pipeline.registry.experiment import Outputs
 from pipeline.registry.making import Maker
 from pipeline.registry.store import Store, Version
-from pipeline.registry.trial import TrialFailed
+from pipeline.registry.trial import NotComparable, TrialFailed
+
+FAILED = "failed"  # of the evidence of a decision: why a model could not be asked, which may pass
 
 
 @dataclass
@@ -167,8 +169,8 @@ class Registrar:
         against = champion.key if champion else None
         known = record.decided(self.history, challenger.key, against)
         known = known or record.told_by_tags(challenger.named(), challenger.tags, against or "")
-        if known is None or limits.lifted(known, self.gate.limits, self.outputs):
-            return self._decide(challenger, champion)
+        if known is None or limits.lifted(known, self.gate.limits, self.outputs) or _failed(known):
+            return self._decide(challenger, champion, known)
         return known
 
     def _last_champion(self, key: str, challenger: Version) -> Version | None:
@@ -190,8 +192,11 @@ class Registrar:
             )
         return found
 
-    def _decide(self, challenger: Version, champion: Version | None) -> record.Entry:
-        line = chain.following(self.history, self._judged(challenger, champion))
+    def _decide(self, challenger: Version, champion: Version | None, known: record.Entry | None) -> record.Entry:
+        judged = self._judged(challenger, champion)
+        if known is not None and _failed(known) and judged["reason"] == known["reason"]:
+            return known  # it failed once more, in the same way
+        line = chain.following(self.history, judged)
         challenger = self.store.versions[challenger.key]
         self.store.describe(challenger, line["reason"])
         self.history.append(line)
@@ -219,14 +224,15 @@ class Registrar:
             return record.entry(challenger.named(), against, promoted=False, reason=reason, evidence={})
         try:
             found = self._comparison.decision(challenger, champion)
-        except TrialFailed as error:
+        except (TrialFailed, ValueError) as error:
             if champion is None:
                 raise
+            evidence = {} if isinstance(error, NotComparable) else {FAILED: str(error)}
             reason = (
                 f"{challenger.candidate} could not be compared with {champion}: {error}. The champion stays; "
                 f"{self._promote(challenger)} makes {challenger} champion all the same."
             )
-            return record.entry(challenger.named(), against, promoted=False, reason=reason, evidence={})
+            return record.entry(challenger.named(), against, promoted=False, reason=reason, evidence=evidence)
         return record.entry(
             challenger.named(), against, promoted=found.promoted, reason=found.reason, evidence=found.evidence()
         )
@@ -239,3 +245,8 @@ class Registrar:
     def _comparison(self) -> Comparison:
         trial, code = self.maker.trial, self.maker.code
         return Comparison(self.store, self.outputs, trial, code, self.work, self.gate, self.seed, self.history)
+
+
+def _failed(line: record.Entry) -> bool:
+    """Whether a model could not be asked when a decision was taken: the next run asks again."""
+    return FAILED in (line.get("evidence") or {})

@@ -143,7 +143,7 @@ class StyleTransfer(Task):
     reads = "picture"
     dependent = True  # squares of one picture follow each other
     references = frozenset({"optimised"})
-    MATCHING = ("styles",)
+    MATCHING = ("style_digests",)
     SETTINGS: ClassVar = {
         "content_layers": NAMES, "style_layers": NAMES, "content_weight": POSITIVE, "style_weight": POSITIVE,
         "iterations": whole(1, 10_000),

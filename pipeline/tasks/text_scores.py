@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from pipeline.data.tokens import as_texts
+from pipeline.data.tokens import as_texts, normalised
 
 BLEU_COUNTS = [
     "bleu_tokens", "bleu_reference_tokens", *(f"bleu_found_{n}" for n in range(1, 5)),
@@ -67,9 +67,13 @@ def chrf(counts: np.ndarray) -> np.ndarray:
     return scores
 
 
-def compared(texts: Mapping[str, Tensor], found: list[str]) -> pd.DataFrame:
-    """The prediction table of translations of the sources `text`, beside each `reference`; (N, L) bytes both."""
-    return prediction_table(as_texts(texts["text"].numpy()), as_texts(texts["reference"].numpy()), found)
+def compared(texts: Mapping[str, Tensor], found: list[str], lowercase: bool) -> pd.DataFrame:
+    """The prediction table of translations of the sources `text`, beside each `reference`; (N, L) bytes both.
+
+    Translations are written as the references are: a model that was trained otherwise may use capitals.
+    """
+    written = [normalised(text, lowercase) for text in found]
+    return prediction_table(as_texts(texts["text"].numpy()), as_texts(texts["reference"].numpy()), written)
 
 
 def prediction_table(sources: list[str], references: list[str], found: list[str]) -> pd.DataFrame:

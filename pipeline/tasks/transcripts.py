@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pipeline.data.audio_files import padded_samples, read_sound, written
-from pipeline.data.tokens import as_texts
+from pipeline.data.tokens import as_texts, normalised
 from pipeline.tasks.task import Batch, Card
 
 COUNTS = ("word_errors", "words", "character_errors", "characters")
@@ -47,7 +47,7 @@ def prediction_table(found: Sequence[tuple[Tensor, Tensor]], examples: Batch, ca
 def compared(texts: list[str], sure: list[float], examples: Mapping[str, Tensor], card: Card) -> pd.DataFrame:
     """One row per recording: truth, transcript, and the counts of errors from which the figures are made."""
     truths = as_texts(examples["reference"].cpu().numpy())
-    found = [" ".join(text.split()) for text in texts]
+    found = [normalised(text, card["lowercase"]) for text in texts]  # of a model that may write capitals otherwise
     return pd.DataFrame(
         {
             "example": np.arange(len(found)),

@@ -234,7 +234,8 @@ class Translation(Task):
         from pipeline.data.tokens import Tokenizer
         from pipeline.tasks.text_scores import compared
 
-        return compared(examples, Tokenizer(card["target_tokenizer"]).decode(self.infer(network, examples)))
+        found = Tokenizer(card["target_tokenizer"]).decode(self.infer(network, examples))
+        return compared(examples, found, card["lowercase"])
 
     def resampled_metrics(self, predictions: pd.DataFrame, card: Card, weights: np.ndarray) -> dict[str, np.ndarray]:
         from pipeline.tasks.text_scores import COUNTS, bleu, chrf
@@ -289,7 +290,7 @@ class Translation(Task):
     def predictions_of(self, responses: pd.DataFrame, table: Table, card: Card) -> pd.DataFrame:
         from pipeline.tasks.text_scores import compared
 
-        return compared(table, responses["translation"].tolist())
+        return compared(table, responses["translation"].tolist(), card["lowercase"])
 
     def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
         from pipeline.tasks.probes import translation_probes

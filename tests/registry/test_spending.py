@@ -11,7 +11,7 @@ from pipeline.registry.examples import shared, sketch
 from pipeline.registry.gate import decide
 from pipeline.registry.spending import Asked, asked, decided, left, level_of
 
-T, U = (np.arange(start, start + 100, dtype=np.uint64) for start in (0, 1000))  # digests of two sets of examples
+T, U, MORE = np.split(np.random.default_rng(0).integers(0, 2**64, 1100, dtype=np.uint64), [100, 200])  # digests
 
 
 def line(
@@ -56,7 +56,7 @@ def test_earlier_comparisons_count_by_the_examples_that_they_share() -> None:
     history = [line("b", "a"), line("c", "a")]
     grown = np.concatenate([T, U[:5]])
     assert decided(history, grown) == 2, "100 of 105 twice are 1.9"
-    tenfold = np.arange(1000, dtype=np.uint64)
+    tenfold = np.concatenate([T, MORE])
     assert decided(history, tenfold) == 1, "100 of 1000 twice are 0.2: fresh examples give budget back"
     half = np.concatenate([T[:50], U[:50]])
     assert 1 <= decided(history, half) <= 2, "about a half, from a sketch"

@@ -14,8 +14,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.data.contents import digests_of, digests_of_files, digests_of_texts
+from pipeline.data.contents import digests_of, digests_of_pictures, digests_of_texts
 from pipeline.data.tables import EXAMPLES, REQUESTS, read_card, read_table
+from pipeline.data.tokens import as_texts
 from pipeline.params import load as load_params
 from pipeline.registry.examples import read_examples
 from pipeline.stages import prepare
@@ -84,6 +85,18 @@ def test_no_setting_and_no_growth_of_train_changes_the_score_of_a_model_on_the_s
     np.testing.assert_allclose(second, first, atol=1e-6)
 
 
+@pytest.mark.parametrize("experiment", ["pairs", "tones"])
+def test_answers_in_capitals_are_right_where_references_have_none(prepared: Path, experiment: str) -> None:
+    """A champion that was trained with `lowercase: false` is scored by a challenger that has it."""
+    folder = prepared / "data/prepared" / experiment
+    task, _, card = model(folder, experiment)
+    table = read_table(folder, "test")
+    truth = [text.title() for text in as_texts(table["reference"].numpy())]
+    responses = pd.DataFrame({"translation": truth, "transcript": truth, "confidence": 1.0})
+    best = {"pairs": 100.0, "tones": 0.0}[experiment]
+    assert card["lowercase"] and score(task, task.predictions_of(responses, table, card), card) == pytest.approx(best)
+
+
 def prepared_anew(prepared: Path, experiment: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The data prepared once more, with other settings and with fewer examples in train, as before it grew."""
     document = TINY.model_copy(deep=True)
@@ -129,7 +142,7 @@ def shrink_digits(raw: Path, entry: Any, train: set[int]) -> None:
 
 def shrink_folders(raw: Path, entry: Any, train: set[int]) -> None:
     for folder in (path for path in sorted(raw.iterdir()) if path.is_dir()):
-        files = [file for file in sorted(folder.iterdir()) if int(digests_of_files([file])[0]) in train]
+        files = [file for file in sorted(folder.iterdir()) if int(digests_of_pictures([file])[0]) in train]
         files[0].unlink()
 
 
