@@ -32,15 +32,27 @@ def load_clothes(train: int, validation: int) -> Clothes:
     """So many pictures of each split, the same in every process."""
     folder = _folder()
     records = _synthetic(train + validation) if folder is None else _read(folder)
-    share = {"validation": validation / (train + validation), "test": None}
-    pool = np.random.default_rng(0).permutation(len(records.labels))[: train + validation]
-    chosen = Images(records.pixels[pool], records.labels[pool], records.maximum, None)
-    prepared = prepare_images({"train": chosen, "test": chosen}, share, seed=0)
+    order = _evenly(records.labels)
+    rows = {"train": order[:train], "validation": order[train : train + validation]}
+    parts = {
+        part: Images(records.pixels[own], records.labels[own], records.maximum, None) for part, own in rows.items()
+    }
+    prepared = prepare_images({**parts, "test": parts["validation"]}, {"validation": None, "test": None}, seed=0)
     tables = {
         split: {name: torch.from_numpy(np.ascontiguousarray(table[name])) for name in ("images", "labels")}
         for split, table in prepared.tables.items()
     }
     return Clothes(tables["train"], tables["validation"], prepared.card, folder is not None)
+
+
+def _evenly(labels: np.ndarray) -> np.ndarray:
+    """(N,) rows by chance, one of every class in turn."""
+    drawn = np.random.default_rng(0).permutation(len(labels))
+    number = np.zeros(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        own = drawn[labels[drawn] == label]
+        number[own] = np.arange(len(own))
+    return drawn[np.argsort(number[drawn], kind="stable")]
 
 
 def _folder() -> Path | None:

@@ -78,11 +78,11 @@ def victim(attack: Attack, dvc: psutil.Process) -> psutil.Process | None:
 
 
 def stage_process(dvc: psutil.Process, stage: str) -> psutil.Process | None:
-    """The Python process that dvc has started for a stage, which may stand behind a shell."""
-    wanted = ["-m", "pipeline", *stage.split("@")]
+    """The Python process that dvc has started for a stage, which may stand behind a shell; DVC_STAGE names it."""
+    wanted = ["-m", "pipeline", stage.partition("@")[0]]
     for process in dvc.children(recursive=True):
         try:
-            if process.cmdline()[1:] == wanted:
+            if process.cmdline()[1:] == wanted and process.environ().get("DVC_STAGE") == stage:
                 return process
         except psutil.Error:
             continue  # it has just ended

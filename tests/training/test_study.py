@@ -573,10 +573,10 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((folder / "search" / "co2" / "co2-rnn").iterdir())}
 
 
-def tuned(*folders: Path) -> list[str]:
+def tuned(*folders: Path, **variables: str) -> list[str]:
     """What `python -m pipeline tune co2-rnn` says in each of the folders, all at the same time."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PIPELINE_"))}
-    environment |= {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    environment |= {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1", **variables}
     command = [sys.executable, "-m", "pipeline", "tune", "co2-rnn"]
     processes = [
         subprocess.Popen(
@@ -716,8 +716,7 @@ def test_searches_and_mlflow_share_a_postgresql_database_only_in_schemas_of_thei
 
 @driven
 def test_two_machines_write_the_same_bytes_through_postgresql(postgres: Postgres, machine: Callable[..., Path]) -> None:
-    uri = postgres.create("tuned")
-    first, second = machine("first", uri), machine("second", uri)
-    said = tuned(first, second)
+    first, second = machine("first", None), machine("second", None)
+    said = tuned(first, second, **{VARIABLE: postgres.create("tuned")})  # its password stands in no file
     assert contents(first) == contents(second)
     assert all(postgres.password not in text and "geheim" not in text for text in said)
