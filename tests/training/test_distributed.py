@@ -63,8 +63,8 @@ def trained(folder: Path, call: Any, candidate: str, **trainer: Any) -> tuple[pd
 @pytest.mark.parametrize(
     ("candidate", "score", "closeness"),
     # The gradients of halves are averaged, which rounds in another order; co2 has no other difference. The digits have
-    # one: each process shifts its pictures by random numbers of its own, and normalises batches of half the size: single
-    # epochs differ by more than the mean of the curve does.
+    # one: each process shifts its pictures by random numbers of its own, and normalises batches of half the size.
+    # Single epochs differ by more than the curve as a whole.
     [("co2-rnn", "mae", 0.02), ("digits-cnn", "accuracy", 0.25)],
 )
 def test_two_processes_train_nearly_what_one_does_and_one_of_them_writes(
