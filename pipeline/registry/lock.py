@@ -31,6 +31,7 @@ TOKEN = "pipeline.lock"  # of one holding of the lock
 BEATING = 5.0  # seconds between two signs of life
 SILENT = 60.0  # seconds without one after which another process takes the lock
 POLL = 0.3  # seconds between two looks
+TRIES = 10  # looks of a holder for its own entry
 QUIET = 5.0  # seconds of waiting before anything is said
 TAKEN = ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")  # another process was faster, and may be done already
 
@@ -80,7 +81,14 @@ class Lock:
 
     def check(self) -> None:
         """Raises Lost where another process holds the lock now."""
-        found = holder_of(self.client, self.name)
+        for _ in range(TRIES):
+            entries = _entries(self.client, self.name)
+            found = entries.get(self.name + SUFFIX)
+            if found is not None and found.token == self.token:
+                return
+            if all(entry.token != self.token for entry in entries.values()):
+                break
+            time.sleep(POLL / 3)  # taken by mistake, and given back at once
         if found is None or found.token != self.token:
             raise Lost(
                 f"{self.name}: this process gave no sign of life for {SILENT:.0f} s, and "
@@ -163,7 +171,7 @@ def _is_made(lock: Lock) -> bool:
     try:
         lock.client.create_registered_model(lock.name + SUFFIX, {TOKEN: lock.token, OWNER: me.tag}, words)
     except MlflowException as error:
-        if error.error_code not in TAKEN:
+        if error.error_code not in TAKEN and "unique" not in str(error).lower():  # so a database says it in a race
             raise
         return False
     return True
@@ -174,8 +182,14 @@ def _take_from(lock: Lock, holder: Holder) -> None:
     from mlflow.exceptions import MlflowException
 
     place = lock.name + SUFFIX
+    aside = f"{place} {holder.token or lock.token}"
+    if (now := holder_of(lock.client, lock.name)) is None or now.token != holder.token:
+        return
     try:
-        lock.client.rename_registered_model(place, f"{place} {holder.token or lock.token}")
+        lock.client.rename_registered_model(place, aside)
+        taken = _entries(lock.client, lock.name).get(aside)
+        if taken is not None and taken.token != holder.token:  # another process took the place between look and step
+            lock.client.rename_registered_model(aside, place)
     except MlflowException as error:  # in a race MLflow has several words for "another process was faster"
         now = holder_of(lock.client, lock.name)
         if now is None or now.token != holder.token:

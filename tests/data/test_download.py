@@ -221,9 +221,11 @@ def test_tokens_and_signed_queries_come_from_the_environment(server, tmp_path, n
         assert secret not in message
 
 
-def test_a_damaged_netrc_is_told_without_its_content(server, tmp_path, netrc):
+def test_a_damaged_netrc_is_told_without_its_content_and_stops_no_download(server, tmp_path, netrc, caplog):
     netrc.write_text("machine 127.0.0.1 login ann passwort geheim-1\n")
-    message = complaint(server.url, SHA256, tmp_path)
+    message = complaint(server.url, "0" * 64, tmp_path)
+    assert "SHA-256" in message, "the file itself has come"
+    message += caplog.text
     assert "netrc" in message and "line 1" in message and "geheim" not in message and "passwort" not in message
 
 

@@ -152,7 +152,7 @@ def test_a_transcript_is_guessed_by_nothing_and_by_what_is_said_most_often() -> 
         split: {"reference": torch.from_numpy(as_bytes(texts)), "lengths": torch.full((len(texts),), 8)}
         for split, texts in said.items()
     }
-    found = transcript_guesses(tables, {"sample_rate": 8})
+    found = transcript_guesses(tables, {"sample_rate": 8, "lowercase": True})
     empty, usual = (found[name]["test"] for name in ("empty_transcript", "most_common_transcript"))
     assert empty["transcript"].tolist() == ["", ""] and empty["word_errors"].tolist() == [1, 2]
     assert empty["character_errors"].tolist() == [1, 3] and empty["confidence"].tolist() == [0.0, 0.0]

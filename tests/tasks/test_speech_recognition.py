@@ -24,7 +24,7 @@ from pipeline.tasks.speech_recognition import LogMel, at_speed, mel_filters, unm
 from pipeline.tasks.transcripts import compared, edits, resampled_metrics
 
 RATE = 8000
-CARD = {"sample_rate": RATE, "alphabet": ["a", "b"], "units": "characters"}
+CARD = {"sample_rate": RATE, "alphabet": ["a", "b"], "units": "characters", "lowercase": False}
 
 
 def sine(hertz: float, seconds: float = 0.5) -> Tensor:
