@@ -6,6 +6,8 @@ What `dvc exp run` makes is tracked and not registered: of many tries, each woul
 from __future__ import annotations
 
 import os
+import random
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 
+TRIES = 4
+
+
 def main(name: str | None, params: Params) -> None:
     """Writes reports/registry.json. What a server that is away could not take is noted there and sent next time."""
     if name is not None and name not in params.experiments:
@@ -37,8 +42,7 @@ def main(name: str | None, params: Params) -> None:
     for experiment in [name] if name else list(params.experiments):
         with ExitStack() as held:  # the lock of the registered model, until the file is written, too
             try:
-                with reported(address):
-                    now = _registered(experiment, params, address, client, known.get(experiment, {}), reason, held)
+                now = _tried(experiment, params, address, client, known.get(experiment, {}), reason, held)
             except Unreachable as error:
                 now = {"pending": [str(error)]}
             except TrialFailed as error:
@@ -52,6 +56,25 @@ def main(name: str | None, params: Params) -> None:
     waiting = sum(len(entry["pending"]) for entry in map(known.get, params.experiments) if entry)
     state = f"is {waiting} steps behind" if waiting else "is up to date"
     print(f"register: MLflow at {address.shown} {state}; `make ui` shows it → {record.FILE}")
+
+
+def _tried(
+    experiment: str, params: Params, address: Address, client: MlflowClient | None, before: dict[str, Any], reason: str,
+    held: ExitStack,
+) -> dict[str, Any]:  # fmt: skip
+    """What `_registered` says. Another clone may send the same run at this moment, of which a database takes one: the
+    other looks again."""
+    for left in reversed(range(TRIES)):
+        try:
+            with reported(address), ExitStack() as own:
+                now = _registered(experiment, params, address, client, before, reason, own)
+                held.push(own.pop_all())
+                return now
+        except Unreachable as error:
+            if not left or "unique constraint" not in str(error).lower():
+                raise
+            time.sleep(random.uniform(0.2, 1.0))
+    raise AssertionError("the last try returns or raises")
 
 
 def _connected(address: Address) -> tuple[MlflowClient | None, str]:
