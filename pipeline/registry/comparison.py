@@ -181,9 +181,12 @@ class Comparison:
             kept = kept & unseen(ours["test"], digests, count)
         fewest = max(FEWEST, self.trial.block or 0) if self.trial.dependent else FEWEST
         if kept.sum() < fewest:
+            seen_by_one = f"{count - kept.sum()} of {count} test examples were learned from by one of the two, and "
             raise NotComparable(
-                f"{count - kept.sum()} of {count} test examples were learned from by one of the two, and "
-                f"{kept.sum()} are left, of {fewest} that it takes; collect fresh ones, which neither has seen"
+                f"{seen_by_one}{kept.sum()} are left, of {fewest} that it takes; "
+                "collect fresh ones, which neither has seen"
+                if kept.sum() < count
+                else f"{count} test examples are too few: it takes {fewest}"
             )
         responses = {"champion": self._answered("champion", folder / "artifacts", folder / "code")}
         responses["challenger"] = self._answered("challenger", self._model, self.code)
