@@ -81,15 +81,17 @@ def _unknown_names(raw: Mapping[str, Any]) -> Iterator[str]:
 
 def _trainer(given: Mapping[str, Any]) -> Iterator[str]:
     """Names that only Lightning knows; it is imported, which takes seconds, where one of them is used."""
-    others = [name for name in given if name not in Trainer.model_fields]
+    others = _mapping(given.get("options"))
     strategy = given.get("strategy")
     if not others and (strategy == "auto" or not isinstance(strategy, str)):
         return
     from pytorch_lightning import Trainer as LightningTrainer
     from pytorch_lightning.strategies import StrategyRegistry
 
-    known = [name for name in inspect.signature(LightningTrainer).parameters if name not in OWN]
-    yield from (f"trainer.{name}: unknown key; {nearest(name, known)}" for name in others if name not in known)
+    known = [
+        name for name in inspect.signature(LightningTrainer).parameters if name not in (*OWN, *Trainer.model_fields)
+    ]
+    yield from (f"trainer.options.{name}: unknown key; {nearest(name, known)}" for name in others if name not in known)
     strategies = ["auto", *StrategyRegistry.available_strategies()]
     if isinstance(strategy, str) and strategy not in strategies:
         yield f"trainer.strategy: found {strategy!r}; {nearest(strategy, strategies)}"

@@ -53,15 +53,14 @@ class Section(BaseModel):
 
 
 class Trainer(Section):
-    """Goes to `pytorch_lightning.Trainer` as it stands; further arguments of the Trainer are allowed."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    """Goes to `pytorch_lightning.Trainer`; `options` are further arguments of it."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
     devices: Devices
     num_nodes: Positive
     strategy: str
     precision: Precision
+    options: dict[str, Any]
 
     @property
     def distributed(self) -> bool:

@@ -14,6 +14,7 @@ from documents import MISSING, Document, changed
 
 from pipeline.check import OWN, check, usable
 from pipeline.params import ParamsError, load
+from pipeline.training.facts import on_all_devices, on_one_device
 
 DIGITS, CO2, CNN, RNN = "experiments/digits", "experiments/co2", "candidates/digits-cnn", "candidates/co2-rnn"
 
@@ -25,8 +26,13 @@ def test_params_of_the_tests_and_of_the_repository_pass(root: Path) -> None:
 
 
 BAD = [
-    ("trainer/devises", 2, "trainer.devises: unknown key; .*; did you mean `devices`?"),
-    ("trainer/max_epochs", 5, "trainer.max_epochs: unknown key; .*"),
+    (
+        "trainer/options/deterministick",
+        True,
+        "trainer.options.deterministick: unknown key; .*mean `deterministic`?",
+    ),
+    ("trainer/options/devices", 2, "trainer.options.devices: unknown key; .*"),
+    ("trainer/options/max_epochs", 5, "trainer.options.max_epochs: unknown key; .*"),
     ("trainer/strategy", "dpp", "trainer.strategy: found 'dpp'; allowed: auto, .*; did you mean `ddp`?"),
     ("study/storage", "redis://host/0", "study.storage: found an address that begins with redis://; .*"),
     ("study/storage", "redis://:geheim@host/0", "study.storage: found a password; .*PIPELINE_STUDY_STORAGE"),
@@ -133,10 +139,15 @@ def test_problems_of_all_kinds_are_reported_at_once(tiny: Document, tmp_path: Pa
 def test_further_arguments_of_the_trainer_are_allowed(
     tiny: Document, tmp_path: Path, save: Callable[..., Path]
 ) -> None:
-    tiny["trainer"] |= {"deterministic": True, "strategy": "ddp", "sync_batchnorm": True}
+    tiny["trainer"] |= {"strategy": "ddp", "options": {"deterministic": True, "sync_batchnorm": True}}
     path = save(tiny, tmp_path)
     check(path)  # raises if anything is wrong
-    assert load(path).trainer.model_dump()["sync_batchnorm"] is True
+    trainer = load(path).trainer
+    assert on_all_devices(trainer) == {
+        "accelerator": "cpu", "precision": "32-true", "devices": 1, "num_nodes": 1, "strategy": "ddp",
+        "deterministic": True, "sync_batchnorm": True,
+    }  # fmt: skip
+    assert on_one_device(trainer) == on_all_devices(trainer) | {"strategy": "auto"}
 
 
 def test_arguments_that_the_pipeline_gives_to_the_trainer_itself_are_refused_in_params() -> None:

@@ -255,7 +255,8 @@ def test_the_recorder_sees_reads_of_values_sections_and_tables(recorded: dict[tu
         "seed",
         "threads",
     ]
-    assert {"trainer", "candidates.digits-cnn", "experiments.digits.training.trials"} <= set(
+    assert "experiments.digits.settings" not in recorded["tune", "digits-cnn"]["reads"]
+    assert {"trainer.precision", "candidates.digits-cnn", "experiments.digits.training.trials"} <= set(
         recorded["tune", "digits-cnn"]["reads"]
     )
 

@@ -85,6 +85,7 @@ BAD = [
     ),
     (f"{DIGITS}/training/pruning/quantile", 1.0, "experiments.digits.training.pruning.quantile: found 1.0; .* 1"),
     # the trainer
+    ("trainer/devises", 2, "trainer.devises: unknown key; .*; did you mean `devices`?"),
     ("trainer/devices", 0, "trainer.devices: found 0; allowed: a number from 1, auto or -1 for all, or a list .*"),
     ("trainer/devices", [0, 0], r"trainer.devices: found \[0, 0\]; allowed: .*"),
     ("trainer/devices", "two", "trainer.devices: found 'two'; allowed: .*"),

@@ -7,8 +7,12 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from pipeline.data.records import Recordings
 
 
 def digests_of(contents: Iterable[bytes]) -> np.ndarray:
@@ -32,6 +36,13 @@ def digests_of_pictures(files: Sequence[Path]) -> np.ndarray:
 def digests_of_files(files: Sequence[Path]) -> np.ndarray:
     """(N,) uint64 of the files' bytes."""
     return digests_of(file.read_bytes() for file in files)
+
+
+def digests_of_recordings(recordings: Recordings) -> np.ndarray:
+    """(N,) uint64 of the files' bytes, or of the samples where there is no file."""
+    if recordings.files is None:
+        return digests_of(sound.tobytes() for sound in recordings.samples)
+    return digests_of_files(recordings.files)
 
 
 def digests_of_texts(texts: Iterable[str]) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from pipeline.data.contents import digests_of_recordings
 from pipeline.data.records import Recordings
 
 MOST_WORDS, LONGEST_GAP = 100, 10.0  # of a string, and seconds between two words of it
@@ -17,7 +18,8 @@ def joined(single: Recordings, words: Sequence[int], gap: Sequence[float], passe
 
     Every recording stands in `passes` strings, each time beside others; a string at the end of a pass takes what is
     left and may be shorter. The draw depends on the names of the recordings alone, so that parts of a data set are
-    joined in their own ways. Raises ValueError for options out of range, and where no speakers are known.
+    joined in their own ways. A string is known by the digests of its recordings, `sources`: whoever has heard one of
+    them has heard a part of it. Raises ValueError for options out of range, and where no speakers are known.
     """
     _check(single, words, gap, passes)
     assert single.speakers is not None
@@ -40,8 +42,15 @@ def joined(single: Recordings, words: Sequence[int], gap: Sequence[float], passe
         names=["+".join(single.names[row] for row in rows) for _, rows in strings],
         sample_rate=single.sample_rate,
         warnings=single.warnings,
-        sources=[[single.names[row] for row in rows] for _, rows in strings],
+        sources=_sources(digests_of_recordings(single), [rows for _, rows in strings]),
     )
+
+
+def _sources(digests: np.ndarray, strings: Sequence[Sequence[int]]) -> np.ndarray:
+    """(N, S) digests of the recordings of every string; shorter ones repeat their first."""
+    longest = max(map(len, strings), default=0)
+    filled = [[*rows, *[rows[0]] * (longest - len(rows))] for rows in strings]
+    return digests[np.array(filled, dtype=np.int64).reshape(len(strings), longest)]
 
 
 def _cut(rows: np.ndarray, words: Sequence[int], draw: np.random.Generator) -> Iterator[list[int]]:

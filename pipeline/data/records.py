@@ -85,7 +85,7 @@ class Recordings:
     names: list[str]  # of the files
     sample_rate: int  # samples a second
     warnings: tuple[str, ...] = ()
-    sources: list[list[str]] | None = None  # of joined recordings: the files that each is made of
+    sources: np.ndarray | None = None  # (N, S) digests of what each was joined of, see `joined`
     files: list[Path] | None = None  # the files themselves; None where recordings were joined
 
 

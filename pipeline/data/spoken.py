@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline.data.audio_files import FULL, padded_samples, written
 from pipeline.data.classes import duplicates
-from pipeline.data.contents import digests_of, digests_of_files
+from pipeline.data.contents import digests_of_recordings
 from pipeline.data.records import Recordings
 from pipeline.data.splits import BY_CONTENT, Shares, described, in_order, shares_of_pool, split_rows
 from pipeline.data.tables import SPLITS, Prepared, schema
@@ -43,9 +43,9 @@ def prepare_recordings(
     rate, ear = records[0].sample_rate, ears(records[0].sample_rate)
     samples = list(chain.from_iterable(part.samples for part in records))
     texts = [normalised(text, lowercase) for part in records for text in part.texts]
-    contents, sizes = np.concatenate([_digests(part) for part in records]), {n: len(parts[n].texts) for n in order}
-    rows = split_rows(sizes, shares, seed, contents, classes=["recordings"])
-    _check_apart(records, rows)
+    sizes = {name: len(part.texts) for name, part in zip(order, records, strict=True)}
+    contents = _contents(records, shares)
+    _check_apart(contents, rows := split_rows(sizes, shares, seed, contents, classes=["recordings"]))
     drawn, rows["train"] = len(rows["train"]), _short(rows["train"], samples, longest, rate)
     left_out = drawn - len(rows["train"])
     spelt = [text.split() if units == "words" else list(text) for text in texts]
@@ -76,8 +76,21 @@ def prepare_recordings(
     return Prepared(tables, card, _sent(records, rows["test"]), {part: contents[rows[part]] for part in SPLITS})
 
 
-def _digests(part: Recordings) -> np.ndarray:
-    return digests_of(sound.tobytes() for sound in part.samples) if part.files is None else digests_of_files(part.files)
+def _contents(records: list[Recordings], shares: Mapping[str, float]) -> np.ndarray:
+    """(N,) digests of the recordings, or (N, S) of those that each was joined of.
+
+    Raises ValueError where joined recordings would be split by shares: one recording more makes other strings.
+    """
+    if any(part.sources is None for part in records):
+        return np.concatenate([digests_of_recordings(part) for part in records])
+    if shares:
+        raise ValueError(
+            f"split: found shares for {' and '.join(shares)} of joined recordings, whose strings are others with every "
+            "recording that is added; name these parts under data.parts, by `numbers` or `speakers`"
+        )
+    made_of = [part.sources for part in records if part.sources is not None]
+    longest = max(found.shape[1] for found in made_of)
+    return np.concatenate([np.pad(found, ((0, 0), (0, longest - found.shape[1])), mode="edge") for found in made_of])
 
 
 def _sent(records: list[Recordings], rows: np.ndarray) -> pd.DataFrame:
@@ -111,18 +124,16 @@ def _check_parts(parts: Mapping[str, Recordings]) -> None:
         raise ValueError(f"recordings of all parts need one sample_rate: {found}; write it into options")
 
 
-def _check_apart(records: list[Recordings], rows: Mapping[str, np.ndarray]) -> None:
+def _check_apart(contents: np.ndarray, rows: Mapping[str, np.ndarray]) -> None:
     """Raises ValueError where joined recordings of two splits share one that they are made of."""
-    if any(part.sources is None for part in records):
+    if contents.ndim == 1:
         return
-    made_of = [names for part in records for names in part.sources or ()]
-    found = {part: {name for row in taken for name in made_of[row]} for part, taken in rows.items()}
     for earlier, later in (("train", "validation"), ("train", "test"), ("validation", "test")):
-        shared = sorted(found[earlier] & found[later])
-        if shared:
+        shared = np.intersect1d(contents[rows[earlier]], contents[rows[later]])
+        if len(shared):
             raise ValueError(
-                f"{shared[0]} and {len(shared) - 1} others stand in strings of {earlier} and of {later}; name "
-                "parts whose recordings differ, by `numbers` or `speakers`, instead of shares under `split`"
+                f"{len(shared)} recordings stand in strings of {earlier} and of {later}; "
+                "name parts whose recordings differ, by `numbers` or `speakers`"
             )
 
 

@@ -30,7 +30,9 @@ class Prepared:
     tables: dict[str, dict[str, np.ndarray]]  # split -> name -> array
     card: dict[str, Any]  # plain JSON
     requests: pd.DataFrame  # the test examples as a user would send them to a served model, in any version of it
-    digests: dict[str, np.ndarray]  # split -> (N,) uint64 of the content of every example, or of every row in time
+    # split -> uint64 of the content of every example (N,), of the recordings that it was joined of (N, S), or of every
+    # row in time (T,)
+    digests: dict[str, np.ndarray]
 
 
 def write(prepared: Prepared, folder: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ SKETCHED = 48  # smallest digests of a decision's examples that its line keeps (
 
 
 def read_examples(file: Path) -> dict[str, np.ndarray]:
-    """{split: (N,) uint64}. Raises NotComparable for a version that does not tell what it has learned from."""
+    """{split: digests, see `Prepared`}. Raises NotComparable where a version does not say it."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -37,16 +37,20 @@ def learned_from(examples: Mapping[str, np.ndarray]) -> np.ndarray:
 def unseen(test: np.ndarray, seen: np.ndarray, count: int) -> np.ndarray:
     """(count,) bool, True where an example was seen by neither model.
 
-    `test` has a digest for each example, or for each row of a series, over a few of which in a row every one of the
-    `count` forecasts reaches.
+    `test` has a digest (N,) or several (N, S) for each example, of which a single one is enough to be known by, or one
+    for each row of a series, over a few of which in a row every one of the `count` forecasts reaches.
     """
+    if test.ndim == 2:
+        return np.asarray(~np.isin(test, seen).any(axis=1))
     rows = np.isin(test, seen)
     span = len(rows) - count + 1
     return np.asarray(~np.lib.stride_tricks.sliding_window_view(rows, span).any(axis=1))
 
 
 def units_of(test: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Sorted digests of the examples (or rows) that decide."""
+    """Sorted digests of the examples (or rows, or of what examples were joined of) that decide."""
+    if test.ndim == 2:
+        return np.unique(test[kept])
     span = len(test) - len(kept) + 1
     rows = np.flatnonzero(kept)[:, None] + np.arange(span)
     return np.unique(test[np.unique(rows)])

@@ -27,7 +27,7 @@ def main(name: str | None, params: Params) -> None:
     parts = {str(part): read(folder, **data.options | options) for part, options in data.parts.items()}
     task = load_task(experiment.task, experiment.settings)
     prepared = task.prepare(parts, experiment.split.model_dump(), params.seed)
-    prepared.card.update(task=experiment.task)
+    prepared.card.update(task=experiment.task, settings=task.search_settings)
     target = Path("data/prepared") / name
     card = write(prepared, target)
     for warning in card["warnings"]:

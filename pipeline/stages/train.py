@@ -13,7 +13,7 @@ from pipeline.data.threads import use_threads
 from pipeline.params import Params
 from pipeline.tracking.address import address_of
 from pipeline.tracking.live import live_run
-from pipeline.training.facts import subject_of, training_budget
+from pipeline.training.facts import on_all_devices, subject_of, training_budget
 from pipeline.training.launch import is_first_process, is_launched, launch
 from pipeline.training.model_files import write_model
 from pipeline.training.pool import open_pool
@@ -30,9 +30,9 @@ def main(name: str | None, params: Params) -> None:
         return launch(params.launcher, "train", subject.name)
     candidate, budget = subject.candidate, subject.experiment.training
     best = read_json(Path("search", candidate.experiment, subject.name, "best.json"))
-    facts = subject.facts | {"settings": subject.experiment.settings, "parameters": best["parameters"]}
+    facts = subject.facts | {"settings": subject.settings, "parameters": best["parameters"]}
     told = facts | {"training": training_budget(budget)}
-    trainer = params.trainer.model_dump()
+    trainer = on_all_devices(params.trainer)
     key = content_key(stage="train", facts=facts, budget=training_budget(budget), trainer=trainer)
     work, target = Path(".work", key), Path("models", candidate.experiment, subject.name)
     tracking, kept = address_of(params.tracking).uri, budget.repeats + 1

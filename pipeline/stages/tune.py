@@ -18,7 +18,7 @@ from pipeline.params import Params, Range
 from pipeline.tracking.address import address_of
 from pipeline.tracking.live import live_run
 from pipeline.training import pictures
-from pipeline.training.facts import search_budget, subject_of
+from pipeline.training.facts import on_one_device, search_budget, subject_of
 from pipeline.training.fit import Job, Outcome
 from pipeline.training.participant import taking_part
 from pipeline.training.pool import open_pool
@@ -36,10 +36,10 @@ def main(name: str | None, params: Params) -> None:
     use_threads(params.threads)
     candidate, budget = subject.candidate, subject.experiment.training
     told = subject.facts | {"training": search_budget(budget)}
-    trainer = params.trainer.model_dump() | {"devices": 1, "num_nodes": 1, "strategy": "auto"}
+    trainer = on_one_device(params.trainer)
     key = content_key(
         stage="tune", facts=subject.facts, space=candidate.model_dump(), budget=search_budget(budget),
-        settings=subject.experiment.settings, trainer=trainer,
+        settings=subject.settings, trainer=trainer,
     )  # fmt: skip
     shared_in = storage_of(params.study)
     study = Study(shared_in, f"{subject.name} {key[:16]}", budget.trials) if shared_in else None

@@ -122,6 +122,7 @@ class ImageGeneration(Task):
     reads = "draws"
     MATCHING = ("levels", "values", "channels", "height", "width", "classes")
     SETTINGS: ClassVar = {"levels": whole(2, 256), "samples": whole(2, 100_000)}
+    ANSWERING = frozenset({"samples"})
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         "components": (1, 64), "label_channels": (1, 256), "head_width": (8, 1024),
     }  # fmt: skip

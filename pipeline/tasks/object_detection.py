@@ -91,6 +91,7 @@ class ObjectDetection(Task):
     reads = "picture"
     MATCHING = ("classes",)
     SETTINGS: ClassVar = {"confidence": SHARE, "overlap": SHARE, "most_boxes": whole(1, 1000)}
+    ANSWERING = frozenset(SETTINGS)
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         "head_width": (8, 1024), "head_depth": (0, 8), "radius": (0.5, 8.0), "shift": (0, 1024), "zoom": (0.0, 1.0),
         "brightness": (0.0, 0.9),

@@ -148,6 +148,7 @@ class StyleTransfer(Task):
         "content_layers": NAMES, "style_layers": NAMES, "content_weight": POSITIVE, "style_weight": POSITIVE,
         "iterations": whole(1, 10_000),
     }  # fmt: skip
+    ANSWERING = frozenset({"iterations"})
     RANGES: ClassVar = {"decoder_width": (4, 512), "window": (16, 4096), "zoom": (0.0, 1.0)}
 
     def __init__(self, settings: Mapping[str, Any]) -> None:

@@ -41,6 +41,7 @@ class Task(ABC):
     maximize: ClassVar[bool]  # whether a higher score is better
     dimensions: ClassVar[int]  # of the encoder's input: 2 for a grid (B, C, H, W), 1 for a sequence (B, C, T)
     SETTINGS: ClassVar[Mapping[str, Allowed]]  # the keys of `settings` in params.yaml, and what each may be
+    ANSWERING: ClassVar[frozenset[str]] = frozenset()  # those of SETTINGS that only answers and their figures depend on
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {}  # lowest and highest value of the task's parameters
     dependent: ClassVar[bool]  # whether neighbouring examples overlap in time, so that resampling needs blocks
     corpus: ClassVar[bool] = False  # whether the score is of all examples together and no mean of single ones
@@ -50,9 +51,20 @@ class Task(ABC):
     MATCHING: ClassVar[tuple[str, ...]] = ()  # entries of the card that two models must share to be compared
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        """Takes the experiment's `settings` of params.yaml. Raises ValueError for what they may not be."""
-        check_settings(self.SETTINGS, settings)
+        """Takes the experiment's `settings` of params.yaml, for a search without those in ANSWERING.
+
+        Raises ValueError for what they may not be.
+        """
+        needed = {
+            name: allowed for name, allowed in self.SETTINGS.items() if name in settings or name not in self.ANSWERING
+        }
+        check_settings(needed, settings)
         self.settings = settings
+
+    @property
+    def search_settings(self) -> dict[str, Any]:
+        """The settings that a search depends on: the card carries them to it."""
+        return {name: value for name, value in self.settings.items() if name not in self.ANSWERING}
 
     @property
     def bf16_pays(self) -> bool:

@@ -139,6 +139,7 @@ class Translation(Task):
         "vocabulary": whole(16, 100_000), "lowercase": YES_OR_NO, "longest": whole(1, 10_000), "beams": whole(1, 64),
         "length_penalty": number(0, 10),
     }  # fmt: skip
+    ANSWERING = frozenset({"beams", "length_penalty"})
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         "embedding": (8, 4096), "heads": (1, 64), "hops": (1, 24), "embedding_dropout": (0.0, 0.9),
         "label_smoothing": (0.0, 0.9),

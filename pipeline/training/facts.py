@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.data.provenance import code_digest, sources
 from pipeline.data.tables import read_card
-from pipeline.params import Candidate, Experiment, Params, ParamsError, Training, nearest
+from pipeline.params import Candidate, Experiment, Params, ParamsError, Trainer, Training, nearest
 from pipeline.tasks import load_task
 from pipeline.tasks.task import Task
 from pipeline.training.fit import Job, precision_of
@@ -22,6 +22,7 @@ class Subject:
     name: str
     candidate: Candidate
     experiment: Experiment
+    settings: Mapping[str, Any]  # of the task, as far as the stage depends on them
     task: Task
     card: Mapping[str, Any]
     prepared: Path
@@ -35,7 +36,7 @@ class Subject:
             work=str(work),
             prepared=str(self.prepared),
             task=self.experiment.task,
-            settings=self.experiment.settings,
+            settings=self.settings,
             family=self.candidate.family,
             parameters=parameters,
             batch_size=self.experiment.training.batch_size,
@@ -44,6 +45,18 @@ class Subject:
             weights_file=self.facts.get("weights"),
             **others,
         )
+
+
+def on_one_device(trainer: Trainer) -> dict[str, Any]:
+    """Arguments of Lightning's Trainer for a trial of a search, whatever the final trainings are spread over."""
+    fixed = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
+    return {"accelerator": trainer.accelerator, "precision": trainer.precision, **fixed, **trainer.options}
+
+
+def on_all_devices(trainer: Trainer) -> dict[str, Any]:
+    """Arguments of Lightning's Trainer for the final trainings."""
+    spread = {"devices": trainer.devices, "num_nodes": trainer.num_nodes, "strategy": trainer.strategy}
+    return {**on_one_device(trainer), **spread}
 
 
 def search_budget(training: Training) -> dict[str, Any]:
@@ -65,7 +78,9 @@ def subject_of(stage: str, name: str | None, params: Params) -> Subject:
     candidate = params.candidates[name]
     experiment = params.experiments[candidate.experiment]
     prepared = Path("data/prepared", candidate.experiment)
-    card, task = read_card(prepared), load_task(experiment.task, experiment.settings)
+    card = read_card(prepared)
+    settings = card["settings"] if stage == "tune" else experiment.settings
+    task = load_task(experiment.task, settings)
     facts = {
         "experiment": candidate.experiment,
         "candidate": name,
@@ -75,8 +90,8 @@ def subject_of(stage: str, name: str | None, params: Params) -> Subject:
         "code": code_digest(*sources(stage, candidate.task, candidate.family)),
         "seed": params.seed,
         "threads": params.threads,
-        "precision": precision_of(params.trainer.model_dump(), task.bf16_pays),
+        "precision": precision_of(on_one_device(params.trainer), task.bf16_pays),
     }
     if candidate.weights is not None:
         facts["weights"] = candidate.weights.model_dump()
-    return Subject(name, candidate, experiment, task, card, prepared, facts, params.checkpoint_steps)
+    return Subject(name, candidate, experiment, settings, task, card, prepared, facts, params.checkpoint_steps)

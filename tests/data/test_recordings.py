@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from pipeline.data.audio_files import read_sound, written
+from pipeline.data.contents import digests_of_recordings
 from pipeline.data.formats import FORMATS
 from pipeline.data.joined_recordings import joined
 from pipeline.data.records import Recordings
 from pipeline.data.spoken import prepare_recordings
 from pipeline.data.tokens import as_texts
+from pipeline.registry.examples import learned_from, units_of, unseen
 from pipeline.tasks.speech_recognition import LogMel
 
 RATE = 8000
@@ -232,8 +234,8 @@ def test_a_list_may_write_accents_in_another_way_than_the_disk(tmp_path: Path) -
         FORMATS["recordings"](tmp_path, transcripts="list.tsv", sample_rate=RATE)
 
 
-def single(count: int, prefix: str = "") -> Recordings:
-    samples = [np.full(10 + row, row + 1, dtype=np.int16) for row in range(count)]
+def single(count: int, prefix: str = "", first: int = 0) -> Recordings:
+    samples = [np.full(10 + row, first + row + 1, dtype=np.int16) for row in range(count)]
     speakers = [("ann", "bob")[row % 2] for row in range(count)]
     names = [f"{prefix}{row}.wav" for row in range(count)]
     return Recordings(samples, [f"w{row}" for row in range(count)], speakers, names, RATE)
@@ -358,6 +360,29 @@ def test_parts_that_do_not_fit_are_refused() -> None:
 
 def test_strings_that_share_a_recording_do_not_come_into_two_splits() -> None:
     strings = joined(single(20), [2, 3], [0.0, 0.0], 2)
-    assert strings.sources is not None and sum(map(len, strings.sources)) == 40
-    with pytest.raises(ValueError, match=r"stand in strings of train and of validation; name parts whose recordings"):
+    other, test = joined(single(20, first=100), [2, 3], [0.0, 0.0], 1), joined(single(20, first=200), [3, 3], [0, 0], 1)
+    assert not {"train", "test"} - set(prepare({"train": strings, "validation": other, "test": test}).digests)
+    with pytest.raises(ValueError, match=r"^20 recordings stand in strings of train and of test; name parts"):
+        prepare({"train": strings, "validation": other, "test": strings})
+    with pytest.raises(ValueError, match=r"^split: found shares for validation and test of joined recordings"):
         prepare({"all": strings}, {"validation": 0.2, "test": 0.2})
+
+
+def test_strings_are_known_by_their_recordings() -> None:
+    """One recording more draws other strings of the same recordings: the gate knows them all the same."""
+    parts = {
+        "train": joined(single(20), [2, 3], [0, 0], 2),
+        "validation": joined(single(6, first=100), [2, 3], [0, 0], 1),
+    }
+    before = prepare({**parts, "test": joined(single(9, first=200), [2, 4], [0.0, 0.0], 1)}).digests
+    after = prepare({**parts, "test": joined(single(10, first=200), [2, 4], [0.0, 0.0], 1)}).digests
+    alone = digests_of_recordings(single(10, first=200))
+    assert set(before["test"].flat) == set(alone[:9].tolist()) and set(after["test"].flat) == set(alone.tolist())
+    assert not set(before["train"].flat) & set(after["test"].flat)
+    new = np.array([alone[9] in string for string in after["test"]])
+    assert new.sum() == 1, "the string that holds the recording which was added"
+    everything = np.ones(len(after["test"]), dtype=bool)
+    assert not unseen(after["test"], learned_from({**before, "train": before["test"]}), len(new))[~new].any()
+    assert unseen(after["test"], learned_from(before), len(new)).all()
+    assert units_of(after["test"], everything).tolist() == sorted(alone.tolist())
+    assert units_of(after["test"], new).tolist() == sorted(set(after["test"][new].flat))

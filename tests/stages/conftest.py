@@ -18,7 +18,7 @@ workers: 2
 checkpoint_steps: 5
 launcher: null
 study: {storage: null}
-trainer: {accelerator: auto, devices: 1, num_nodes: 1, strategy: auto, precision: auto}
+trainer: {accelerator: auto, devices: 1, num_nodes: 1, strategy: auto, precision: auto, options: {}}
 tracking: {uri: null, artifacts: null}
 evaluation: {resamples: 2000, confidence: 0.95}
 gate:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.params import Choices, Range, load
+from pipeline.training.facts import on_all_devices
 from pipeline.training.fit import Job
 
 
@@ -28,7 +29,7 @@ def job(prepared: Path, tmp_path: Path) -> Callable[..., Job]:
         fields: dict[str, Any] = {
             "name": "repeat-0", "work": str(tmp_path / work), "task": entry.task, "settings": experiment.settings,
             "prepared": str(prepared / "data/prepared" / entry.experiment), "family": entry.family, "seed": 0,
-            "batch_size": 32, "epochs": 2, "patience": None, "trainer": params.trainer.model_dump(), "threads": 1,
+            "batch_size": 32, "epochs": 2, "patience": None, "trainer": on_all_devices(params.trainer), "threads": 1,
             "limits": {}, "checkpoint_steps": 200,
         }  # fmt: skip
         return Job(**fields | changes | {"parameters": fixed | changes.get("parameters", {})})

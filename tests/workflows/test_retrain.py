@@ -22,7 +22,7 @@ workers: 1
 checkpoint_steps: 5
 launcher: null
 study: {storage: null}
-trainer: {accelerator: cpu, devices: 1, num_nodes: 1, strategy: auto, precision: 32-true}
+trainer: {accelerator: cpu, devices: 1, num_nodes: 1, strategy: auto, precision: 32-true, options: {}}
 tracking: {uri: null, artifacts: null}
 evaluation: {resamples: 100, confidence: 0.95}
 gate:
