@@ -66,6 +66,10 @@ class Job:
     def journal(self) -> Path:
         return Path(self.work, f"{self.name}.jsonl")
 
+    def run(self) -> Outcome:
+        """See `fit`."""
+        return fit(self)
+
 
 @dataclass(frozen=True)
 class Outcome:

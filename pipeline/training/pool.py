@@ -15,12 +15,9 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import forkserver
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol, TypeVar
 
 from pipeline.training.signals import Preempted, Stopped, leave_on_sigterm, stop_asked, undisturbed
-
-if TYPE_CHECKING:
-    from pipeline.training.fit import Job, Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +29,32 @@ PRELOADED = [
 LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal
 GRACE = 3.0  # seconds that workers have for their last checkpoint: a scheduler allows little more
 DEATHS = 3  # of workers in a row, without a step forward
+
+
+Result_co = TypeVar("Result_co", covariant=True)
+Result = TypeVar("Result")
+
+
+class Job(Protocol[Result_co]):
+    """Work for one process, such as a fit: it keeps what it has done in files, so that it can go on after a kill."""
+
+    @property
+    def name(self) -> str:
+        """Begins the names of the files that it leaves in the folder `work`."""
+
+    @property
+    def work(self) -> str: ...
+
+    @property
+    def epochs(self) -> int:
+        """How many there are at most."""
+
+    @property
+    def journal(self) -> Path:
+        """A file with a line for every epoch that is done."""
+
+    def run(self) -> Result_co:
+        """Raises Stopped where the process was asked to end."""
 
 
 class Progress:
@@ -63,15 +86,15 @@ class Progress:
 class Pool:
     """Worker processes that import the code once: a server process loads it and forks the workers off."""
 
-    def __init__(self, workers: int, title: str, epochs: int) -> None:
-        self.workers, self.title = workers, title
+    def __init__(self, workers: int, title: str, epochs: int, preloaded: Sequence[str] = PRELOADED) -> None:
+        self.workers, self.title, self.preloaded = workers, title, preloaded
         self.progress = Progress(title, epochs)
         self.executor: ProcessPoolExecutor | None = None
         self.finished: dict[str, int] = {}  # epochs that a completed fit was allowed, by its name
         self.deaths = 0  # of workers, one after another, without any step forward
         self.reached: list[str] = []  # what the unfinished fits had left when a worker died last
 
-    def run(self, jobs: Iterable[Job], on_done: Callable[[Job, Outcome], None] | None = None) -> list[Outcome]:
+    def run(self, jobs: Iterable[Job[Result]], on_done: Callable[[Any, Result], None] | None = None) -> list[Result]:
         """The outcomes in the order of the jobs, whichever came first; `on_done` hears of each as it comes.
 
         A job is drawn only when a worker is free for it. A worker that was killed is replaced, and its fit goes on from
@@ -79,8 +102,8 @@ class Pool:
         """
         waiting = iter(jobs)
         order: list[str] = []
-        outcomes: dict[str, Outcome] = {}
-        running: dict[Future[Outcome], Job] = {}
+        outcomes: dict[str, Result] = {}
+        running: dict[Future[Result], Job[Result]] = {}
         while True:
             for job in self._drawn(waiting, self.workers - len(running) if self.workers else 1):
                 order.append(job.name)
@@ -103,7 +126,7 @@ class Pool:
 
     def start(self) -> None:
         """Makes the processes, which then wait for work."""
-        start_server()
+        start_server(self.preloaded)
         context = multiprocessing.get_context("forkserver")
         self.executor = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_join)
 
@@ -124,15 +147,15 @@ class Pool:
         if self.executor is not None:
             self.executor.shutdown(wait=True, cancel_futures=True)
 
-    def _drawn(self, waiting: Iterator[Job], free: int) -> Iterator[Job]:
+    def _drawn(self, waiting: Iterator[Job[Result]], free: int) -> Iterator[Job[Result]]:
         for _ in range(free):
             job = next(waiting, None)
             if job is None:
                 return
             yield job
 
-    def _submit(self, job: Job) -> Future[Outcome]:
-        future: Future[Outcome] = Future()
+    def _submit(self, job: Job[Result]) -> Future[Result]:
+        future: Future[Result] = Future()
         if self.executor is not None:
             try:
                 with undisturbed():  # this makes the workers, and a worker needs what its leader would remove
@@ -146,11 +169,11 @@ class Pool:
             raise Preempted from None
         return future
 
-    def _completed(self, job: Job, future: Future[Outcome]) -> Outcome:
+    def _completed(self, job: Job[Result], future: Future[Result]) -> Result:
         self.finished[job.name] = job.epochs
         return future.result()  # raises what the worker raised
 
-    def _replace_workers(self, unfinished: Sequence[Job]) -> None:
+    def _replace_workers(self, unfinished: Sequence[Job[Any]]) -> None:
         """New workers after one was killed. Raises ValueError where that happens again and again to no avail."""
         reached = [entry for job in unfinished for entry in _traces(job)]
         self.deaths = self.deaths + 1 if reached == self.reached else 1
@@ -164,21 +187,19 @@ class Pool:
         self.stop()
         self.start()
 
-    def _show(self, running: Iterable[Job]) -> None:
+    def _show(self, running: Iterable[Job[Any]]) -> None:
         self.progress.reach(sum(self.finished.values()) + sum(_lines(job.journal) for job in running))
 
 
-def _work(job: Job) -> Outcome:
-    from pipeline.training.fit import fit
-
+def _work(job: Job[Result]) -> Result:
     try:
-        outcome = fit(job)
+        outcome = job.run()
     except Stopped:
         if multiprocessing.parent_process() is None:
             raise
         os._exit(128 + signal.SIGTERM)  # nobody waits for an answer any more
     if stop_asked() and multiprocessing.parent_process() is not None:
-        os._exit(128 + signal.SIGTERM)  # the fit ended before it could stop: whoever asked waits for this process
+        os._exit(128 + signal.SIGTERM)  # the job ended before it could stop: whoever asked waits for this process
     return outcome
 
 
@@ -189,21 +210,24 @@ def _lines(journal: Path) -> int:
         return 0
 
 
-def _traces(job: Job) -> list[str]:
+def _traces(job: Job[Any]) -> list[str]:
     """What tells how far a fit has come."""
     return [f"{job.name}: {_lines(job.journal)} epochs", *sorted(p.name for p in Path(job.work).glob(f"{job.name}.*"))]
 
 
-def start_server() -> None:
+def start_server(preloaded: Sequence[str] = PRELOADED) -> None:
     """Starts the server process, unless it runs already; it loads Lightning while this process does other things."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(preloaded))
     forkserver.ensure_running()
 
 
 @contextmanager
-def open_pool(workers: int, title: str, epochs: int) -> Iterator[Pool]:
-    """A pool that is closed, with its processes, when the block ends; `workers` of 0 works in this process."""
-    pool = Pool(workers, title, epochs)
+def open_pool(workers: int, title: str, epochs: int, preloaded: Sequence[str] = PRELOADED) -> Iterator[Pool]:
+    """A pool that is closed, with its processes, when the block ends; `workers` of 0 works in this process.
+
+    `preloaded` are the modules that are imported once for all workers.
+    """
+    pool = Pool(workers, title, epochs, preloaded)
     if workers:
         pool.start()
     try:
