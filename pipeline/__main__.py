@@ -29,6 +29,7 @@ STAGES = {
     "train": "train a candidate with its best parameters",
     "evaluate": "compare the candidates of an experiment with each other and with the baselines",
     "register": "bring MLflow up to date with the files and let the gate decide",
+    "difference": "measure one of the ten differences between the families",
     "report": "write reports/index.html and reports/summary.md",
     "leaderboard": "print the results",
     "results": "take measured figures over into docs/results and the table of the README",

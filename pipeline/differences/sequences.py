@@ -1,0 +1,36 @@
+"""Generated sequences of symbols. A symbol is a channel: sequences are one-hot tensors (B, C, T) of float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def one_hot(symbols: Tensor, count: int) -> Tensor:
+    """(B, T) whole numbers below `count` → (B, count, T)."""
+    return functional.one_hot(symbols, count).transpose(1, 2).float().contiguous()
+
+
+def which_came_first(
+    draw: torch.Generator, batch: int, length: int, lags: Sequence[int], distractors: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Two marked symbols, one of each kind, at a lag that is drawn evenly, and distractors everywhere else.
+
+    The later one stands at the last step, where the answer is read; which of the two it is tells nothing, as a third
+    symbol hides it: the marks are A and B, and the last step asks. So only the one that lies `lag` steps before the end
+    tells the answer; the other follows it at once.
+
+    Returns:
+        x (B, distractors + 3, T), the class (B,), 0 where A came first, and the lag (B,) of the first mark.
+    """
+    a, b, asked = distractors, distractors + 1, distractors + 2
+    symbols = torch.randint(distractors, (batch, length), generator=draw)
+    lag = torch.tensor(lags)[torch.randint(len(lags), (batch,), generator=draw)]
+    first = torch.randint(2, (batch,), generator=draw)
+    rows = torch.arange(batch)
+    symbols[rows, length - 1 - lag] = torch.where(first == 0, a, b)
+    symbols[:, length - 1] = asked
+    return one_hot(symbols, distractors + 3), first, lag

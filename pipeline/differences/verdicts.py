@@ -1,0 +1,100 @@
+"""Verdicts by rules that were fixed before anything was measured.
+
+A statistic has one value for each of the paired seeds: both families on the same data, in the same order, with the same
+budget. Its interval is Student's over these values (a percentile bootstrap of eight values is too narrow). Ten claims
+are judged, so that a single one is decided on 99.5 %: where no difference exists anywhere, about one table in twenty
+holds a false verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+HOLDS, DOES_NOT_HOLD, NOT_DECIDED = "holds", "does not hold", "not decided at this budget"
+DECIDING, SHOWN = 0.995, 0.95
+
+
+def depends_on(condition: str) -> str:
+    """The verdict where two conditions that are both decided disagree."""
+    return f"depends on {condition}"
+
+
+def interval(values: Sequence[float], confidence: float) -> tuple[float, float]:
+    """Student's interval of the mean of at least two values."""
+    from scipy import stats
+
+    mean = float(np.mean(values))
+    half = (
+        float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * float(np.std(values, ddof=1)) / len(values) ** 0.5
+    )
+    return mean - half, mean + half
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A statistic of paired seeds, and the margin beyond which the claim holds for it.
+
+    Attributes:
+        statistic: what is measured, such as "accuracy at lags of 16 and more, best rnn − cnn".
+        unit: of the values, such as "share" or "bits".
+        values: one for each seed; positive where they speak for the claim.
+        margin: 0 or more, in the same unit.
+    """
+
+    statistic: str
+    unit: str
+    values: tuple[float, ...]
+    margin: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.values))
+
+    @property
+    def verdict(self) -> str:
+        """Whether the whole interval lies beyond the margin, or inside it or beyond zero on the other side."""
+        low, high = interval(self.values, DECIDING)
+        if low > self.margin:
+            return HOLDS
+        if high < 0 or -self.margin < low <= high < self.margin:
+            return DOES_NOT_HOLD
+        return NOT_DECIDED
+
+    def described(self) -> dict[str, Any]:
+        """As it stands in the results."""
+        return {
+            "statistic": self.statistic,
+            "unit": self.unit,
+            "value": self.mean,
+            "interval_95": list(interval(self.values, SHOWN)),
+            "interval_995": list(interval(self.values, DECIDING)),
+            "margin": self.margin,
+            "verdict": self.verdict,
+            "per_seed": list(self.values),
+        }
+
+
+def all_of(*verdicts: str) -> str:
+    """A claim that holds where every part of it does, and fails where one does not hold."""
+    if all(verdict == HOLDS for verdict in verdicts):
+        return HOLDS
+    return DOES_NOT_HOLD if DOES_NOT_HOLD in verdicts else NOT_DECIDED
+
+
+def by_condition(condition: str, verdicts: Mapping[str, str]) -> str:
+    """The verdict that all conditions share; where decided ones disagree, that it depends on the condition."""
+    different = set(verdicts.values())
+    if len(different) == 1:
+        return different.pop()
+    return depends_on(condition) if {HOLDS, DOES_NOT_HOLD} <= different else NOT_DECIDED
+
+
+def refined(main: str, condition: str, others: Sequence[str]) -> str:
+    """The main verdict; where it and another one, under another condition, are decided and disagree, it depends."""
+    decided = {HOLDS, DOES_NOT_HOLD}
+    disagree = main in decided and any(other in decided and other != main for other in others)
+    return depends_on(condition) if disagree else main
