@@ -122,8 +122,17 @@ def judge(measured: Measured, settings: Settings) -> Result:
         told={name: told(design, settings.length) for name, design in made_of.items()},
         sizes={name: networks.sizes(made(0, design, channels, 2), example) for name, design in made_of.items()},
         controls={"short field is at chance beyond it": _leak(measured, settings)},
-        curves={"by_lag": {name: [value["accuracy"] for value in measured.values[name]] for name in made_of}},
+        curves={
+            "lags": settings.lags,
+            "short_field": networks.field(made_of[SHORT]),
+            "by_lag": {name: _rows(measured, name, settings) for name in made_of},
+        },
     )
+
+
+def _rows(measured: Measured, name: str, settings: Settings) -> list[list[float]]:
+    """Accuracy of every seed at every lag."""
+    return [[value["accuracy"][str(lag)] for lag in settings.lags] for value in measured.values[name]]
 
 
 def _leak(measured: Measured, settings: Settings) -> dict[str, Any]:
@@ -155,16 +164,23 @@ def draw(result: Mapping[str, Any]) -> Figure:
     """Accuracy by lag, with the end of the short receptive field."""
     from pipeline.differences.drawing import band, figure, legend, styles
 
-    rows: Mapping[str, list[Mapping[str, float]]] = result["curves"]["by_lag"]
+    curves = result["curves"]
+    lags, rows = curves["lags"], curves["by_lag"]
     drawn = figure(7.0, 4.2)
     axes = drawn.add_subplot()
     families = {name: "cnn" if name.startswith("cnn") else "rnn" for name in rows}
     for name, style in styles(families).items():
-        lags = [int(lag) for lag in rows[name][0]]
-        band(axes, lags, [list(row.values()) for row in rows[name]], name, style)
+        band(axes, lags, rows[name], name, style)
     axes.axhline(CHANCE, linewidth=0.8, linestyle=":", color="black")
-    axes.axvline(15, linewidth=0.8, linestyle="--", color="black")
-    axes.annotate("short field ends", (15, 1.0), xytext=(3, 0), textcoords="offset points", fontsize=8, va="bottom")
+    axes.axvline(curves["short_field"], linewidth=0.8, linestyle="--", color="black")
+    axes.annotate(
+        "short field ends",
+        (curves["short_field"], 1.0),
+        xytext=(3, 0),
+        textcoords="offset points",
+        fontsize=8,
+        va="bottom",
+    )
     axes.set_xscale("log", base=2)
     axes.set_xticks(lags, [str(lag) for lag in lags])
     axes.set(xlabel="lag (steps before the question)", ylabel="accuracy", ylim=(0.35, 1.04))
