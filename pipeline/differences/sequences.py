@@ -17,14 +17,14 @@ def one_hot(symbols: Tensor, count: int) -> Tensor:
 def which_came_first(
     draw: torch.Generator, batch: int, length: int, lags: Sequence[int], distractors: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Two marked symbols, one of each kind, at a lag that is drawn evenly, and distractors everywhere else.
+    """Two marks side by side, A and B in either order, and distractors everywhere else; the last step asks.
 
-    The later one stands at the last step, where the answer is read; which of the two it is tells nothing, as a third
-    symbol hides it: the marks are A and B, and the last step asks. So only the one that lies `lag` steps before the end
-    tells the answer; the other follows it at once.
+    Both stand near the same lag, which is drawn evenly from `lags` (2 or more): a network that saw the later mark alone
+    would know which one came before it.
 
     Returns:
-        x (B, distractors + 3, T), the class (B,), 0 where A came first, and the lag (B,) of the first mark.
+        x (B, distractors + 3, T), the class (B,), 0 where A came first, and the lag (B,) of the first mark, counted
+        back from the last step.
     """
     a, b, asked = distractors, distractors + 1, distractors + 2
     symbols = torch.randint(distractors, (batch, length), generator=draw)
@@ -32,5 +32,6 @@ def which_came_first(
     first = torch.randint(2, (batch,), generator=draw)
     rows = torch.arange(batch)
     symbols[rows, length - 1 - lag] = torch.where(first == 0, a, b)
+    symbols[rows, length - lag] = torch.where(first == 0, b, a)
     symbols[:, length - 1] = asked
     return one_hot(symbols, distractors + 3), first, lag
