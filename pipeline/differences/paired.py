@@ -107,7 +107,7 @@ def measure_all(module: Any, settings: Common, *, work: Path, workers: int, thre
     own = [name for name, arm in arms.items() if arm.rate_of is None and not arm.fixed]
     tried = [
         (name, rate, APART + seed)
-        for name in own if len(settings.rates) > 1
+        for name in own
         for rate in settings.rates for seed in range(settings.selection_seeds)
     ]  # fmt: skip
 
@@ -120,10 +120,8 @@ def measure_all(module: Any, settings: Common, *, work: Path, workers: int, thre
     with open_pool(workers, title, len(tried) + len(arms) * settings.seeds, PRELOADED) as pool:
         scores = pool.run(piece(*one) for one in tried)
         rates = {name: _means(name, tried, scores) for name in own}
-        best = {name: max(curve, key=lambda rate: curve[rate]) for name, curve in rates.items() if curve}
-        picked = {
-            name: 0.0 if arm.fixed else best.get(arm.rate_of or name, settings.rates[0]) for name, arm in arms.items()
-        }
+        best = {name: max(curve, key=lambda rate: curve[rate]) for name, curve in rates.items()}
+        picked = {name: 0.0 if arm.fixed else best[arm.rate_of or name] for name, arm in arms.items()}
         counted = [(name, picked[name], seed) for name in arms for seed in range(settings.seeds)]
         seen = pool.run(piece(*one) for one in counted)
     values = {name: seen[place * settings.seeds : (place + 1) * settings.seeds] for place, name in enumerate(arms)}
