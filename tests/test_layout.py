@@ -170,6 +170,18 @@ def test_differences_read_no_parameter_but_threads_and_their_own_entry() -> None
     assert set(re.findall(r"\bparams\.(\w+)", text)) == {"threads", "workers"}, "workers change no output"
 
 
+def test_neither_pipeline_runs_stages_of_the_other() -> None:
+    """DVC joins all pipelines of a repository where one needs an output of another."""
+    outputs = ("data", "search", "models", "evaluation", "metrics")
+    for name, entry in differences().items():
+        read = [path for path in entry["deps"] if path.split("/")[0] in outputs]
+        assert not read, f"{name} would make `dvc repro differences/dvc.yaml` run stages of the root: {read}"
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    assert "differences" not in text, "`dvc repro` in the root would measure differences"
+    others = {out.split("/")[0] for out in re.findall(r"^ +(?:outs|metrics):\n +- ([\w./]+)", text, re.M)}
+    assert others == set(outputs)
+
+
 def test_declared_files_exist_and_stand_there_once(dvc_yaml: Document) -> None:
     for stage, name, item in pairs(load(ROOT / "params.yaml")):
         entries = declared(stage, name, item, dvc_yaml)["deps"]
