@@ -23,9 +23,11 @@ repro: setup  ## run what is out of date of the pipeline, then show the leaderbo
 	@$(BIN)/dvc repro
 	@$(BIN)/python -m pipeline leaderboard
 
-differences: setup  ## measure what is out of date of the ten differences between the families, then print their verdicts
+differences: setup  ## measure what is out of date of the ten differences between the families, then print the verdicts
 	@$(BIN)/python -m pipeline check
 	@$(BIN)/dvc repro differences/dvc.yaml
+	@$(BIN)/python -m pipeline register differences
+	@$(BIN)/python -m pipeline report
 	@$(BIN)/python -m pipeline differences
 
 # Small networks are quickest with one thread each. Three processes keep two cores busy: many tests wait for others.

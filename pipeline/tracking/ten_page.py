@@ -63,6 +63,7 @@ def _row(difference: MeasuredDifference) -> dict[str, Any]:
         "figure": figure(difference.figure) if difference.figure else None,
         "arms": ten_results.arms(facts),
         "controls": ten_results.controls(facts),
+        "failed": ten_results.failed_controls(facts),
         "budget": ten_results.budget(facts),
         "machine": ten_results.machine(facts),
         **{key: str(facts.get(key) or "") for key in ("claim", "shown", "advice", "needed", "scope", "setting")},

@@ -143,6 +143,15 @@ def controls(facts: Json) -> list[dict[str, str]]:
     ]
 
 
+def failed_controls(facts: Json) -> list[str]:
+    """A sentence for each check that has failed: the verdict is then not to be relied on."""
+    return [
+        f"{check['control']}: found {check['found']}, expected {check['expected']}"
+        for check in controls(facts)
+        if check["outcome"] == "failed"
+    ]
+
+
 def budget(facts: Json) -> str:
     """The settings in one line."""
     return ", ".join(f"{readable.words(name)} {_plain(value)}" for name, value in (facts.get("budget") or {}).items())

@@ -76,8 +76,8 @@ def _tags(difference: MeasuredDifference) -> dict[str, str]:
 
 
 def _controls(facts: Mapping[str, Any]) -> str:
-    failed = [check["control"] for check in ten_results.controls(facts) if check["outcome"] == "failed"]
-    return f"failed: {', '.join(failed)}" if failed else "passed"
+    failed = ten_results.failed_controls(facts)
+    return f"failed: {'; '.join(failed)}" if failed else "passed"
 
 
 def _figures(facts: Mapping[str, Any]) -> dict[str, float]:

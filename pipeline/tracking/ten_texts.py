@@ -86,9 +86,8 @@ def _terminal_row(difference: MeasuredDifference) -> list[str]:
 
 def _failed_controls(differences: Sequence[MeasuredDifference]) -> Iterator[str]:
     for difference in differences:
-        for check in ten_results.controls(difference.facts):
-            if check["outcome"] == "failed":
-                yield f"! {difference.title}: the control «{check['control']}» has failed: found {check['found']}"
+        for sentence in ten_results.failed_controls(difference.facts):
+            yield f"! {difference.title}: a control has failed: {sentence}"
 
 
 def _table(differences: Sequence[MeasuredDifference]) -> Iterator[str]:
@@ -96,9 +95,12 @@ def _table(differences: Sequence[MeasuredDifference]) -> Iterator[str]:
     yield row(["---:", "---", "---", "---", "---:", "---", "---"])
     for difference in differences:
         main = next(iter(difference.effects), None)
+        verdict = difference.verdict + (
+            " (a control has failed)" if ten_results.failed_controls(difference.facts) else ""
+        )
         cells = [f"{main.value} {main.unit}", main.interval_95, main.interval_995] if main else [readable.ABSENT] * 3
         title, claim = markdown(difference.title), markdown(difference.facts.get("claim") or difference.note)
-        yield row([str(difference.number), f"**{title}**", claim, markdown(difference.verdict), *map(markdown, cells)])
+        yield row([str(difference.number), f"**{title}**", claim, markdown(verdict), *map(markdown, cells)])
 
 
 def _section(difference: MeasuredDifference) -> list[str]:
@@ -113,6 +115,8 @@ def _section(difference: MeasuredDifference) -> list[str]:
         parts += [_prose(f"**What to do with it.** {markdown(facts['advice'])}")]
     if facts.get("needed"):
         parts += [_prose(f"**What a decision needs.** {markdown(facts['needed'])}")]
+    failed = ten_results.failed_controls(facts)
+    parts += [_prose(f"**A control has failed, do not rely on this verdict.** {markdown(one)}") for one in failed]
     heads = ["effect", "value", "95 %", "99.5 %", "margin", "verdict"]
     parts += ["\n".join(_rows(heads, [_effect_cells(effect) for effect in difference.effects]))]
     for rows in (ten_results.controls(facts), ten_results.arms(facts)):

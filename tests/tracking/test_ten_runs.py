@@ -55,7 +55,7 @@ def test_each_difference_is_a_run_with_parameters_metrics_figure_and_the_verdict
     run = found["difference memory"]
     tags, params, metrics = run.data.tags, run.data.params, run.data.metrics
     assert (tags["pipeline.verdict"], tags["pipeline.kind"], tags["pipeline.key"]) == ("holds", "difference", "m" * 64)
-    assert tags["pipeline.controls"] == "failed: ablation"
+    assert tags["pipeline.controls"] == "failed: ablation: found 2, expected above 2.5"
     assert tags["pipeline.machine"] == "Linux, x86_64, AMD EPYC, avx avx2", "that of the measurement, not of now"
     assert (params["seeds"], params["setting"], params["learning_rate/gru"]) == ("8", "quick", "0.01")
     assert (metrics["main"], metrics["main/margin"], metrics["seconds"]) == (0.5025, 0.05, 31.5)
