@@ -11,10 +11,10 @@ ARGS ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint ui bench chaos clean
+.PHONY: help setup repro differences test lint ui bench chaos clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' Makefile
 
 setup: $(INSTALLED)  ## make .venv and install the pipeline under the pins of requirements.lock
 
@@ -22,6 +22,13 @@ repro: setup  ## run what is out of date of the pipeline, then show the leaderbo
 	@$(BIN)/python -m pipeline check
 	@$(BIN)/dvc repro
 	@$(BIN)/python -m pipeline leaderboard
+
+differences: setup  ## measure what is out of date of the ten differences between the families, then print the verdicts
+	@$(BIN)/python -m pipeline check
+	@$(BIN)/dvc repro differences/dvc.yaml
+	@$(BIN)/python -m pipeline register differences
+	@$(BIN)/python -m pipeline report
+	@$(BIN)/python -m pipeline differences
 
 # Small networks are quickest with one thread each. Three processes keep two cores busy: many tests wait for others.
 test: setup  ## run the tests; ARGS="-k name" picks some

@@ -30,6 +30,7 @@ STAGES = {
     "evaluate": "compare the candidates of an experiment with each other and with the baselines",
     "register": "bring MLflow up to date with the files and let the gate decide",
     "difference": "measure one of the ten differences between the families",
+    "differences": "print the verdicts on the ten differences and write docs/differences.md from them",
     "report": "write reports/index.html and reports/summary.md",
     "leaderboard": "print the results",
     "results": "take measured figures over into docs/results and the table of the README",
@@ -46,6 +47,8 @@ UNCHECKED = {"check", "list", "add", "remove"}  # they work on a params.yaml tha
 PARALLEL = {"tune", "train"}  # work in a pool, whose server loads its code while params.yaml is checked
 # They run after others that have checked every name of params.yaml.
 QUICK = {
+    "difference",
+    "differences",
     "register",
     "report",
     "leaderboard",

@@ -13,9 +13,9 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from pipeline.params import Params, ParamsError, Trainer, nearest, read_raw, report
+from pipeline.params import Candidate, Experiment, Params, ParamsError, Trainer, nearest, read_raw, report
 from pipeline.problems import expected, problems, shown
-from pipeline.scope import Entries, at_hand, entry_of, without
+from pipeline.scope import OF_NONE, SECTIONS, Entries, at_hand, entry_of, without
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,13 @@ OWN = (
     "callbacks", "logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary",
     "num_sanity_val_steps", "use_distributed_sampler", "default_root_dir", "fast_dev_run", "model_registry",
 )  # fmt: skip
+
+
+class WithoutExperiments(Params):
+    """What commands get that work with no experiment: it need not have one."""
+
+    experiments: dict[str, Experiment]
+    candidates: dict[str, Candidate]
 
 
 def check(path: str | Path = "params.yaml") -> None:
@@ -47,6 +54,8 @@ def usable(stage: str, name: str | None, path: str | Path = "params.yaml", *, na
     stopping = [line for line, entry in entries.items() if entry is None or wanted is None or entry in wanted]
     if stopping:
         raise ParamsError(report(path, stopping))
+    if stage in OF_NONE:
+        return WithoutExperiments.model_validate({**raw, **{section: {} for section in SECTIONS}})
     rest, gone = without(raw, (entry for entry in entries.values() if entry is not None))
     if not rest["experiments"] or not rest["candidates"]:
         raise ParamsError(report(path, list(entries)))

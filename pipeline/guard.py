@@ -19,7 +19,7 @@ from pipeline.training.signals import end_with_dvc, end_with_parent
 if TYPE_CHECKING:
     from pipeline.params import Params
 
-STAGES = {"fetch", "prepare", "tune", "train", "evaluate", "register", "report"}
+STAGES = {"fetch", "prepare", "tune", "train", "evaluate", "register", "report", "difference"}
 
 
 def watch(stage: str) -> None:
@@ -47,11 +47,21 @@ def guarded(stage: str, name: str | None, params: Params) -> Iterator[None]:
         yield
         return
     from pipeline.data.exclusive import alone
-    from pipeline.data.integrity import check_inputs, inputs_of
+    from pipeline.data.integrity import check_inputs
     from pipeline.data.leftovers import remove_leftovers
 
     with alone(Path(".work"), f"{stage}-{name}" if name else stage):
         remove_leftovers(Path.cwd())
         if "DVC_STAGE" in os.environ:  # by hand, dvc.lock need not have heard of what is there
-            check_inputs(inputs_of(stage, name, params))
+            check_inputs(_inputs(stage, name, params))
         yield
+
+
+def _inputs(stage: str, name: str | None, params: Params) -> list[Path]:
+    if stage == "difference":
+        from pipeline.differences.settings import read_by
+
+        return read_by(name)
+    from pipeline.data.integrity import inputs_of
+
+    return inputs_of(stage, name, params)

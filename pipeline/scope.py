@@ -13,6 +13,7 @@ OF_EXPERIMENTS = (
     "check", "prepare", "evaluate", "register", "predict", "history", "rollback", "promote", "reproduce",
     "leaderboard", "results", "audit",
 )  # fmt: skip
+OF_NONE = ("difference", "differences")  # they read the settings of the machine alone
 OF_WHAT_IS_SOUND = ("register", "report", "leaderboard", "ui")  # without a name they take what there is
 
 
@@ -34,6 +35,8 @@ class Entries:
 
 def at_hand(raw: Mapping[str, Any], stage: str, name: str | None) -> Entries | None:
     """The entries that a command works with, whatever else is wrong with the file; None for all of them."""
+    if stage in OF_NONE:
+        return Entries()
     if name is None:
         return Entries() if stage in OF_WHAT_IS_SOUND else None
     if stage == "fetch":

@@ -50,7 +50,9 @@ def declared(stage: str, key: str, item: Any, document: Document) -> Document:
         return re.sub(r"\$\{([\w.]+)\}", value, text)
 
     body = document["stages"][stage]["do"]
-    return {part: [filled(entry) for entry in body.get(part, [])] for part in ("deps", "params")}
+    return {
+        part: [filled(entry) for entry in body.get(part, []) if isinstance(entry, str)] for part in ("deps", "params")
+    }
 
 
 def pairs(params: Params) -> Iterator[tuple[str, str, Any]]:
@@ -119,6 +121,65 @@ def test_declared_code_is_the_import_closure_of_every_stage(dvc_yaml: Document, 
             assert code(entries) == closure, f"{stage} {name}: {code(entries) ^ closure}"
         seen.add(stage)
     assert seen == {"fetch", "prepare", "tune", "train", "evaluate"}
+
+
+def differences() -> dict[str, Document]:
+    """The dependencies and the import closure of every stage of differences/dvc.yaml."""
+    from pipeline.models import FAMILIES
+
+    document = YAML(typ="safe", pure=True).load(ROOT / "differences" / "dvc.yaml")
+    entries = YAML(typ="safe", pure=True).load(ROOT / "differences" / "params.yaml")["differences"]
+    families = [f"pipeline/models/{place.split(':')[0]}.py" for place in FAMILIES.values()]  # imported by their names
+    return {
+        name: declared("difference", name, item, document)
+        | {"closure": import_closure("pipeline/stages/difference.py", f"pipeline/differences/{name}.py", *families)}
+        for name, item in entries.items()
+    }
+
+
+def test_declared_code_of_every_difference_holds_its_import_closure() -> None:
+    found = differences()
+    for name, entry in found.items():
+        closure = set(entry["closure"])
+        assert code(entry["deps"]) >= closure, f"{name} declares too little: {sorted(closure - code(entry['deps']))}"
+        assert len(entry["deps"]) == len(set(entry["deps"])), f"{name} declares a file twice"
+        missing = [path for path in entry["deps"] if path.startswith("pipeline/") and not (ROOT / path).exists()]
+        assert not missing, name
+
+
+def test_all_that_the_differences_declare_is_imported_by_one_of_them() -> None:
+    found = differences()
+    imported = {file for entry in found.values() for file in entry["closure"]}
+    for path in {path for entry in found.values() for path in entry["deps"] if path.startswith("pipeline/")}:
+        assert code([path]) & imported, f"no difference imports {path}"
+
+
+def test_a_difference_resumes_work_of_the_very_code_that_dvc_declares(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.stages import difference
+
+    monkeypatch.setattr(difference, "code_digest", lambda *starts: import_closure(*starts))
+    for name, entry in differences().items():
+        assert difference._code(name) == entry["closure"]
+
+
+def test_differences_read_no_parameter_but_threads_and_their_own_entry() -> None:
+    document = YAML(typ="safe", pure=True).load(ROOT / "differences" / "dvc.yaml")
+    body = document["stages"]["difference"]["do"]
+    assert body["params"] == ["threads", {"differences/params.yaml": ["differences.${key}", "setting"]}]
+    text = (ROOT / "pipeline" / "stages" / "difference.py").read_text(encoding="utf-8")
+    assert set(re.findall(r"\bparams\.(\w+)", text)) == {"threads", "workers"}, "workers change no output"
+
+
+def test_neither_pipeline_runs_stages_of_the_other() -> None:
+    """DVC joins all pipelines of a repository where one needs an output of another."""
+    outputs = ("data", "search", "models", "evaluation", "metrics")
+    for name, entry in differences().items():
+        read = [path for path in entry["deps"] if path.split("/")[0] in outputs]
+        assert not read, f"{name} would make `dvc repro differences/dvc.yaml` run stages of the root: {read}"
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    assert "differences" not in text, "`dvc repro` in the root would measure differences"
+    others = {out.split("/")[0] for out in re.findall(r"^ +(?:outs|metrics):\n +- ([\w./]+)", text, re.M)}
+    assert others == set(outputs)
 
 
 def test_declared_files_exist_and_stand_there_once(dvc_yaml: Document) -> None:
@@ -325,4 +386,5 @@ def test_only_the_command_line_reads_params_yaml() -> None:
         for file in files("pipeline")
         if re.search(r"from pipeline\.params import .*\b(load|read_raw)\b", file.read_text(encoding="utf-8"))
     ]
-    assert readers == ["check.py", "recipes.py"]
+    # differences/params.yaml is a file of its own, of which dvc.yaml declares the entry that a difference reads.
+    assert readers == ["check.py", "differences/settings.py", "recipes.py"]

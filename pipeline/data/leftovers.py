@@ -10,7 +10,10 @@ from pathlib import Path
 from pipeline.data.folders import NEW, OLD, PART, held, remove
 
 # Where stages write: folders and how far below them.
-PLACES = {"data/raw": 1, "data/prepared": 1, "search": 2, "models": 2, "evaluation": 1, "metrics": 1, "reports": 1}
+PLACES = {
+    "data/raw": 1, "data/prepared": 1, "search": 2, "models": 2, "evaluation": 1, "metrics": 1, "reports": 1,
+    "differences/results": 1,
+}  # fmt: skip
 YOUNG = 10.0  # seconds in which a new one is left alone: its maker may not hold it yet
 
 

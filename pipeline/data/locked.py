@@ -23,17 +23,29 @@ class LockedOutput:
     of_bytes: bool
 
 
+# Folders with a dvc.yaml, and what begins the addresses of its stages. All stages work in the root, as their paths do.
+PIPELINES = {".": "", "differences": "differences/dvc.yaml:"}
+
+
 def locked_outputs(root: Path) -> list[LockedOutput]:
     """Every output of every stage; nothing where there is no readable dvc.lock, of which DVC itself complains."""
+    return [
+        output
+        for folder, prefix in PIPELINES.items()
+        for stage, entry in _stages(root / folder / "dvc.lock").items()
+        for output in _outputs(f"{prefix}{stage}", entry)
+    ]
+
+
+def _stages(lock: Path) -> dict[str, Any]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
-        document = YAML(typ="safe").load((root / "dvc.lock").read_text(encoding="utf-8"))
+        document = YAML(typ="safe").load(lock.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, YAMLError):
-        return []
-    stages = document.get("stages") if isinstance(document, dict) else None
-    return [output for stage, entry in (stages or {}).items() for output in _outputs(stage, entry)]
+        return {}
+    return (document.get("stages") if isinstance(document, dict) else None) or {}
 
 
 def cached(root: Path, md5: str) -> Path:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.data.folders import write_whole
 from pipeline.tasks.pictures import BLUE, GREY, INK, ORANGE, figure
 
 if TYPE_CHECKING:
@@ -73,8 +75,9 @@ def legend(drawn: Figure, axes: Axes, columns: int = 3) -> None:
 
 def save_svg(drawn: Figure, path: Path) -> Path:
     """Writes an SVG whose bytes follow from what is drawn."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    drawn.savefig(path, metadata={"Date": None, "Creator": None})
+    content = io.BytesIO()
+    drawn.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
+    write_whole(path, content.getvalue())
     return path
 
 

@@ -40,6 +40,7 @@ class Result:
         return {
             "verdict": self.verdict,
             "effects": {name: effect.described() for name, effect in self.effects.items()},
+            "order": list(self.effects),  # files hold sorted keys
             "shown": self.shown,
             "advice": self.advice,
             "needed": self.needed,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.differences import DIFFERENCES
 from pipeline.params import Params, ParamsError, nearest
 from pipeline.registry import record
 from pipeline.registry.audit import version_differences
@@ -15,6 +16,7 @@ from pipeline.tracking.audit import REGISTER, Difference, run_differences
 from pipeline.tracking.audit_files import file_differences
 from pipeline.tracking.client import Unreachable, connect, reported
 from pipeline.tracking.outputs import planned_runs
+from pipeline.tracking.ten_runs import EXPERIMENT, planned_differences
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -22,11 +24,11 @@ if TYPE_CHECKING:
 
 def main(name: str | None, params: Params) -> int:
     """1 where something differs that matters, else 0. Raises ValueError where DVC or MLflow cannot be asked."""
-    if name is not None and name not in params.experiments:
-        raise ParamsError(f"experiment: found {name}; {nearest(name, params.experiments)}")
+    if name not in (None, EXPERIMENT, *params.experiments):
+        raise ParamsError(f"experiment: found {name}; {nearest(str(name), [*params.experiments, EXPERIMENT])}")
     address = address_of(params.tracking)
     found = list(_printed(file_differences(Path.cwd())))
-    experiments = [name] if name else list(params.experiments)
+    experiments = [name] if name else [*params.experiments, EXPERIMENT]
     if _is_absent(address):
         found += _printed([Difference("MLflow", f"there is no {address.shown} yet", REGISTER)])
     else:
@@ -44,13 +46,19 @@ def main(name: str | None, params: Params) -> int:
 
 def _of_experiment(experiment: str, params: Params, address: Address, client: MlflowClient) -> Iterator[Difference]:
     """Runs, versions and aliases of one experiment."""
-    planned = planned_runs(experiment, params.experiments[experiment].candidates)
+    is_own = experiment == EXPERIMENT  # of the ten differences, which have no models
+    planned = (
+        planned_differences(DIFFERENCES) if is_own
+        else planned_runs(experiment, params.experiments[experiment].candidates)
+    )  # fmt: skip
     place = client.get_experiment_by_name(experiment)
     if place is None or place.lifecycle_stage != "active":
         if planned:
             yield Difference(experiment, "MLflow has no such experiment", REGISTER)
         return
     yield from run_differences(client, place.experiment_id, experiment, planned)
+    if is_own:
+        return
     entry = record.read(address.root)["experiments"].get(experiment, {})
     yield from version_differences(Store(client, address, experiment, place.experiment_id, ""), entry)
 

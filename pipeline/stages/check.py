@@ -1,4 +1,7 @@
-"""Says what is wrong with params.yaml, all of it at once; with a name also what the data of that experiment hold."""
+"""Says what is wrong with params.yaml, all of it at once; with a name also what the data of that experiment hold.
+
+Without a name differences/params.yaml is looked at, too, where there is one.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,7 @@ logger = logging.getLogger(__name__)
 
 def main(name: str | None) -> None:
     """Raises ParamsError for a params.yaml with problems, and ValueError for data that `prepare` would refuse."""
-    if name is None:
-        check()
+    differences = "" if name else _check_all()
     params = usable("check", name)
     for warning in hidden_data(Path.cwd(), (experiment.data.path for experiment in params.experiments.values())):
         logger.warning(warning)
@@ -23,6 +25,27 @@ def main(name: str | None) -> None:
         _check_data(name, params)
         return
     print(f"check: params.yaml is sound: {len(params.experiments)} experiments, {len(params.candidates)} candidates")
+    if differences:
+        print(f"check: {differences}")
+
+
+def _check_all() -> str:
+    """What there is to say of differences/params.yaml. Raises ParamsError with all that is wrong with both files."""
+    said, faults = "", []
+    try:
+        check()
+    except ParamsError as error:
+        faults.append(str(error))
+    if Path("differences", "params.yaml").is_file():
+        from pipeline.differences.settings import check_all
+
+        try:
+            said = check_all()
+        except ParamsError as error:
+            faults.append(str(error))
+    if faults:
+        raise ParamsError("\n".join(faults))
+    return said
 
 
 def _check_data(name: str, params: Params) -> None:

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.folders import write_json
-from pipeline.data.provenance import code_digest, content_key
+from pipeline.data.provenance import code_digest, content_key, file_digest, folder_digest
 from pipeline.data.threads import use_threads
 from pipeline.differences import DIFFERENCES
 from pipeline.differences.drawing import save_svg
 from pipeline.differences.paired import measure_all
-from pipeline.differences.settings import chosen
+from pipeline.differences.settings import FILE, chosen, read_by
+from pipeline.models import FAMILIES
 from pipeline.params import Params, ParamsError, nearest
-from pipeline.tracking.machine import machine_tags
+from pipeline.tracking.machine import MACHINE, machine_in_words, machine_tags
 
-FOLDER = Path("differences")
-RESULTS = FOLDER / "results"
+RESULTS, TIMINGS = Path("differences", "results"), Path("timings", "differences")
 
 
 def main(name: str | None, params: Params) -> None:
@@ -31,30 +31,48 @@ def main(name: str | None, params: Params) -> None:
     started = time.monotonic()
     use_threads(params.threads)
     module: Any = importlib.import_module(f"pipeline.differences.{name}")
-    setting, settings = chosen(FOLDER / "params.yaml", name, module.Settings)
-    code = code_digest("pipeline/stages/difference.py", f"pipeline/differences/{name}.py")
-    key = content_key(difference=name, settings=settings.model_dump(), code=code, threads=params.threads)
+    setting, settings = chosen(FILE, name, module.Settings)
+    key = content_key(
+        difference=name, settings=settings.model_dump(), code=_code(name), read=_read(name), threads=params.threads
+    )
     work = Path(".work", key)
+    resumed = work.exists()
     work.mkdir(parents=True, exist_ok=True)
     measured = measure_all(module, settings, work=work, workers=params.workers, threads=params.threads, title=name)
     described = {
         "name": name,
         "title": DIFFERENCES[name],
+        "key": key,
         "claim": module.CLAIM,
         "scope": "networks trained from scratch",
         "setting": setting,
         "budget": settings.model_dump(),
-        "machine": machine_tags()["pipeline.machine"],
+        "machine": machine_tags()[MACHINE],
         "rates": measured.rates,
         "picked": measured.picked,
         **module.judge(measured, settings).described(),
     }
     _write(name, json.loads(json.dumps(described)), module)
-    write_json(
-        Path("timings/differences", f"{name}.json"), {"seconds": round(time.monotonic() - started, 1), "key": key}
-    )
+    seconds = round(time.monotonic() - started, 1)
+    timing = {"seconds": seconds, "key": key, "whole": not resumed, "machine": machine_in_words()}
+    write_json(TIMINGS / f"{name}.json", {**timing, "workers": params.workers})
     shutil.rmtree(work, ignore_errors=True)
     print(f"difference: {DIFFERENCES[name]}: {described['verdict']} → {RESULTS / name}.json")
+
+
+def _code(name: str) -> str:
+    """The digest of all code that the trainings of a difference run; families are imported by their names."""
+    families = [f"pipeline/models/{place.partition(':')[0]}.py" for place in FAMILIES.values()]
+    return code_digest("pipeline/stages/difference.py", f"pipeline/differences/{name}.py", *families)
+
+
+def _read(name: str) -> dict[str, str]:
+    """Digests of what a difference reads: trainings on other inputs are no work to resume."""
+    return {
+        path.as_posix(): folder_digest(path) if path.is_dir() else file_digest(path)
+        for path in read_by(name)
+        if path.exists()
+    }
 
 
 def _write(name: str, described: Mapping[str, Any], module: Any) -> None:

@@ -1,5 +1,7 @@
 """Brings MLflow up to date with the files, and lets the gate decide who is champion. Runs on every `dvc repro`.
 
+So it does with the runs of the ten differences, where there are any; they have no models.
+
 What `dvc exp run` makes is tracked and not registered: of many tries, each would spend the test examples once more.
 """
 
@@ -11,6 +13,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from pipeline.differences import DIFFERENCES
 from pipeline.params import Params, ParamsError, nearest
 from pipeline.registry import record
 from pipeline.registry.experiment import evaluated
@@ -23,6 +26,7 @@ from pipeline.tracking.address import Address, address_of
 from pipeline.tracking.client import Unreachable, connect, experiment_id, reported
 from pipeline.tracking.outputs import planned_runs
 from pipeline.tracking.sync import sync
+from pipeline.tracking.ten_runs import DESCRIPTION, EXPERIMENT, planned_differences
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -33,13 +37,13 @@ TRIES = 4
 
 def main(name: str | None, params: Params) -> None:
     """Writes reports/registry.json. What a server that is away could not take is noted there and sent next time."""
-    if name is not None and name not in params.experiments:
-        raise ParamsError(f"experiment: found {name}; {nearest(name, params.experiments)}")
+    if name not in (None, EXPERIMENT, *params.experiments):
+        raise ParamsError(f"experiment: found {name}; {nearest(str(name), [*params.experiments, EXPERIMENT])}")
     address = address_of(params.tracking)
     known: dict[str, dict[str, Any]] = record.read(address.root)["experiments"]
     client, reason = _connected(address)
     failures = []
-    for experiment in [name] if name else list(params.experiments):
+    for experiment in _chosen(name, params):
         with ExitStack() as held:  # the lock of the registered model, until the file is written, too
             try:
                 now = _tried(experiment, params, address, client, known.get(experiment, {}), reason, held)
@@ -51,11 +55,37 @@ def main(name: str | None, params: Params) -> None:
             # Experiments of DVC run in copies of the repository, several at once.
             known[experiment] = write_entry(address, experiment, now, here_alone=_experiment_of_dvc() is not None)
         print(f"register {experiment}: {_sentence(known[experiment])}")
+    differences = _differences(address, client, reason) if name in (None, EXPERIMENT) else []
     if failures:
         raise ValueError("; ".join(failures))
-    waiting = sum(len(entry["pending"]) for entry in map(known.get, params.experiments) if entry)
+    waiting = sum(len(entry["pending"]) for entry in map(known.get, params.experiments) if entry) + len(differences)
     state = f"is {waiting} steps behind" if waiting else "is up to date"
     print(f"register: MLflow at {address.shown} {state}; `make ui` shows it → {record.FILE}")
+
+
+def _chosen(name: str | None, params: Params) -> list[str]:
+    """The experiments to look at; the differences are none, and have no models."""
+    if name is None:
+        return list(params.experiments)
+    return [] if name == EXPERIMENT else [name]
+
+
+def _differences(address: Address, client: MlflowClient | None, reason: str) -> list[str]:
+    """Sends the runs of the ten differences; returns what has to wait."""
+    runs = planned_differences(DIFFERENCES)
+    if not runs:
+        return []
+    waiting = [] if client else [reason]
+    lines: list[str] = []
+    try:
+        if client is not None:
+            with reported(address):
+                place = experiment_id(client, address, EXPERIMENT, DESCRIPTION)
+                lines = sync(client, place, runs, address.root, thorough="DVC_STAGE" not in os.environ).lines
+    except Unreachable as error:
+        waiting = [str(error)]
+    print(f"register {EXPERIMENT}: {_sentence({**EMPTY, 'sent': lines, 'pending': waiting})}")
+    return waiting
 
 
 def _tried(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.data.folders import write_whole
+from pipeline.differences import DIFFERENCES
 from pipeline.params import Params
 from pipeline.tracking.address import address_of
 from pipeline.tracking.git import text
 from pipeline.tracking.page import page
 from pipeline.tracking.results import read_results
 from pipeline.tracking.summary import summary
+from pipeline.tracking.ten_results import read_differences
 
 FOLDER = Path("reports")
 
@@ -20,7 +22,8 @@ def main(name: str | None, params: Params) -> None:
     results = [read_results(params, experiment, Path()) for experiment in params.experiments]
     tracking = address_of(params.tracking)
     commit = text(Path.cwd(), "describe", "--always", "--dirty= and changes", "--exclude=*")
-    html = page(results, params, commit or None, tracking.shown if tracking.remote else None)
+    ten = read_differences(DIFFERENCES)
+    html = page(results, params, commit or None, tracking.shown if tracking.remote else None, ten)
     write_whole(FOLDER / "index.html", html.encode())
     write_whole(FOLDER / "summary.md", summary(results).encode())
     print(f"report: {len(results)} experiments in {FOLDER / 'index.html'}, in short in {FOLDER / 'summary.md'}")

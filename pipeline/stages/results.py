@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 from pipeline.data.folders import read_json, write_json, write_whole
 from pipeline.params import Params, ParamsError, nearest
 from pipeline.recipes import recipe_with
-from pipeline.tracking.machine import MACHINE, machine_tags
+from pipeline.tracking.machine import machine_in_words
 from pipeline.tracking.measured import facts_of, table, with_table
 from pipeline.tracking.results import doubts, read_results
 
@@ -41,12 +40,5 @@ def _take_over(params: Params, name: str) -> bool:
     recipe = recipe_with(name)
     command = f"python -m pipeline add {recipe} && make repro" if recipe else "make repro"
     earlier = read_json(file) if file.is_file() else None
-    write_json(file, facts_of(found, command, _machine(), earlier))
+    write_json(file, facts_of(found, command, machine_in_words(), earlier))
     return True
-
-
-def _machine() -> str:
-    """Such as: Linux, x86_64, AMD EPYC 9B45, 2 processors with bf16, on which times depend much."""
-    found = machine_tags()[MACHINE]
-    system = found.split(", ")[:3]  # what follows are its instructions
-    return ", ".join([*system, f"{os.cpu_count()} processors {'with' if 'bf16' in found else 'without'} bf16"])

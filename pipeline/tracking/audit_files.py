@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.locked import LockedOutput, locked_outputs, md5_of
+from pipeline.data.locked import PIPELINES, LockedOutput, locked_outputs, md5_of
 from pipeline.tracking.audit import Difference
 
 COPY = "copy in DVC's cache of "
@@ -75,20 +75,25 @@ def _mend_of_output(output: Output, damaged: bool) -> str:
 
 
 def _stages(status: Mapping[str, Any], outputs: set[str]) -> Iterator[Difference]:
-    """Stages that `dvc repro` would run again, and why. Their outputs were looked at already."""
+    """Stages that DVC would run again, and why. Their outputs were looked at already.
+
+    Whether other pipelines than the one of the root are up to date is told, but does not matter to it.
+    """
     for address, changes in status.items():
-        stage = address.rpartition("dvc.yaml:")[2]
+        prefix = next((found for found in PIPELINES.values() if found and address.startswith(found)), "")
+        stage = prefix + address.rpartition("dvc.yaml:")[2]
+        mend, matters = f"`dvc repro {prefix}".rstrip(" :") + "`", not prefix
         if stage in ALWAYS:
             continue
         for change in changes:
             if change == "changed command":
-                yield Difference(f"stage {stage}", "its command has changed", "`dvc repro`")
+                yield Difference(f"stage {stage}", "its command has changed", mend, matters)
                 continue
             for kind, found in change.items() if isinstance(change, Mapping) else ():
                 for path, how in found.items():
                     if kind == "changed outs" and path in outputs:
                         continue
-                    yield Difference(f"stage {stage}", f"{path}: {_words(how)}", "`dvc repro`")
+                    yield Difference(f"stage {stage}", f"{path}: {_words(how)}", mend, matters)
 
 
 def _words(how: Any) -> str:
@@ -117,7 +122,11 @@ def _outputs(root: Path) -> list[Output]:
     from ruamel.yaml import YAML
 
     found, locked = [], locked_outputs(root)
-    bodies = YAML(typ="safe").load(root / "dvc.yaml")["stages"] if locked else {}
+    bodies: dict[str, Any] = {}
+    for folder, prefix in PIPELINES.items():
+        if locked and (root / folder / "dvc.yaml").is_file():
+            stages = YAML(typ="safe").load(root / folder / "dvc.yaml")["stages"]
+            bodies |= {f"{prefix}{name}": body for name, body in stages.items()}
     for output in locked:
         name, _, key = output.stage.partition("@")
         if name in bodies:

@@ -25,6 +25,13 @@ def machine_tags() -> dict[str, str]:
     return {**tags, GPU: graphics} if graphics else tags
 
 
+def machine_in_words() -> str:
+    """Such as: Linux, x86_64, AMD EPYC 9B45, 2 processors with bf16, on which times depend much."""
+    found = machine_tags()[MACHINE]
+    system = found.split(", ")[:3]  # what follows are its instructions
+    return ", ".join([*system, f"{os.cpu_count()} processors {'with' if 'bf16' in found else 'without'} bf16"])
+
+
 def installed() -> dict[str, str]:
     """Package → version. Without local parts such as +cpu, which name a build that no public index has."""
     found = {entry.name.lower(): entry.version.partition("+")[0] for entry in importlib.metadata.distributions()}

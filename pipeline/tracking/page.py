@@ -18,14 +18,25 @@ from pipeline.tracking.data_card import described
 from pipeline.tracking.events import history
 from pipeline.tracking.leaderboard import differences, leaderboard
 from pipeline.tracking.results import CandidateResults, Json, Results
+from pipeline.tracking.ten_page import view
+from pipeline.tracking.ten_results import MeasuredDifference
 from pipeline.tracking.verdict import about_champion, asked_often, ranking, verdict
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
 
-def page(results: Sequence[Results], params: Params, commit: str | None, tracking: str | None) -> str:
-    """The whole page. `commit` is the code it was made with, `tracking` the address of MLflow as it may be shown."""
+def page(
+    results: Sequence[Results],
+    params: Params,
+    commit: str | None,
+    tracking: str | None,
+    ten: Sequence[MeasuredDifference] = (),
+) -> str:
+    """The whole page. `commit` is the code it was made with, `tracking` the address of MLflow as it may be shown.
+
+    `ten` are the differences between the families; nothing is said of them where none has been measured.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -38,12 +49,14 @@ def page(results: Sequence[Results], params: Params, commit: str | None, trackin
     environment.filters |= {"words": readable.words, "capitalised": readable.capitalised, "grouped": readable.grouped}
     environment.filters |= {"unbroken": unbroken, "commands": commands}
     shown = [experiment(found, params) for found in results]
-    return environment.get_template("page.html.j2").render(experiments=shown, commit=commit, tracking=tracking)
+    return environment.get_template("page.html.j2").render(
+        experiments=shown, ten=view(ten), commit=commit, tracking=tracking
+    )
 
 
 def experiment(found: Results, params: Params) -> dict[str, Any]:
     """Everything the template shows of one experiment."""
-    view: dict[str, Any] = {
+    shown: dict[str, Any] = {
         "name": found.name,
         "description": found.description,
         "task": readable.words(found.task),
@@ -59,7 +72,7 @@ def experiment(found: Results, params: Params) -> dict[str, Any]:
         "pending": (found.registry or {}).get("pending") or [],
         "provenance": provenance(found),
     }
-    return view | (measured(found, found.metrics) if found.metrics else {})
+    return shown | (measured(found, found.metrics) if found.metrics else {})
 
 
 def measured(found: Results, metrics: Json) -> dict[str, Any]:

@@ -100,6 +100,11 @@ def capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def shortened(text: str, longest: int) -> str:
+    """The text, or its beginning where it has more characters."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
 def enumerated(names: list[str]) -> str:
     """a, b and c."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.credentials import scrubbed
 
 KEY = "pipeline.key"  # the content key by which a run is found again
-KIND = "pipeline.kind"  # tune, trial, train or evaluate
+KIND = "pipeline.kind"  # tune, trial, train, evaluate or difference
 COMPLETE = "pipeline.complete"  # the digest of the files from which a run was completed
 ARTIFACTS = "pipeline.artifacts"  # the digest over all files that a run holds
 

@@ -101,6 +101,29 @@ def test_changed_lost_and_unknown_outputs_are_named_and_checkout_mends_them(outp
     assert lines(outputs) == []
 
 
+def test_results_of_differences_are_compared_and_whether_they_are_up_to_date_does_not_matter(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (outputs / "differences").mkdir()
+    body = """{wdir: .., cmd: cp seed.txt differences/x.json, deps: [seed.txt],
+      outs: [differences/x.json: {cache: false}]}"""
+    text = f"stages:\n  difference:\n    foreach: {{x: {{}}}}\n    do: {body}\n"
+    (outputs / "differences/dvc.yaml").write_text(text)
+    dvc(outputs, "repro", "differences/dvc.yaml")
+    monkeypatch.chdir(outputs)
+    assert lines(outputs) == []
+    (outputs / "differences/x.json").write_text("other\n")
+    (line,) = lines(outputs)
+    assert line.endswith("; mended by `dvc repro differences/dvc.yaml:difference@x`")
+    dvc(outputs, "repro", "differences/dvc.yaml")
+    (outputs / "seed.txt").write_text("sown\n")
+    found = list(file_differences(outputs))
+    assert [(str(one), one.matters) for one in found if "difference@x" in str(one)] == [
+        ("stage differences/dvc.yaml:difference@x: seed.txt: modified; mended by `dvc repro differences/dvc.yaml`",
+         False)
+    ]  # fmt: skip
+
+
 def test_a_metric_that_git_keeps_is_compared_and_made_again(outputs: Path) -> None:
     (outputs / "one.txt").write_text("other\n")
     (line,) = lines(outputs)

@@ -273,7 +273,7 @@ def test_broken_model_is_an_error_that_says_why(repository: Path, fake: ModuleTy
 
 
 def test_unknown_experiment_is_refused_with_the_nearest_name(repository: Path, fake: ModuleType) -> None:
-    with pytest.raises(ValueError, match="found digit; allowed: digits; did you mean `digits`"):
+    with pytest.raises(ValueError, match="found digit; allowed: digits, differences; did you mean `digits`"):
         main("digit", fake.params_for("digits"))
 
 
