@@ -144,3 +144,16 @@ def matched(
         middle = (low + high) // 2
         low, high = (middle, high) if size(middle) <= target else (low, middle)
     return design(min((low, high), key=lambda width: abs(size(width) - target)))
+
+
+def state_bytes(design: Design, in_channels: int) -> int:
+    """What a causal network has to keep of the past to answer step by step, as float32.
+
+    A recurrent cell keeps its state, an LSTM two; a convolution keeps the inputs that its kernel still reaches.
+    """
+    if design["family"] == "rnn":
+        states = 2 if design["architecture"] == "lstm" else 1
+        return 4 * states * int(design["hidden"]) * int(design["layers"])
+    width, depth, reach = int(design["width"]), int(design["depth"]), int(design["kernel_size"]) - 1
+    kept = in_channels + 2 * width * (2**depth - 1)  # two convolutions a level, whose dilation is 1, 2, 4, …
+    return int(4 * reach * kept)

@@ -35,3 +35,89 @@ def which_came_first(
     symbols[rows, length - lag] = torch.where(first == 0, b, a)
     symbols[:, length - 1] = asked
     return one_hot(symbols, distractors + 3), first, lag
+
+
+def recall(
+    draw: torch.Generator, batch: int, *, kinds: int, slots: int, counts: Sequence[int], delays: Sequence[int],
+    distractors: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Symbols to be told again after a delay that is filled with distractors.
+
+    The last `slots` steps ask for the first symbol, the second and so on; the symbols stand in the same order `delay`
+    steps before. How many there are is drawn evenly from `counts`, the delay from `delays`; what is not used of the
+    slots are distractors, and so is everything before.
+
+    Returns:
+        x (B, kinds + distractors + slots, T) with T = 2 · slots + the longest delay; the symbols (B, slots); how many
+        of them are asked for (B,); the delay (B,).
+    """
+    length = 2 * slots + max(delays)
+    steps = kinds + torch.randint(distractors, (batch, length), generator=draw)
+    symbols = torch.randint(kinds, (batch, slots), generator=draw)
+    count = torch.tensor(counts)[torch.randint(len(counts), (batch,), generator=draw)]
+    delay = torch.tensor(delays)[torch.randint(len(delays), (batch,), generator=draw)]
+    rows = torch.arange(batch)
+    for slot in range(slots):
+        used = slot < count
+        steps[rows[used], (length - 2 * slots - delay + slot)[used]] = symbols[used, slot]
+        steps[used, length - slots + slot] = kinds + distractors + slot
+    return one_hot(steps, kinds + distractors + slots), symbols, count, delay
+
+
+def two_levels(
+    draw: torch.Generator, batch: int, *, length: int, part: int, gap: tuple[int, int], letters: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """A grammar of two levels: four parts, each a word of `part` letters, and four objects, pairs of parts in order.
+
+    Objects are the parts 0 and 1 or 2 and 3 in either order, so that neither part tells the object. Between the two
+    lies a gap of noise of `gap` [shortest, longest] letters, around them noise up to `length`.
+
+    Returns:
+        x (B, letters, T), the object (B,), the first of its parts (B,), and the steps (B, 2) at which the parts end.
+    """
+    words = torch.tensor(
+        [[(3 * word + 2 * place + word * place) % letters for place in range(part)] for word in range(4)]
+    )
+    pairs = torch.tensor([[0, 1], [1, 0], [2, 3], [3, 2]])
+    symbols = torch.randint(letters, (batch, length), generator=draw)
+    kind = torch.randint(4, (batch,), generator=draw)
+    between = torch.randint(gap[0], gap[1] + 1, (batch,), generator=draw)
+    room = length - 2 * part - gap[1]
+    start = torch.randint(room + 1, (batch,), generator=draw)
+    rows = torch.arange(batch)
+    second = start + part + between
+    for place in range(part):
+        symbols[rows, start + place] = words[pairs[kind, 0], place]
+        symbols[rows, second + place] = words[pairs[kind, 1], place]
+    ends = torch.stack([start, second], dim=1) + part - 1
+    return one_hot(symbols, letters), kind, pairs[kind, 0], ends
+
+
+def ordered_motifs(draw: torch.Generator, batch: int, length: int, motif: int) -> tuple[Tensor, Tensor]:
+    """Two motifs of `motif` steps in noise, one after the other; the class is which of them comes first.
+
+    Returns x (B, 1, T), noise of deviation 1 with a rising and a falling ramp from -2 to 2 in it, and the class (B,).
+    """
+    x = torch.randn(batch, 1, length, generator=draw)
+    ramp = torch.linspace(-2, 2, motif)
+    first = torch.randint(2, (batch,), generator=draw)
+    starts = torch.randint(length // 2 - motif + 1, (batch, 2), generator=draw)
+    for row, (one, two) in enumerate(starts.tolist()):
+        rising, falling = (one, length // 2 + two) if first[row] == 0 else (length // 2 + two, one)
+        x[row, 0, rising : rising + motif] = ramp
+        x[row, 0, falling : falling + motif] = -ramp
+    return x, first
+
+
+def regimes(draw: torch.Generator, batch: int, length: int, strength: float) -> tuple[Tensor, Tensor]:
+    """Autoregressions of the first order that differ in the sign of their memory: x (B, 1, T) and the class (B,).
+
+    All have variance 1, so that single values tell nothing.
+    """
+    kind = torch.randint(2, (batch,), generator=draw)
+    memory = torch.where(kind == 0, strength, -strength)
+    noise = torch.randn(length, batch, generator=draw)
+    steps = [noise[0]]
+    for step in range(1, length):
+        steps.append(memory * steps[-1] + (1 - strength**2) ** 0.5 * noise[step])
+    return torch.stack(steps, dim=1)[:, None], kind

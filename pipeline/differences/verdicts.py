@@ -43,12 +43,14 @@ class Effect:
         unit: of the values, such as "share" or "bits".
         values: one for each seed; positive where they speak for the claim.
         margin: 0 or more, in the same unit.
+        one_sided: whether the claim fails already where the whole interval lies below the margin, however far.
     """
 
     statistic: str
     unit: str
     values: tuple[float, ...]
     margin: float = 0.0
+    one_sided: bool = False
 
     @property
     def mean(self) -> float:
@@ -60,7 +62,7 @@ class Effect:
         low, high = interval(self.values, DECIDING)
         if low > self.margin:
             return HOLDS
-        if high < 0 or -self.margin < low <= high < self.margin:
+        if high < 0 or (high < self.margin and (self.one_sided or low > -self.margin)):
             return DOES_NOT_HOLD
         return NOT_DECIDED
 
