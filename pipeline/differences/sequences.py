@@ -121,3 +121,15 @@ def regimes(draw: torch.Generator, batch: int, length: int, strength: float) -> 
     for step in range(1, length):
         steps.append(memory * steps[-1] + (1 - strength**2) ** 0.5 * noise[step])
     return torch.stack(steps, dim=1)[:, None], kind
+
+
+def last_word(draw: torch.Generator, batch: int, length: int, distractors: int, word: int) -> tuple[Tensor, Tensor]:
+    """Noise that ends in one of two words of `word` letters, the second of which is the first one backwards.
+
+    Returns x (B, distractors + 3, T), with the symbols of `which_came_first`, and the word (B,).
+    """
+    symbols = torch.randint(distractors, (batch, length), generator=draw)
+    kind = torch.randint(2, (batch,), generator=draw)
+    letters = torch.arange(word) % distractors
+    symbols[:, length - word :] = torch.where(kind[:, None] == 0, letters, letters.flip(0))
+    return one_hot(symbols, distractors + 3), kind
