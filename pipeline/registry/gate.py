@@ -133,7 +133,7 @@ def needed_to_pass(
     ]
     effect = values[0] - values[1] - margin
     needed = needed_examples(a, b, level=level, effect=effect, dependent=dependent, block=block)
-    present = champion_scores.units if isinstance(champion_scores, CorpusScore) else len(champion_scores)
+    present = champion_scores.units if isinstance(champion_scores, CorpusScore) else len(np.asarray(champion_scores))
     return needed if needed is not None and needed > present else None
 
 
