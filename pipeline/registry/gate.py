@@ -118,9 +118,10 @@ def could_pass(champion_scores: ModelScores, *, maximize: bool, level: float, ma
 def needed_to_pass(
     champion_scores: ModelScores, *, maximize: bool, level: float, margin: float, dependent: bool, block: int | None
 ) -> int | None:
-    """About how many examples like these show that a model without a fault is better by the margin.
+    """About how many examples like these show a model without a fault to be better, where these are too few for that.
 
-    None where nobody knows, or no number of them would.
+    None where nobody knows, or no number of them would; also where the estimate is no more than those that were too
+    few already: it takes the spread for known, which a few independent units do not tell.
     """
     faultless = _faultless(champion_scores, maximize)
     if faultless is None:
@@ -131,7 +132,9 @@ def needed_to_pass(
         for score in (a, b)
     ]
     effect = values[0] - values[1] - margin
-    return needed_examples(a, b, level=level, effect=effect, dependent=dependent, block=block)
+    needed = needed_examples(a, b, level=level, effect=effect, dependent=dependent, block=block)
+    present = champion_scores.units if isinstance(champion_scores, CorpusScore) else len(np.asarray(champion_scores))
+    return needed if needed is not None and needed > present else None
 
 
 def _faultless(scores: ModelScores, maximize: bool) -> ModelScores | None:

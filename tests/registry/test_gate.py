@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.registry.gate import Decision, Names, could_pass, decide, kept_out
+from pipeline.registry.gate import Decision, Names, could_pass, decide, kept_out, needed_to_pass
 
 OPTIONS = {"dependent": False, "resamples": 2000, "confidence": 0.95, "margin": 0.0, "seed": 0}
 
@@ -208,3 +208,19 @@ def test_nothing_is_said_of_scores_whose_best_value_nobody_knows() -> None:
     assert could_pass(gains, maximize=False, level=1e-9, **options)  # type: ignore[arg-type]
     errors = np.array([0.0] * 49 + [1.0])
     assert not could_pass(errors, maximize=False, level=1e-3, **options)  # type: ignore[arg-type]
+
+
+def test_no_number_of_examples_is_said_to_be_enough_that_was_too_few_already() -> None:
+    """Errors that rise slowly leave two or three independent stretches, whose spread the estimate takes for known."""
+    errors = np.linspace(0.3, 0.6, 317) + 0.02 * np.random.default_rng(0).random(317)
+    options = {"level": 0.025, "margin": 0.0, "dependent": True, "block": 52, "maximize": False}
+    assert not could_pass(errors, resamples=200, seed=0, **options)  # type: ignore[arg-type]
+    found = needed_to_pass(errors, **options)  # type: ignore[arg-type]
+    assert found is None or found > len(errors)
+
+
+def test_more_examples_are_asked_for_where_the_champion_makes_few_mistakes() -> None:
+    scores = np.ones(341)
+    scores[:5] = 0
+    found = needed_to_pass(scores, level=0.025, margin=0.0, dependent=False, block=None, maximize=True)
+    assert found is not None and found > 341
