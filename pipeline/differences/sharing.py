@@ -282,15 +282,14 @@ def draw(result: Mapping[str, Any]) -> Figure:
 def _halves(axes: Any, curves: Mapping[str, Any]) -> None:
     """A row for each layer and n: the mean of both kinds of weights with its 95 % interval."""
     from pipeline.differences.drawing import FAMILY
-    from pipeline.differences.verdicts import SHOWN
 
     labels, row = [], 0
     for name, family in LAYERS.items():
         for place, examples in enumerate(curves["examples"]):
             for kind, filled in ((TIED, True), (UNTIED, False)):
                 values = [seed[place] for seed in curves["other_half"][f"{name}, {kind}"]]
-                colour, height = FAMILY[family], row + (0.12 if filled else -0.12)
-                axes.plot(interval(values, SHOWN), [height] * 2, color=colour, linewidth=1.5)
+                colour, height = FAMILY[family], row + (-0.12 if filled else 0.12)
+                axes.plot(interval(values, 0.95), [height] * 2, color=colour, linewidth=1.5)
                 inside = colour if filled else "white"
                 axes.plot(_mean(values), height, "o", color=colour, markerfacecolor=inside, markersize=6)
             labels.append(f"{name}\nn = {examples}")
