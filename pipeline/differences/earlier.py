@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,13 @@ def earlier_results(seeds: int, lag: int) -> dict[str, Any]:
 
 def recurrent_designs(known: Mapping[str, Any]) -> dict[str, Design]:
     """The recurrent networks that were trained."""
-    every = designs(Settings(**known["budget"]))
+    return _recurrent(json.dumps(known["budget"]))
+
+
+@cache
+def _recurrent(budget: str) -> dict[str, Design]:
+    """Their sizes are searched for, which takes a moment."""
+    every = designs(Settings(**json.loads(budget)))
     return {name: design for name, design in every.items() if design["family"] == "rnn"}
 
 

@@ -25,20 +25,19 @@ The claim holds where all three statistics of (a) and (b) do.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from pydantic import Field
-from torch import Tensor
-from torch.nn import functional
 
 from pipeline.differences import moved_digits, networks
-from pipeline.differences.networks import RECURRENT, Design, Reader, cnn, made, matched, rnn, told
+from pipeline.differences.networks import RECURRENT, Design, cnn, made, matched, rnn, told
 from pipeline.differences.optimise import generator, train
 from pipeline.differences.paired import Arm, Common, Count, Measured, Rate, best_of
 from pipeline.differences.result import Result, control
 from pipeline.differences.sequences import MOTIF, running_count
-from pipeline.differences.untied import HalfTask
+from pipeline.differences.untied import HalfTask, loss
 from pipeline.differences.verdicts import DECIDING, DOES_NOT_HOLD, HOLDS, NOT_DECIDED, Effect, all_of, interval
 
 if TYPE_CHECKING:
@@ -75,6 +74,7 @@ def task(settings: Settings) -> HalfTask:
     return HalfTask(*sizes, settings.motif_steps, settings.batch, settings.tested)
 
 
+@cache
 def counting_designs() -> dict[str, Design]:
     """The networks of (b): the convolutional one sets the size."""
     whole = cnn("resnet", width=16, depth=6, kernel_size=3)
@@ -128,10 +128,6 @@ def count_accuracy(design: Design, seed: int, rate: float, settings: Settings, m
     with torch.inference_mode():
         right = (network(x).argmax(1) == classes).float().mean(0)
     return [float(right[length - 1]) for length in settings.lengths]
-
-
-def loss(network: Reader, batch: tuple[Tensor, Tensor]) -> Tensor:
-    return functional.cross_entropy(network(batch[0]), batch[1])
 
 
 def judge(measured: Measured, settings: Settings) -> Result:
@@ -228,12 +224,11 @@ def _difference(effect: Effect) -> str:
 def _shown(effects: Mapping[str, Effect], measured: Measured, best: str, settings: Settings) -> str:
     convolution, cell = (_difference(effects[f"{TIED} − {UNTIED}, {name}"]) for name in LAYERS)
     share = _mean(_at(measured, "cnn", settings.trained_to, settings))
-    same = [f"{_mean(measured.of(name, 'consistency')):.0%} ({name[:3]})" for name in moved_digits.designs()]
     return (
         f"In the half without training, shared weights change accuracy by {convolution} in a convolution and {cell} in "
         f"a cell; at {settings.decides} steps, four times the trained length, the best recurrent network ({best}) is "
         f"{_difference(effects[LENGTHS])} ahead of a convolutional one, whose accuracy is {share:.2f} at the trained "
-        f"{settings.trained_to}; after a move by one pixel {' and '.join(same)} of the answers to digits stay the same."
+        f"{settings.trained_to}; {moved_digits.sentence(measured)}."
     )
 
 
@@ -255,15 +250,15 @@ def _advice(effects: Mapping[str, Effect]) -> str:
 
 def _needed(effects: Mapping[str, Effect]) -> str:
     open_ones = [name for name, effect in effects.items() if effect.verdict == NOT_DECIDED]
-    return f"More seeds and steps, as in the full setting, to decide: {'; '.join(open_ones)}."
+    return f"More seeds, steps and selection seeds, as in the full setting, to decide: {'; '.join(open_ones)}."
 
 
 def draw(result: Mapping[str, Any]) -> Figure:
     """Left accuracy by test length with the trained ones shaded, right tied against untied weights."""
-    from pipeline.differences.drawing import band, figure, styles
+    from pipeline.differences.drawing import band, figure, legend, styles
 
     curves = result["curves"]
-    drawn = figure(7.4, 4.0)
+    drawn = figure(7.4, 4.3)
     lengths, halves = drawn.subplots(1, 2, width_ratios=(1.15, 1))
     rows = curves["by_length"]
     for name, style in styles({name: "cnn" if name == "cnn" else "rnn" for name in rows}).items():
@@ -274,14 +269,15 @@ def draw(result: Mapping[str, Any]) -> Figure:
     lengths.set_xticks(curves["lengths"], [str(length) for length in curves["lengths"]])
     lengths.set(xlabel="test length (steps; trained lengths shaded)", ylabel="accuracy, parity and count mod 3")
     lengths.set_ylim(0.3, 1.04)
-    lengths.legend(frameon=False, fontsize=8, loc="upper right")
+    legend(drawn, lengths, columns=4)
     _halves(halves, curves)
     return drawn
 
 
 def _halves(axes: Any, curves: Mapping[str, Any]) -> None:
-    """A row for each layer and n: the mean of both kinds of weights with its 95 % interval."""
+    """A row for each layer and n: the mean of both kinds of weights with its 95 % (thick) and 99.5 % intervals."""
     from pipeline.differences.drawing import FAMILY
+    from pipeline.differences.verdicts import SHOWN
 
     labels, row = [], 0
     for name, family in LAYERS.items():
@@ -289,7 +285,8 @@ def _halves(axes: Any, curves: Mapping[str, Any]) -> None:
             for kind, filled in ((TIED, True), (UNTIED, False)):
                 values = [seed[place] for seed in curves["other_half"][f"{name}, {kind}"]]
                 colour, height = FAMILY[family], row + (-0.12 if filled else 0.12)
-                axes.plot(interval(values, 0.95), [height] * 2, color=colour, linewidth=1.5)
+                for confidence, thickness in ((DECIDING, 1), (SHOWN, 3)):
+                    axes.plot(interval(values, confidence), [height] * 2, color=colour, linewidth=thickness)
                 inside = colour if filled else "white"
                 axes.plot(_mean(values), height, "o", color=colour, markerfacecolor=inside, markersize=6)
             labels.append(f"{name}\nn = {examples}")

@@ -38,7 +38,7 @@ from pipeline.differences import networks
 from pipeline.differences import temporal_dependency as temporal
 from pipeline.differences.earlier import accuracy_at, earlier_results, recurrent_designs
 from pipeline.differences.gradients import survival
-from pipeline.differences.networks import RECURRENT, made, told
+from pipeline.differences.networks import RECURRENT, Design, made, told
 from pipeline.differences.optimise import generator, train
 from pipeline.differences.paired import Arm, Common, Count, Measured
 from pipeline.differences.picture_cost import counted, sizes_of_one, slope_of
@@ -101,6 +101,7 @@ def judge(measured: Measured, settings: Settings) -> Result:
     slopes = {name: slope_of(settings.sides, cost) for name, cost in costs.items()}
     grid, swept = slopes.values()
     known = earlier_results(settings.seeds, settings.far)
+    designs = recurrent_designs(known)
     accuracy = {name: accuracy_at(known, name, settings.far) for name in measured.values}
     effects = {name: effect for arm in measured.values for name, effect in _effects(measured, arm, accuracy, settings)}
     by_arm = {arm: all_of(effects[f"{arm}: gradient"].verdict, effects[f"{arm}: accuracy"].verdict) for arm in accuracy}
@@ -121,8 +122,8 @@ def judge(measured: Measured, settings: Settings) -> Result:
         shown=_shown(by_arm, slopes, curves, settings),
         advice=_advice(gradients, abs(grid - swept) <= settings.near, accuracy),
         needed=_needed(by_arm) if verdict == NOT_DECIDED else "",
-        told={name: told(recurrent_designs(known)[name], known["budget"]["length"]) for name in accuracy},
-        sizes=_sizes(known, settings),
+        told={name: told(design, known["budget"]["length"]) for name, design in designs.items()},
+        sizes=_sizes(known, designs, settings),
         controls=_controls(measured, accuracy, grid, settings),
         curves=curves,
     )
@@ -170,12 +171,11 @@ def ranked(
     return {"value": float(np.mean(values)), "interval_995": list(interval(values, DECIDING)), "per_seed": values}
 
 
-def _sizes(known: Mapping[str, Any], settings: Settings) -> dict[str, dict[str, int]]:
+def _sizes(known: Mapping[str, Any], designs: Mapping[str, Design], settings: Settings) -> dict[str, dict[str, int]]:
     """Of the recurrent networks for one sequence, and of those on grids for the smallest picture."""
     task = temporal.Settings(**known["budget"])
     channels = task.distractors + 3
     sequence = torch.zeros(1, channels, task.length)
-    designs = recurrent_designs(known)
     recurrent = {name: networks.sizes(made(0, design, channels, 2), sequence) for name, design in designs.items()}
     return recurrent | sizes_of_one(settings.sides[0])
 

@@ -101,7 +101,7 @@ class HalfTask:
             rows = torch.randint(examples, (self.batch,), generator=order)
             return x[rows], classes[rows]
 
-        train(network, batch, _loss, steps=self.steps, rate=rate)
+        train(network, batch, loss, steps=self.steps, rate=rate)
         return self.tested_in(0, network, seed), self.tested_in(1, network, seed)
 
     @torch.inference_mode()
@@ -112,5 +112,5 @@ class HalfTask:
         return float((network(x).argmax(1) == classes).float().mean())
 
 
-def _loss(network: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+def loss(network: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
     return functional.cross_entropy(network(batch[0]), batch[1])
