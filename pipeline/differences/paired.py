@@ -41,12 +41,22 @@ class Arm:
     """A network under a condition: `facts` is what `measure` makes of it, plain JSON.
 
     `rate_of` names another arm whose learning rate it takes; None picks one of its own. `fixed` needs none at all: it
-    is measured as it is made, without training.
+    is measured as it is made, without training. `rate` is one that is known already.
     """
 
     facts: Mapping[str, Any]
     rate_of: str | None = None
     fixed: bool = False
+    rate: float | None = None
+
+    @property
+    def picks(self) -> bool:
+        """Whether it needs a learning rate of its own."""
+        return self.rate_of is None and self.rate is None and not self.fixed
+
+    def rate_from(self, picked: float) -> float:
+        """Its learning rate, where `picked` is that of its own or of `rate_of`."""
+        return 0.0 if self.fixed else picked if self.rate is None else self.rate
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,7 @@ class Piece:
 def measure_all(module: Any, settings: Common, *, work: Path, workers: int, threads: int, title: str) -> Measured:
     """Trains every arm of a difference, `workers` of them side by side; their number changes no result."""
     arms: Mapping[str, Arm] = module.arms(settings)
-    own = [name for name, arm in arms.items() if arm.rate_of is None and not arm.fixed]
+    own = [name for name, arm in arms.items() if arm.picks]
     tried = [
         (name, rate, APART + seed)
         for name in own
@@ -121,7 +131,7 @@ def measure_all(module: Any, settings: Common, *, work: Path, workers: int, thre
         scores = pool.run(piece(*one) for one in tried)
         rates = {name: _means(name, tried, scores) for name in own}
         best = {name: max(curve, key=lambda rate: curve[rate]) for name, curve in rates.items()}
-        picked = {name: 0.0 if arm.fixed else best[arm.rate_of or name] for name, arm in arms.items()}
+        picked = {name: arm.rate_from(best.get(arm.rate_of or name, 0.0)) for name, arm in arms.items()}
         counted = [(name, picked[name], seed) for name in arms for seed in range(settings.seeds)]
         seen = pool.run(piece(*one) for one in counted)
     values = {name: seen[place * settings.seeds : (place + 1) * settings.seeds] for place, name in enumerate(arms)}

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+MOTIF = 4  # symbols of a motif
+
 
 def one_hot(symbols: Tensor, count: int) -> Tensor:
     """(B, T) whole numbers below `count` → (B, count, T)."""
@@ -133,3 +135,29 @@ def last_word(draw: torch.Generator, batch: int, length: int, distractors: int, 
     letters = torch.arange(word) % distractors
     symbols[:, length - word :] = torch.where(kind[:, None] == 0, letters, letters.flip(0))
     return one_hot(symbols, distractors + 3), kind
+
+
+def motif_in_half(draw: torch.Generator, count: int, length: int, half: int, symbols: int) -> tuple[Tensor, Tensor]:
+    """One of two motifs at a random place of the first (0) or second (1) half of random symbols.
+
+    The motifs are the symbols 0 1 2 3 and 3 2 1 0, so that only their order tells them apart.
+
+    Returns:
+        x (count, symbols, length) and the class (count,), 0 for the rising motif.
+    """
+    motifs = torch.tensor([[0, 1, 2, 3], [3, 2, 1, 0]])
+    noise = torch.randint(symbols, (count, length), generator=draw)
+    falling = torch.randint(2, (count,), generator=draw)
+    begin = half * (length // 2) + torch.randint(length // 2 - MOTIF + 1, (count,), generator=draw)
+    noise.scatter_(1, begin[:, None] + torch.arange(MOTIF), motifs[falling])
+    return one_hot(noise, symbols), falling
+
+
+def running_count(draw: torch.Generator, batch: int, length: int, modulus: int) -> tuple[Tensor, Tensor]:
+    """Random bits, and at every step the number of ones so far modulo `modulus` (2: their parity).
+
+    Returns:
+        x (batch, 2, length) and the class (batch, length) of every step.
+    """
+    bits = torch.randint(2, (batch, length), generator=draw)
+    return one_hot(bits, 2), bits.cumsum(1) % modulus

@@ -1,0 +1,52 @@
+"""Results of the temporal dependency, from which the difference in training goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pipeline.differences.networks import Design
+from pipeline.differences.temporal_dependency import Settings, designs
+from pipeline.params import ParamsError
+
+RESULTS = Path("differences/results/temporal_dependency.json")
+REMEDY = "measure it first: dvc repro differences/dvc.yaml:difference@temporal_dependency"
+
+
+def earlier_results(seeds: int, lag: int) -> dict[str, Any]:
+    """What was measured of the temporal dependency.
+
+    Raises ParamsError where it does not fit, with what to do.
+    """
+    try:
+        known: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{RESULTS}: missing; {REMEDY}") from None
+    budget = known["budget"]
+    if budget["seeds"] != seeds or lag not in budget["lags"]:
+        raise ParamsError(
+            f"{RESULTS}: found {budget['seeds']} seeds and lags {budget['lags']}; "
+            f"allowed: {seeds} seeds, and lags with {lag} among them; {REMEDY}"
+        )
+    return known
+
+
+def recurrent_designs(known: Mapping[str, Any]) -> dict[str, Design]:
+    """The recurrent networks that were trained."""
+    return _recurrent(json.dumps(known["budget"]))
+
+
+@cache
+def _recurrent(budget: str) -> dict[str, Design]:
+    """Their sizes are searched for, which takes a moment."""
+    every = designs(Settings(**json.loads(budget)))
+    return {name: design for name, design in every.items() if design["family"] == "rnn"}
+
+
+def accuracy_at(known: Mapping[str, Any], name: str, lag: int) -> list[float]:
+    """Of a network, seed by seed."""
+    place = known["curves"]["lags"].index(lag)
+    return [float(row[place]) for row in known["curves"]["by_lag"][name]]
