@@ -114,6 +114,8 @@ class Piece:
 def measure_all(module: Any, settings: Common, *, work: Path, workers: int, threads: int, title: str) -> Measured:
     """Trains every arm of a difference, `workers` of them side by side; their number changes no result."""
     arms: Mapping[str, Arm] = module.arms(settings)
+    if not arms:  # it measures nothing of its own
+        return Measured({}, {})
     own = [name for name, arm in arms.items() if arm.picks]
     tried = [
         (name, rate, APART + seed)

@@ -56,10 +56,14 @@ class Effect:
     def mean(self) -> float:
         return float(np.mean(self.values))
 
+    def ends(self, confidence: float) -> tuple[float, float]:
+        """Student's interval of the mean."""
+        return interval(self.values, confidence)
+
     @property
     def verdict(self) -> str:
         """Whether the whole interval lies beyond the margin, or inside it or beyond zero on the other side."""
-        low, high = interval(self.values, DECIDING)
+        low, high = self.ends(DECIDING)
         if low > self.margin:
             return HOLDS
         if high < 0 or (high < self.margin and (self.one_sided or low > -self.margin)):
@@ -72,12 +76,29 @@ class Effect:
             "statistic": self.statistic,
             "unit": self.unit,
             "value": self.mean,
-            "interval_95": list(interval(self.values, SHOWN)),
-            "interval_995": list(interval(self.values, DECIDING)),
+            "interval_95": list(self.ends(SHOWN)),
+            "interval_995": list(self.ends(DECIDING)),
             "margin": self.margin,
             "verdict": self.verdict,
             "per_seed": list(self.values),
         }
+
+
+@dataclass(frozen=True)
+class Estimated(Effect):
+    """A value with a standard error that is known from elsewhere; no seeds. Its interval is a normal one."""
+
+    error: float = 0.0
+
+    @classmethod
+    def of(cls, statistic: str, unit: str, value: float, variance: float, margin: float = 0.0) -> Estimated:
+        return cls(statistic, unit, (value,), margin, error=variance**0.5)
+
+    def ends(self, confidence: float) -> tuple[float, float]:
+        from scipy import stats
+
+        half = float(stats.norm.ppf((1 + confidence) / 2)) * self.error
+        return self.mean - half, self.mean + half
 
 
 def all_of(*verdicts: str) -> str:

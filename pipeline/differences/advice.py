@@ -1,0 +1,169 @@
+"""What measured differences say about one experiment: which family to expect ahead, and what to set.
+
+Every sentence carries the row that backs it. Where a difference is not decided, nothing is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.data.tables import Table
+from pipeline.differences.networks import field
+from pipeline.differences.verdicts import DOES_NOT_HOLD, HOLDS, NOT_DECIDED
+from pipeline.params import Candidate, Choices, Experiment, Range
+
+Results = Mapping[str, Mapping[str, Any]]  # name of a difference → its result
+CHANCE = 0.001  # that any of the lags of a series without memory counts
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A sentence and the measured row behind it."""
+
+    sentence: str
+    row: str
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """How far back the answer of an experiment depends on its input, in steps, and how that is known."""
+
+    steps: int
+    how: str
+
+
+def advice(
+    experiment: Experiment, candidates: Mapping[str, Candidate], card: Mapping[str, Any], train: Table, results: Results
+) -> list[Advice]:
+    """All that the results say about an experiment."""
+    decided = {name: result for name, result in results.items() if result["verdict"] != NOT_DECIDED}
+    found = [*_family(experiment.task, decided)]
+    if card["shape"] == "sequence":
+        found += _reach(candidates, dependence(card, train), decided)
+        found += _chain(card, train, decided)
+        found += _start(candidates, decided)
+    else:
+        found += _grid(decided)
+    return found
+
+
+def dependence(card: Mapping[str, Any], train: Table) -> Dependence:
+    """For a forecast by the autocorrelation of train, else at most the length of nearly all sequences."""
+    if card["task"] == "forecasting":
+        return _by_correlation(train["values"].numpy(), int(card["lookback"]))
+    longest = int(np.quantile(lengths_of(train), 0.95))
+    return Dependence(longest, f"95 % of the sequences of train have at most {longest} steps")
+
+
+def lengths_of(train: Table) -> np.ndarray:
+    """(N,) lengths of sequences: the tensor of them that the first axis of batches is grouped by."""
+    for name in ("lengths", "source_lengths"):
+        if name in train:
+            return np.asarray(train[name].numpy())
+    raise ValueError("the tables of this experiment hold no lengths")
+
+
+def _by_correlation(values: np.ndarray, lookback: int) -> Dependence:
+    """The farthest lag whose partial autocorrelation is beyond chance, in any of the columns (T, S)."""
+    from scipy import stats
+    from statsmodels.tsa.stattools import pacf
+
+    farthest = 1
+    for column in values.reshape(len(values), -1).T:
+        known = column[np.isfinite(column)]
+        lags = min(lookback, len(known) // 3)
+        if lags < 1 or known.std() == 0:
+            continue
+        bound = stats.norm.ppf(1 - CHANCE / (2 * lags)) / np.sqrt(len(known))
+        beyond = np.abs(pacf(known, nlags=lags, method="burg")[1:]) > bound
+        farthest = max(farthest, int(np.flatnonzero(beyond).max(initial=0)) + 1)
+    return Dependence(farthest, f"the partial autocorrelation of train is beyond chance up to lag {farthest}")
+
+
+def _family(task: str, decided: Results) -> Iterator[Advice]:
+    """Which family to expect ahead on this use."""
+    effect = decided.get("uses", {}).get("effects", {}).get(task)
+    if effect is None or effect["verdict"] not in (HOLDS, DOES_NOT_HOLD):
+        return
+    ahead = "the family that textbooks name" if effect["verdict"] == HOLDS else "the family that textbooks do not name"
+    yield Advice(f"Expect {ahead} ahead on {task.replace('_', ' ')}.", row("uses", decided["uses"], task))
+
+
+def _reach(candidates: Mapping[str, Candidate], far: Dependence, decided: Results) -> Iterator[Advice]:
+    """Whether the receptive fields of convolutional candidates cover the dependence."""
+    result = decided.get("temporal_dependency")
+    if result is None:
+        return
+    backing = row("temporal_dependency", result)
+    if result["verdict"] == HOLDS:
+        yield Advice(f"Prefer a recurrent network: {far.how}.", backing)
+        return
+    for name, candidate in candidates.items():
+        if candidate.family != "cnn":
+            continue
+        seen = largest_field(candidate)
+        if seen is None:
+            continue
+        told = f"{name} sees at most {seen} steps; {far.how}"
+        if seen < far.steps:
+            yield Advice(f"Give {name} more depth or wider kernels: {told}.", backing)
+        else:
+            yield Advice(f"The receptive field of {name} is wide enough: {told}.", backing)
+
+
+def largest_field(candidate: Candidate) -> int | None:
+    """The receptive field with the largest values that the search may pick; None where it is not known."""
+    sizes = {name: _largest(candidate.parameters.get(name)) for name in ("kernel_size", "depth")}
+    if any(value is None for value in sizes.values()):
+        return None
+    return field({"family": "cnn", **sizes})
+
+
+def _largest(entry: Any) -> Any:
+    if isinstance(entry, Choices):
+        return max(value for value in entry.choices if isinstance(value, int | float))
+    return entry.high if isinstance(entry, Range) else entry
+
+
+def _chain(card: Mapping[str, Any], train: Table, decided: Results) -> Iterator[Advice]:
+    """What recurrence costs on long sequences."""
+    result = decided.get("parallelism")
+    if result is None or result["verdict"] != HOLDS:
+        return
+    longest = int(card["lookback"]) if card["task"] == "forecasting" else int(lengths_of(train).max())
+    sentence = f"A recurrent candidate computes up to {longest} steps one after another; `patch` joins some of them."
+    yield Advice(sentence, row("parallelism", result))
+
+
+def _start(candidates: Mapping[str, Candidate], decided: Results) -> Iterator[Advice]:
+    """Forget biases below 1, where the initialisation was measured to matter."""
+    result = decided.get("variants")
+    if result is None or result["verdict"] != "depends on the initialisation":
+        return
+    for name, candidate in candidates.items():
+        bias = candidate.parameters.get("forget_bias")
+        if candidate.family == "rnn" and isinstance(bias, int | float) and bias < 1:
+            yield Advice(f"Set `forget_bias` of {name} to 1 or more, found {bias:g}.", row("variants", result))
+
+
+def _grid(decided: Results) -> Iterator[Advice]:
+    result = decided.get("data_types")
+    if result is None or result["verdict"] not in (HOLDS, DOES_NOT_HOLD):
+        return
+    used = "gain more from" if result["verdict"] == HOLDS else "gain no more than recurrent ones from"
+    yield Advice(f"Convolutions {used} the neighbourhood of pixels.", row("data_types", result))
+
+
+def row(name: str, result: Mapping[str, Any], effect: str | None = None) -> str:
+    """The difference, its verdict and an effect with its interval: the main one unless another is named."""
+    chosen = effect or result["order"][0]
+    found = result["effects"][chosen]
+    low, high = found["interval_995"]
+    return (
+        f"{name}: {result['verdict']}; {found['statistic']}: {found['value']:+.2f} "
+        f"(99.5 %: {low:+.2f} to {high:+.2f} {found['unit']})"
+    )
