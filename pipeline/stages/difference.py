@@ -22,6 +22,7 @@ from pipeline.tracking.machine import machine_tags
 
 FOLDER = Path("differences")
 RESULTS = FOLDER / "results"
+TIMINGS = Path("timings/differences")
 
 
 def main(name: str | None, params: Params) -> None:
@@ -50,9 +51,9 @@ def main(name: str | None, params: Params) -> None:
         **module.judge(measured, settings).described(),
     }
     _write(name, json.loads(json.dumps(described)), module)
-    write_json(
-        Path("timings/differences", f"{name}.json"), {"seconds": round(time.monotonic() - started, 1), "key": key}
-    )
+    if hasattr(module, "after"):
+        module.after(measured, settings, TIMINGS)
+    write_json(TIMINGS / f"{name}.json", {"seconds": round(time.monotonic() - started, 1), "key": key})
     shutil.rmtree(work, ignore_errors=True)
     print(f"difference: {DIFFERENCES[name]}: {described['verdict']} → {RESULTS / name}.json")
 
