@@ -8,6 +8,7 @@ the steps by itself (a cumulative sum would).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,8 +71,10 @@ def _place(known: Tensor, tensor: Tensor) -> Tensor:
 @torch.no_grad()
 def longest_chain(network: nn.Module, x: Tensor) -> int:
     """Operations of the longest chain from an input to the answer of a network."""
-    with torch.backends.mkldnn.flags(enabled=False), Chain() as chain:
-        network(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with torch.backends.mkldnn.flags(enabled=False), Chain() as chain:
+            network(x)
     longest: int = chain.longest
     return longest
 

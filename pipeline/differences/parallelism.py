@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from functools import cache, partial
 from math import ceil, log2
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -55,6 +56,7 @@ CLAIM = "Convolutional layers compute all steps at once; an rnn, lstm or gru mus
 BLOCKS = ("vgg", "googlenet", "resnet", "wavenet")
 TIMED = ("resnet", *RECURRENT)  # and minGRU
 MINGRU = "mingru, scan"
+HIGHEST = 192  # hidden size up to which the sizes of the cells are looked for
 EQUAL = 1e-4  # how far scan and loop may be apart
 SHARED = ("seeds", "selection_seeds", "rates", "steps", "batch")  # with temporal_dependency
 
@@ -129,15 +131,17 @@ def covering(length: int) -> int:
     return max(1, ceil(log2((length + 1) / 2)) - 1)
 
 
-def designs(length: int, channels: int) -> dict[str, Design]:
+@cache
+def designs(length: int, channels: int) -> Mapping[str, Design]:
     """Networks that see `length` steps; the cells have as many parameters as the residual one."""
     blocks = {name: cnn(name, width=16, depth=covering(length), kernel_size=3) for name in BLOCKS}
     target = networks.parameter_count(made(0, blocks["resnet"], channels, 2))
-    cells = {
-        cell: matched(lambda hidden, cell=cell: rnn(cell, hidden=hidden), target, channels, 2)  # type: ignore[misc]
-        for cell in RECURRENT
-    }
+    cells = {cell: matched(partial(_cell, cell), target, channels, 2, highest=HIGHEST) for cell in RECURRENT}
     return {**blocks, **cells}
+
+
+def _cell(name: str, hidden: int) -> Design:
+    return rnn(name, hidden=hidden)
 
 
 def built(length: int, channels: int) -> dict[str, Reader]:
@@ -184,7 +188,7 @@ def judge(measured: Measured, settings: Settings) -> Result:
         effects={**effects, "gru − mingru": accuracy},
         shown=_shown(counted, longest, accuracy, reached, verdict),
         advice=_advice(verdict, reached),
-        needed=_needed(verdict, accuracy),
+        needed="Longer sequences: what is counted varies with nothing else." if verdict == NOT_DECIDED else "",
         told={
             **{name: told(design, longest) for name, design in designs(longest, channels).items()},
             MINGRU: "nothing (gates see the input of their own step alone)",
@@ -222,7 +226,7 @@ def _shown(counted: Mapping[str, Sequence[int]], longest: int, accuracy: Effect,
     )
     if verdict == HOLDS and reached:
         return f"{seen}: the claim holds for rnn, lstm, gru; not for recurrence as such."
-    return f"{seen}."
+    return f"{seen}: whether recurrence as such is bound to its steps stays open."
 
 
 def _advice(verdict: str, reached: bool) -> str:
@@ -230,14 +234,6 @@ def _advice(verdict: str, reached: bool) -> str:
         return ""
     chosen = "Where long sequences must be quick on parallel hardware, take a convolutional network"
     return f"{chosen} or a cell whose gates do not see the state." if reached else f"{chosen}."
-
-
-def _needed(verdict: str, accuracy: Effect) -> str:
-    if verdict == NOT_DECIDED:
-        return "Longer sequences: what is counted varies with nothing else."
-    if accuracy.verdict == NOT_DECIDED:
-        return "More steps and seeds for mingru; the chains are decided."
-    return ""
 
 
 def after(measured: Measured, settings: Settings, folder: Path) -> None:

@@ -20,7 +20,7 @@ and (b) holds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
@@ -41,7 +41,8 @@ from pipeline.differences.interactions import (
 from pipeline.differences.networks import Design, Reader, cnn, made, matched
 from pipeline.differences.optimise import generator, train
 from pipeline.differences.paired import Arm, Common, Count, Measured
-from pipeline.differences.recorded import Recorded, temporal_dependency
+from pipeline.differences.recorded import Recorded
+from pipeline.differences.recorded import temporal_dependency as recorded
 from pipeline.differences.result import Result, control
 from pipeline.differences.verdicts import (
     DECIDING,
@@ -79,12 +80,13 @@ class Settings(Common):
     interaction_margin: float
 
 
-def designs(settings: Settings) -> dict[str, Design]:
+@cache
+def designs(depth: int) -> Mapping[str, Design]:
     """The three blocks, with as many multiply-adds as the residual one of the least width."""
     example = torch.zeros(1, 1, SIDE, SIDE)
 
     def sized(block: str, width: int) -> Design:
-        return cnn(block, width=width, depth=settings.depth, kernel_size=3)
+        return cnn(block, width=width, depth=depth, kernel_size=3)
 
     target = networks.multiply_adds(made(0, sized("resnet", 16), 1, OUTPUTS, **PICTURES), example)
     return {
@@ -96,7 +98,7 @@ def designs(settings: Settings) -> dict[str, Design]:
 def arms(settings: Settings) -> dict[str, Arm]:
     return {
         f"{block}, {task}": Arm({"design": dict(design), "task": task})
-        for block, design in designs(settings).items() for task in TASKS
+        for block, design in designs(settings.depth).items() for task in TASKS
     }  # fmt: skip
 
 
@@ -140,7 +142,7 @@ def right(answers: Tensor, task: str, classes: Tensor, corners: Tensor) -> Tenso
 
 def judge(measured: Measured, settings: Settings) -> Result:
     """The verdict by both parts."""
-    known = temporal_dependency()
+    known = recorded()
     cells = cell_effects(known, settings.margin)
     accuracies = {
         block: (measured.of(f"{block}, class", "validation"), measured.of(f"{block}, place", "validation"))
@@ -158,9 +160,9 @@ def judge(measured: Measured, settings: Settings) -> Result:
         effects={**cells, **found},
         shown=_shown(known, cells, recurrent, found, pictures),
         advice=_advice(recurrent, pictures),
-        needed=_needed(recurrent, pictures),
+        needed=_needed(recurrent, pictures) if verdict == NOT_DECIDED else "",
         told={**{name: known.told[name] for name in names}, **{block: "nothing (pictures)" for block in BLOCKS}},
-        sizes={name: network_sizes(design) for name, design in designs(settings).items()},
+        sizes={name: network_sizes(design) for name, design in designs(settings.depth).items()},
         controls={
             "permuted labels show no interaction": control(
                 share, f"in at most {chance:.1%} of {PERMUTED} permutations, plus 3 standard errors", share <= highest
@@ -225,8 +227,8 @@ def _of_cells(known: Recorded, cells: Mapping[str, Effect], recurrent: str) -> s
     means = [sum(values) / len(values) for name, values in known.long.items() if not name.startswith("cnn")]
     if min(means) >= CEILING:
         return (
-            f"At long lags all recurrent networks are at the ceiling, accuracy {min(means):.2f} or more: nothing of "
-            "the rnn was left to mend in this task."
+            f"At long lags all recurrent networks are at the ceiling, the worst with accuracy {min(means):.3f}: this "
+            "task left nothing to mend."
         )
     parts = ", ".join(f"{effect.mean:+.2f} ({name})" for name, effect in cells.items())
     judged = {HOLDS: "they mend it", DOES_NOT_HOLD: "they do not mend it", NOT_DECIDED: "not decided"}
@@ -236,7 +238,7 @@ def _of_cells(known: Recorded, cells: Mapping[str, Effect], recurrent: str) -> s
 def _advice(recurrent: str, pictures: str) -> str:
     sentences = {
         HOLDS: "Take an lstm or a gru rather than an rnn",
-        DOES_NOT_HOLD: "Try the plain rnn with orthogonal recurrent weights as well: a gate is no end in itself",
+        DOES_NOT_HOLD: "Try the plain rnn as well: where it learns the task, gates add nothing but cost",
         depends_on("the initialisation"): "Initialise the plain rnn well before you replace it",
     }
     blocks = {
@@ -257,7 +259,7 @@ def _needed(recurrent: str, pictures: str) -> str:
 
 
 def draw(result: Mapping[str, Any]) -> Figure:
-    """The effects of both parts, one above the other."""
+    """The effects of both parts, one below the other."""
     from pipeline.differences.drawing import INTERVAL_NOTE, effects, figure
 
     curves, described = result["curves"], result["effects"]
@@ -265,9 +267,10 @@ def draw(result: Mapping[str, Any]) -> Figure:
     above, below = drawn.subplots(2, 1, height_ratios=[4, 3])
     effects(above, _points(described, curves["cells"]))
     above.set(title="(a) ahead of the plain rnn at long lags", xlabel="accuracy, points")
-    effects(below, _points(described, [*curves["pairs"]]))
+    effects(below, _points(described, curves["pairs"]))
     margin = 100 * described[curves["pairs"][0]]["margin"]
-    below.axvline(-margin, color="black", linewidth=1, linestyle="--")
+    for end in (-margin, margin):
+        below.axvline(end, color="black", linewidth=1, linestyle="--")
     below.set(
         title="(b) further ahead in naming the class than in naming the place",
         xlabel=f"accuracy, points ({INTERVAL_NOTE}; dashed: margin)",
