@@ -8,7 +8,9 @@ difference is a module with
 * ``arms(settings)``: what is trained, see `paired.Arm`;
 * ``measure(arm, seed, rate, settings, counts)``: one training and what is seen of it, plain JSON, in a worker;
 * ``judge(measured, settings)``: the statistic over the paired seeds and the verdict, see `result.Result`;
-* ``draw(result)``: the figure.
+* ``draw(result)``: the figure;
+* ``after(measured, settings, folder)``, where there is one: writes what depends on the machine, such as seconds, into
+  a folder of timings/.
 """
 
 from __future__ import annotations

@@ -53,6 +53,8 @@ def main(name: str | None, params: Params) -> None:
         **module.judge(measured, settings).described(),
     }
     _write(name, json.loads(json.dumps(described)), module)
+    if hasattr(module, "after"):
+        module.after(measured, settings, TIMINGS)
     seconds = round(time.monotonic() - started, 1)
     timing = {"seconds": seconds, "key": key, "whole": not resumed, "machine": machine_in_words()}
     write_json(TIMINGS / f"{name}.json", {**timing, "workers": params.workers})

@@ -1,0 +1,45 @@
+"""What the difference «temporal dependency» has measured, for those that go on from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.params import ParamsError
+
+FILE = Path("differences/results/temporal_dependency.json")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A result of temporal_dependency.
+
+    Attributes:
+        budget: the settings it was measured with.
+        told: by network, what it was told about T.
+        long: by network, one value for each seed: mean accuracy over the lags that count.
+    """
+
+    budget: Mapping[str, Any]
+    told: Mapping[str, str]
+    long: Mapping[str, Sequence[float]]
+
+
+def temporal_dependency() -> Recorded:
+    """The result in differences/results; a ParamsError where there is none."""
+    try:
+        result = json.loads(FILE.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(
+            f"{FILE} is missing; run `dvc repro differences/dvc.yaml:difference@temporal_dependency` first"
+        ) from None
+    budget, curves = result["budget"], result["curves"]
+    counting = [place for place, lag in enumerate(curves["lags"]) if lag >= budget["long"]]
+    long = {
+        name: [sum(row[place] for place in counting) / len(counting) for row in rows]
+        for name, rows in curves["by_lag"].items()
+    }
+    return Recorded(budget, result["told"], long)
