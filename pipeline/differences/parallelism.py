@@ -37,15 +37,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pipeline.differences import networks, temporal_dependency
-from pipeline.differences.chain import exponent, longest_chain
-from pipeline.differences.mingru import made_mingru, matched_hidden, step_by_step
 from pipeline.differences.networks import RECURRENT, Design, Reader, cnn, made, matched, rnn, told
+from pipeline.differences.of_parallelism.chain import exponent, longest_chain
+from pipeline.differences.of_parallelism.mingru import made_mingru, matched_hidden, step_by_step
+from pipeline.differences.of_parallelism.seconds import Case, median_seconds
 from pipeline.differences.optimise import generator, train
 from pipeline.differences.paired import Arm, Common, Count, Measured
 from pipeline.differences.recorded import Recorded
 from pipeline.differences.recorded import temporal_dependency as recorded
 from pipeline.differences.result import Result, control
-from pipeline.differences.seconds import Case, median_seconds
 from pipeline.differences.verdicts import DOES_NOT_HOLD, HOLDS, NOT_DECIDED, Effect, all_of, interval
 from pipeline.params import ParamsError
 
@@ -131,32 +131,38 @@ def covering(length: int) -> int:
     return max(1, ceil(log2((length + 1) / 2)) - 1)
 
 
+def blocks(length: int) -> dict[str, Design]:
+    """Convolutional networks that see `length` steps."""
+    return {name: cnn(name, width=16, depth=covering(length), kernel_size=3) for name in BLOCKS}
+
+
 @cache
-def designs(length: int, channels: int) -> Mapping[str, Design]:
-    """Networks that see `length` steps; the cells have as many parameters as the residual one."""
-    blocks = {name: cnn(name, width=16, depth=covering(length), kernel_size=3) for name in BLOCKS}
-    target = networks.parameter_count(made(0, blocks["resnet"], channels, 2))
-    cells = {cell: matched(partial(_cell, cell), target, channels, 2, highest=HIGHEST) for cell in RECURRENT}
-    return {**blocks, **cells}
+def cells(longest: int, channels: int) -> Mapping[str, Design]:
+    """Recurrent networks with as many parameters as the residual one that sees `longest` steps."""
+    target = _target(longest, channels)
+    return {cell: matched(partial(_cell, cell), target, channels, 2, highest=HIGHEST) for cell in RECURRENT}
 
 
 def _cell(name: str, hidden: int) -> Design:
     return rnn(name, hidden=hidden)
 
 
-def built(length: int, channels: int) -> dict[str, Reader]:
-    """All networks of a length, minGRU among them."""
-    drawn = designs(length, channels)
-    target = networks.parameter_count(made(0, drawn["resnet"], channels, 2))
-    mingru = made_mingru(0, matched_hidden(target, channels, 2), channels, 2)
-    return {**{name: made(0, design, channels, 2) for name, design in drawn.items()}, MINGRU: mingru}
+def _target(longest: int, channels: int) -> int:
+    return networks.parameter_count(made(0, blocks(longest)["resnet"], channels, 2))
+
+
+def built(length: int, longest: int, channels: int) -> dict[str, Reader]:
+    """All networks, minGRU among them; the convolutional ones see `length` steps."""
+    designs = {**blocks(length), **cells(longest, channels)}
+    mingru = made_mingru(0, matched_hidden(_target(longest, channels), channels, 2), channels, 2)
+    return {**{name: made(0, design, channels, 2) for name, design in designs.items()}, MINGRU: mingru}
 
 
 def chains(settings: Settings, channels: int) -> dict[str, list[int]]:
     """By network, its longest chain at every length."""
     counted: dict[str, list[int]] = {}
     for length in settings.lengths:
-        for name, network in built(length, channels).items():
+        for name, network in built(length, settings.lengths[-1], channels).items():
             counted.setdefault(name, []).append(longest_chain(network, torch.zeros(1, channels, length)))
     return counted
 
@@ -190,12 +196,12 @@ def judge(measured: Measured, settings: Settings) -> Result:
         advice=_advice(verdict, reached),
         needed="Longer sequences: what is counted varies with nothing else." if verdict == NOT_DECIDED else "",
         told={
-            **{name: told(design, longest) for name, design in designs(longest, channels).items()},
+            **{name: told(design, longest) for name, design in {**blocks(longest), **cells(longest, channels)}.items()},
             MINGRU: "nothing (gates see the input of their own step alone)",
         },
         sizes={
             name: networks.sizes(network, torch.zeros(1, channels, longest))
-            for name, network in built(longest, channels).items()
+            for name, network in built(longest, longest, channels).items()
         },
         controls=controls,
         curves={"lengths": settings.lengths, "chains": counted, "exponents": growth},
@@ -240,11 +246,11 @@ def after(measured: Measured, settings: Settings, folder: Path) -> None:
     """Measures seconds and writes them and their figure, <folder>/parallelism-seconds.json and .svg."""
     from pipeline.data.folders import write_json
     from pipeline.differences.drawing import save_svg
-    from pipeline.differences.seconds import draw_seconds
+    from pipeline.differences.of_parallelism.seconds import draw_seconds
 
     del measured
     channels = temporal_dependency.Settings(**recorded().budget).distractors + 3
-    networks_of = built(max(settings.timed), channels)
+    networks_of = built(max(settings.timed), max(settings.timed), channels)
     ready = {name: networks_of[name] for name in (*TIMED, MINGRU)}
     cases = [
         Case(batch, length, threads)

@@ -14,7 +14,7 @@ from pipeline.problems import problems
 FILE = Path("differences", "params.yaml")
 SETTINGS = ("quick", "full")
 KEYS = ("setting", "differences")
-READS = "reads"  # the key that dvc.yaml reads, and no difference
+FOR_DVC = ("reads", "parts")  # keys that dvc.yaml reads, and no difference
 Chosen = TypeVar("Chosen", bound=Section)
 
 
@@ -47,7 +47,7 @@ def read_by(name: str | None, path: Path = FILE) -> list[Path]:
     """The file or folder that a difference reads besides its settings; nothing where the file does not say so."""
     entries = read_raw(path).get("differences")
     entry = entries.get(name) if isinstance(entries, Mapping) else None
-    place = entry.get(READS) if isinstance(entry, Mapping) else None
+    place = entry.get(FOR_DVC[0]) if isinstance(entry, Mapping) else None
     return [Path(place)] if isinstance(place, str) else []
 
 
@@ -77,14 +77,14 @@ def _faults_of_entry(raw: Mapping[str, Any], name: str, kind: type[Section]) -> 
     if not isinstance(entry, Mapping):
         return [f"differences.{name}: missing; add it"]
     found = [line for setting in SETTINGS for line in problems(_values(entry, setting), kind)]
-    if not isinstance(entry.get(READS), str):
-        found.append(f"{READS}: found {entry.get(READS)!r}; allowed: a file or folder that the difference depends on")
+    if not isinstance(entry.get(FOR_DVC[0]), str):
+        found.append(f"reads: found {entry.get('reads')!r}; allowed: a file or folder that the difference depends on")
     return [f"differences.{name}.{line}" for line in dict.fromkeys(found)]
 
 
 def _values(entry: Mapping[str, Any], setting: str) -> dict[str, Any]:
     """The values of an entry in a setting."""
-    return {key: _of(setting, value) for key, value in entry.items() if key != READS}
+    return {key: _of(setting, value) for key, value in entry.items() if key not in FOR_DVC}
 
 
 def _of(setting: str, value: Any) -> Any:

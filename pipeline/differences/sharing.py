@@ -31,13 +31,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import torch
 from pydantic import Field
 
-from pipeline.differences import moved_digits, networks
+from pipeline.differences import networks
 from pipeline.differences.networks import RECURRENT, Design, cnn, made, matched, rnn, told
+from pipeline.differences.of_sharing import moved_digits
+from pipeline.differences.of_sharing.untied import HalfTask, loss
 from pipeline.differences.optimise import generator, train
 from pipeline.differences.paired import Arm, Common, Count, Measured, Rate, best_of
 from pipeline.differences.result import Result, control
 from pipeline.differences.sequences import MOTIF, running_count
-from pipeline.differences.untied import HalfTask, loss
 from pipeline.differences.verdicts import DECIDING, DOES_NOT_HOLD, HOLDS, NOT_DECIDED, Effect, all_of, interval
 
 if TYPE_CHECKING:

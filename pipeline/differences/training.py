@@ -36,12 +36,12 @@ from pydantic import Field
 
 from pipeline.differences import networks
 from pipeline.differences import temporal_dependency as temporal
-from pipeline.differences.earlier import accuracy_at, earlier_results, recurrent_designs
-from pipeline.differences.gradients import survival
 from pipeline.differences.networks import RECURRENT, Design, made, told
+from pipeline.differences.of_training.earlier import accuracy_at, earlier_results, recurrent_designs
+from pipeline.differences.of_training.gradients import survival
+from pipeline.differences.of_training.picture_cost import counted, sizes_of_one, slope_of
 from pipeline.differences.optimise import generator, train
 from pipeline.differences.paired import Arm, Common, Count, Measured
-from pipeline.differences.picture_cost import counted, sizes_of_one, slope_of
 from pipeline.differences.result import Result, control
 from pipeline.differences.verdicts import DECIDING, DOES_NOT_HOLD, HOLDS, NOT_DECIDED, Effect, all_of, interval
 

@@ -30,7 +30,8 @@ from torch.nn import functional
 
 from pipeline.differences import networks
 from pipeline.differences.canvas import SIDE, batch_of, placed, test_digits, train_digits
-from pipeline.differences.interactions import (
+from pipeline.differences.networks import Design, Reader, cnn, made, matched
+from pipeline.differences.of_variants.interactions import (
     FEWEST,
     MOST,
     Interaction,
@@ -38,7 +39,6 @@ from pipeline.differences.interactions import (
     interactions,
     largest_verdict,
 )
-from pipeline.differences.networks import Design, Reader, cnn, made, matched
 from pipeline.differences.optimise import generator, train
 from pipeline.differences.paired import Arm, Common, Count, Measured
 from pipeline.differences.recorded import Recorded

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.differences import parallelism, temporal_dependency
-from pipeline.differences.chain import exponent, longest_chain
-from pipeline.differences.mingru import MinGRU, made_mingru, matched_hidden, scanned, stepped
 from pipeline.differences.networks import made, parameter_count, rnn
+from pipeline.differences.of_parallelism.chain import exponent, longest_chain
+from pipeline.differences.of_parallelism.mingru import MinGRU, made_mingru, matched_hidden, scanned, stepped
+from pipeline.differences.of_parallelism.seconds import Case, draw_seconds, median_seconds
 from pipeline.differences.paired import Measured
-from pipeline.differences.seconds import Case, draw_seconds, median_seconds
 from pipeline.differences.verdicts import DOES_NOT_HOLD, HOLDS, NOT_DECIDED
 from pipeline.models.rnn import initialise
 from pipeline.params import ParamsError
@@ -90,7 +90,7 @@ def test_every_step_of_a_cell_waits_for_the_one_before_it(cell: str, a_step: int
 
 
 def test_the_chain_of_a_convolution_does_not_depend_on_the_length_and_grows_with_its_levels() -> None:
-    short, longer = (parallelism.built(length, 3)["resnet"] for length in (8, 16))
+    short, longer = (parallelism.built(length, 16, 3)["resnet"] for length in (8, 16))
     counts = [longest_chain(network, torch.zeros(1, 3, t)) for network in (short, longer) for t in (8, 90)]
     assert counts[0] == counts[1] < counts[2] == counts[3]
 

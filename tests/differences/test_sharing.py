@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.differences import moved_digits, sharing, untied
+from pipeline.differences import sharing
+from pipeline.differences.of_sharing import moved_digits, untied
 from pipeline.differences.optimise import generator
 from pipeline.differences.paired import Measured
 from pipeline.differences.sequences import motif_in_half, running_count

@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.differences import earlier, training
 from pipeline.differences import temporal_dependency as temporal
-from pipeline.differences.gradients import survival, unrolled
+from pipeline.differences import training
 from pipeline.differences.networks import Reader, made, rnn
+from pipeline.differences.of_training import earlier
+from pipeline.differences.of_training.gradients import survival, unrolled
+from pipeline.differences.of_training.picture_cost import GRID, counted, slope_of
 from pipeline.differences.optimise import generator
 from pipeline.differences.paired import Arm, Measured
-from pipeline.differences.picture_cost import GRID, counted, slope_of
 from pipeline.differences.settings import chosen
 from pipeline.differences.verdicts import DOES_NOT_HOLD, HOLDS, NOT_DECIDED
 from pipeline.params import ParamsError

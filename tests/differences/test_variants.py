@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from pipeline.differences import variants
-from pipeline.differences.interactions import found_by_chance, interactions, largest_verdict, widths
 from pipeline.differences.networks import made, multiply_adds
+from pipeline.differences.of_variants.interactions import found_by_chance, interactions, largest_verdict, widths
 from pipeline.differences.paired import Measured
 from pipeline.differences.recorded import temporal_dependency
 from pipeline.differences.verdicts import DOES_NOT_HOLD, HOLDS, NOT_DECIDED, depends_on

@@ -62,7 +62,7 @@ def interactions(accuracy: Accuracies, tasks: tuple[str, str], margin: float) ->
     return {
         f"{first} − {second}, {tasks[0]} − {tasks[1]}": Interaction(
             f"accuracy, {first} − {second} in {tasks[0]} minus the same in {tasks[1]}", "share",
-            tuple(values.tolist()), margin, reach,
+            tuple(values.tolist()), margin, widths=reach,
         )
         for (first, second), values in differences.items()
     }  # fmt: skip

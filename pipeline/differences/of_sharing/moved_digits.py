@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from pipeline.differences import networks
 from pipeline.differences.canvas import DIGIT, SIDE, batch_of, placed_at, test_digits, train_digits
 from pipeline.differences.networks import Design, Reader, cnn, made, matched, parameter_count, rnn
+from pipeline.differences.of_sharing.untied import loss
 from pipeline.differences.optimise import generator, train
 from pipeline.differences.paired import Measured
-from pipeline.differences.untied import loss
 
 
 @cache

@@ -1,0 +1,1 @@
+"""What difference parallelism alone is made of."""

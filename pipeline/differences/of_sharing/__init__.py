@@ -1,0 +1,1 @@
+"""What difference sharing alone is made of."""

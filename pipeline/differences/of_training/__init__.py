@@ -1,0 +1,1 @@
+"""What difference training alone is made of."""

@@ -1,0 +1,1 @@
+"""What difference variants alone is made of."""
