@@ -3,16 +3,18 @@
 Claim: layers of a convolutional network find parts first and objects later; a recurrent state stores what was read.
 
 Data: a grammar of two levels. Four parts are short words, four objects are pairs of parts in order with a gap of noise
-between; the network names the object at the last step. Neither part alone tells the object.
+between; the network names the object at the last step. Either part alone leaves two of the four objects open, so that
+a layer that sees one part at a time names every other object.
 
 Networks: a causal convolutional network of four levels that sees the whole sequence and a GRU of four layers with as
 many parameters, and so as many multiply-adds.
 
 Statistics, both fixed before anything was run:
 
-* hierarchy: linear probes of every layer tell the part where it ends and the object where it ends, on sequences that
-  they were not fitted on, less what probes of shuffled labels reach. The slope over the layers (least squares, per
-  layer) of the object's probe minus that of the part's; convolutional minus recurrent, above 0.
+* hierarchy: linear probes of every layer tell which of the four parts ends at a step (in every other sequence the
+  first, in the others the second) and which object ends at one, on sequences that they were not fitted on, less what
+  probes of shuffled labels reach. The slope over the layers (least squares, per layer) of the object's probe minus that
+  of the part's; convolutional minus recurrent, above 0.
 * storage: R² with which a linear map finds the letter of k steps ago in the last layer, averaged over k; recurrent
   minus convolutional, above 0.
 
@@ -72,15 +74,14 @@ def measure(design: Design, seed: int, rate: float, settings: Settings, counts: 
     network = made(seed, design, settings.letters, OBJECTS)
     draw = generator(seed, "train")
     train(network, lambda: sequences(draw, settings.batch, settings), loss, steps=settings.steps, rate=rate)
-    x, kind, first, ends = sequences(generator(seed, "probes"), 2 * settings.examples, settings)
+    x, kind, parts, ends = sequences(generator(seed, "probes"), 2 * settings.examples, settings)
     with torch.inference_mode():
         layers = layers_of(network, x)
         accuracy = float((network(x).argmax(1) == kind).float().mean())
     found: dict[str, Any] = {"validation": accuracy}
     if counts:
-        rows, shuffle = torch.arange(len(x)), torch.randperm(len(x), generator=generator(seed, "shuffled"))
-        found["part"] = [probe(layer[rows, :, ends[:, 0]], first, shuffle, PARTS) for layer in layers]
-        found["object"] = [probe(layer[rows, :, ends[:, 1]], kind, shuffle, OBJECTS) for layer in layers]
+        shuffle = torch.randperm(len(x), generator=generator(seed, "shuffled"))
+        found |= probed(layers, kind, parts, ends, shuffle)
         found["stored"] = stored(layers[-1], x, settings.back)
     return found
 
@@ -109,6 +110,19 @@ def layers_of(network: Reader, x: Tensor) -> list[Tensor]:
     for hook in hooks:
         hook.remove()
     return kept
+
+
+def probed(
+    layers: Sequence[Tensor], kind: Tensor, parts: Tensor, ends: Tensor, shuffle: Tensor
+) -> dict[str, list[float]]:
+    """Probes of every layer (B, F, T) for part and object, each where it ends."""
+    rows = torch.arange(len(kind))
+    place = rows % 2  # which of its two parts a sequence is asked for
+    part, end = parts[rows, place], ends[rows, place]
+    return {
+        "part": [probe(layer[rows, :, end], part, shuffle, PARTS) for layer in layers],
+        "object": [probe(layer[rows, :, ends[:, 1]], kind, shuffle, OBJECTS) for layer in layers],
+    }
 
 
 def probe(features: Tensor, labels: Tensor, shuffle: Tensor, classes: int) -> float:

@@ -71,16 +71,17 @@ def two_levels(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """A grammar of two levels: four parts, each a word of `part` letters, and four objects, pairs of parts in order.
 
-    Objects are the parts 0 and 1 or 2 and 3 in either order, so that neither part tells the object. Between the two
-    lies a gap of noise of `gap` [shortest, longest] letters, around them noise up to `length`.
+    Objects are part 0 or 1 and then part 2 or 3: either part leaves two objects open, so that the object takes both.
+    (Where a part stood in one object alone at its place, a probe of the object would be one of that part.) Between the
+    two lies a gap of noise of `gap` [shortest, longest] letters, around them noise up to `length`.
 
     Returns:
-        x (B, letters, T), the object (B,), the first of its parts (B,), and the steps (B, 2) at which the parts end.
+        x (B, letters, T), the object (B,), its parts (B, 2), and the steps (B, 2) at which they end.
     """
     words = torch.tensor(
         [[(3 * word + 2 * place + word * place) % letters for place in range(part)] for word in range(4)]
     )
-    pairs = torch.tensor([[0, 1], [1, 0], [2, 3], [3, 2]])
+    pairs = torch.tensor([[0, 2], [0, 3], [1, 2], [1, 3]])
     symbols = torch.randint(letters, (batch, length), generator=draw)
     kind = torch.randint(4, (batch,), generator=draw)
     between = torch.randint(gap[0], gap[1] + 1, (batch,), generator=draw)
@@ -92,7 +93,7 @@ def two_levels(
         symbols[rows, start + place] = words[pairs[kind, 0], place]
         symbols[rows, second + place] = words[pairs[kind, 1], place]
     ends = torch.stack([start, second], dim=1) + part - 1
-    return one_hot(symbols, letters), kind, pairs[kind, 0], ends
+    return one_hot(symbols, letters), kind, pairs[kind], ends
 
 
 def ordered_motifs(draw: torch.Generator, batch: int, length: int, motif: int) -> tuple[Tensor, Tensor]:

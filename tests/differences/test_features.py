@@ -22,24 +22,36 @@ SETTINGS = chosen(PARAMS, "features", subject.Settings)[1]
 
 
 def test_objects_are_pairs_of_parts_in_order_with_a_gap() -> None:
-    x, kind, first, ends = subject.sequences(generator(0, "x"), 400, SETTINGS)
+    x, kind, parts, ends = subject.sequences(generator(0, "x"), 400, SETTINGS)
     letters = x.argmax(1)
-    words = {
-        (which, tuple(letters[row, end - SETTINGS.part + 1 : end + 1].tolist()))
-        for row in range(400)
-        for which, end in (("first", int(ends[row, 0])),)
-    }
-    assert len({word for _, word in words}) == 4, "four parts"
-    assert torch.equal(first, torch.tensor([0, 1, 2, 3])[kind]), "which of the parts comes first tells the order"
+    words: dict[int, set[tuple[int, ...]]] = {part: set() for part in range(4)}
+    for row in range(400):
+        for part, end in zip(parts[row].tolist(), ends[row].tolist(), strict=True):
+            words[part].add(tuple(letters[row, end - SETTINGS.part + 1 : end + 1].tolist()))
+    assert all(len(found) == 1 for found in words.values()) and len(set.union(*words.values())) == 4, "four parts"
+    assert len({(int(one), *pair) for one, pair in zip(kind, parts.tolist(), strict=True)}) == 4, "four pairs"
     gaps = ends[:, 1] - ends[:, 0] - SETTINGS.part
     assert (int(gaps.min()), int(gaps.max())) == tuple(SETTINGS.gap)
     assert int(ends.max()) < SETTINGS.length
-    seconds = [
-        tuple(letters[row, int(ends[row, 1]) - SETTINGS.part + 1 : int(ends[row, 1]) + 1].tolist())
-        for row in range(400)
-    ]
-    by_kind = {k: {seconds[row] for row in range(400) if kind[row] == k} for k in range(4)}
-    assert all(len(found) == 1 for found in by_kind.values()) and by_kind[0] != by_kind[1]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_either_part_alone_leaves_two_objects_open(place: int) -> None:
+    _, kind, parts, _ = subject.sequences(generator(0, "x"), 400, SETTINGS)
+    for part in parts[:, place].unique():
+        assert len(kind[parts[:, place] == part].unique()) == 2
+
+
+def test_a_layer_that_sees_one_part_at_a_time_knows_parts_and_not_objects() -> None:
+    """Known answers for the hierarchy: a layer that sees the letters of one part, and one that remembers the first."""
+    x, kind, parts, ends = subject.sequences(generator(0, "x"), 1024, SETTINGS)
+    shuffle = torch.randperm(1024, generator=generator(0, "shuffled"))
+    one = torch.cat([x.roll(step, dims=2) for step in range(SETTINGS.part)], dim=1)
+    first = functional.one_hot(parts[:, 0], 4).float()[:, :, None].expand(-1, -1, x.shape[2])
+    found = subject.probed([one, torch.cat([one, first], dim=1)], kind, parts, ends, shuffle)
+    assert found["part"] == pytest.approx([0.75, 0.75], abs=0.08)
+    assert found["object"] == pytest.approx([0.25, 0.75], abs=0.08)
+    assert subject.slope([found["object"][layer] - found["part"][layer] for layer in (0, 1)]) > 0.4
 
 
 def test_probes_find_what_is_linear_and_nothing_else() -> None:
