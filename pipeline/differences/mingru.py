@@ -33,31 +33,34 @@ class LinearScan(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, kept: Tensor, fresh: Tensor) -> Tensor:
-        states = doubled(kept, fresh)
+        states = doubled(kept[:, 1:], fresh)
         context.save_for_backward(kept, states)
         return states
 
     @staticmethod
     def backward(context: Any, *slopes: Tensor) -> tuple[Tensor, Tensor]:
         kept, states = context.saved_tensors
-        following = functional.pad(kept[:, 1:], (0, 0, 0, 1))  # what step t + 1 keeps of h[t]
-        of_fresh = doubled(following, slopes[0], last_first=True)
-        before = functional.pad(states[:, :-1], (0, 0, 1, 0))  # h[t - 1]
-        return of_fresh * before, of_fresh
+        of_fresh = doubled(kept[:, 1:], slopes[0], last_first=True)
+        of_kept = functional.pad(of_fresh[:, 1:] * states[:, :-1], (0, 0, 1, 0))
+        return of_kept, of_fresh
 
 
-def doubled(kept: Tensor, fresh: Tensor, last_first: bool = False) -> Tensor:
-    """All states of (N, T, H), without a gradient (Hillis and Steele, 1986); `last_first` scans from the last step."""
-    kept, fresh = kept.clone(), fresh.clone()
-    reach = 1
-    while reach < fresh.shape[1]:
-        to, source = slice(reach, None), slice(None, -reach)
-        if last_first:
-            to, source = source, to
-        fresh[:, to].add_(kept[:, to] * fresh[:, source])
-        kept[:, to].copy_(kept[:, to] * kept[:, source])
+def doubled(between: Tensor, fresh: Tensor, last_first: bool = False) -> Tensor:
+    """All states of (N, T, H), without a gradient, as in Hillis and Steele (1986).
+
+    Args:
+        between: (N, T - 1, H) what is kept of a state on its way to the next step.
+        fresh: (N, T, H) what every step adds.
+        last_first: whether the first step is the last one.
+    """
+    states, reach = fresh.clone(), 1
+    while reach < states.shape[1]:
+        early, late = slice(None, -reach), slice(reach, None)
+        to, source = (early, late) if last_first else (late, early)
+        states[:, to].add_(between * states[:, source])
+        between = between[:, late] * between[:, early]  # over twice as many steps, for those that lie so far in
         reach *= 2
-    return fresh
+    return states
 
 
 def stepped(kept: Tensor, fresh: Tensor) -> Tensor:

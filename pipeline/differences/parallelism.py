@@ -45,7 +45,7 @@ from pipeline.differences.paired import Arm, Common, Count, Measured
 from pipeline.differences.recorded import Recorded
 from pipeline.differences.recorded import temporal_dependency as recorded
 from pipeline.differences.result import Result, control
-from pipeline.differences.seconds import Case, median_seconds
+from pipeline.differences.seconds import SCAN, Case, median_seconds
 from pipeline.differences.verdicts import DOES_NOT_HOLD, HOLDS, NOT_DECIDED, Effect, all_of, interval
 from pipeline.params import ParamsError
 
@@ -131,32 +131,38 @@ def covering(length: int) -> int:
     return max(1, ceil(log2((length + 1) / 2)) - 1)
 
 
+def blocks(length: int) -> dict[str, Design]:
+    """Convolutional networks that see `length` steps."""
+    return {name: cnn(name, width=16, depth=covering(length), kernel_size=3) for name in BLOCKS}
+
+
 @cache
-def designs(length: int, channels: int) -> Mapping[str, Design]:
-    """Networks that see `length` steps; the cells have as many parameters as the residual one."""
-    blocks = {name: cnn(name, width=16, depth=covering(length), kernel_size=3) for name in BLOCKS}
-    target = networks.parameter_count(made(0, blocks["resnet"], channels, 2))
-    cells = {cell: matched(partial(_cell, cell), target, channels, 2, highest=HIGHEST) for cell in RECURRENT}
-    return {**blocks, **cells}
+def cells(longest: int, channels: int) -> Mapping[str, Design]:
+    """Recurrent networks with as many parameters as the residual one that sees `longest` steps."""
+    target = _target(longest, channels)
+    return {cell: matched(partial(_cell, cell), target, channels, 2, highest=HIGHEST) for cell in RECURRENT}
 
 
 def _cell(name: str, hidden: int) -> Design:
     return rnn(name, hidden=hidden)
 
 
-def built(length: int, channels: int) -> dict[str, Reader]:
-    """All networks of a length, minGRU among them."""
-    drawn = designs(length, channels)
-    target = networks.parameter_count(made(0, drawn["resnet"], channels, 2))
-    mingru = made_mingru(0, matched_hidden(target, channels, 2), channels, 2)
-    return {**{name: made(0, design, channels, 2) for name, design in drawn.items()}, MINGRU: mingru}
+def _target(longest: int, channels: int) -> int:
+    return networks.parameter_count(made(0, blocks(longest)["resnet"], channels, 2))
+
+
+def built(length: int, longest: int, channels: int) -> dict[str, Reader]:
+    """All networks, minGRU among them; the convolutional ones see `length` steps."""
+    designs = {**blocks(length), **cells(longest, channels)}
+    mingru = made_mingru(0, matched_hidden(_target(longest, channels), channels, 2), channels, 2)
+    return {**{name: made(0, design, channels, 2) for name, design in designs.items()}, MINGRU: mingru}
 
 
 def chains(settings: Settings, channels: int) -> dict[str, list[int]]:
     """By network, its longest chain at every length."""
     counted: dict[str, list[int]] = {}
     for length in settings.lengths:
-        for name, network in built(length, channels).items():
+        for name, network in built(length, settings.lengths[-1], channels).items():
             counted.setdefault(name, []).append(longest_chain(network, torch.zeros(1, channels, length)))
     return counted
 
@@ -190,12 +196,12 @@ def judge(measured: Measured, settings: Settings) -> Result:
         advice=_advice(verdict, reached),
         needed="Longer sequences: what is counted varies with nothing else." if verdict == NOT_DECIDED else "",
         told={
-            **{name: told(design, longest) for name, design in designs(longest, channels).items()},
+            **{name: told(design, longest) for name, design in {**blocks(longest), **cells(longest, channels)}.items()},
             MINGRU: "nothing (gates see the input of their own step alone)",
         },
         sizes={
             name: networks.sizes(network, torch.zeros(1, channels, longest))
-            for name, network in built(longest, channels).items()
+            for name, network in built(longest, longest, channels).items()
         },
         controls=controls,
         curves={"lengths": settings.lengths, "chains": counted, "exponents": growth},
@@ -244,16 +250,16 @@ def after(measured: Measured, settings: Settings, folder: Path) -> None:
 
     del measured
     channels = temporal_dependency.Settings(**recorded().budget).distractors + 3
-    networks_of = built(max(settings.timed), channels)
+    networks_of = built(max(settings.timed), max(settings.timed), channels)
     ready = {name: networks_of[name] for name in (*TIMED, MINGRU)}
     cases = [
         Case(batch, length, threads)
         for length in settings.timed
-        for batch in (max(1, settings.positions // length), 1) for threads in (1, 2)
+        for batch in {max(1, settings.positions // length): 0, 1: 0} for threads in (1, 2)
     ]  # fmt: skip
     rows = median_seconds(ready, cases, channels, settings.blocks)
     write_json(folder / "parallelism-seconds.json", {"blocks": settings.blocks, "rows": rows})
-    save_svg(draw_seconds(rows), folder / "parallelism-seconds.svg")
+    save_svg(draw_seconds(rows, MINGRU), folder / "parallelism-seconds.svg")
 
 
 def draw(result: Mapping[str, Any]) -> Figure:
@@ -264,8 +270,7 @@ def draw(result: Mapping[str, Any]) -> Figure:
     drawn = figure(7.0, 4.4)
     axes = drawn.add_subplot()
     families = {name: "cnn" if name in BLOCKS else "rnn" for name in counted if name != MINGRU}
-    scan = {"color": "#009e73", "marker": "*", "linestyle": "--", "markersize": 8, "linewidth": 1.6}
-    for name, style in {**styles(families), MINGRU: scan}.items():
+    for name, style in {**styles(families), MINGRU: SCAN}.items():
         axes.plot(lengths, counted[name], label=name, **style)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=10)

@@ -52,6 +52,7 @@ def main(name: str | None, params: Params) -> None:
     }
     _write(name, json.loads(json.dumps(described)), module)
     if hasattr(module, "after"):
+        TIMINGS.mkdir(parents=True, exist_ok=True)
         module.after(measured, settings, TIMINGS)
     write_json(TIMINGS / f"{name}.json", {"seconds": round(time.monotonic() - started, 1), "key": key})
     shutil.rmtree(work, ignore_errors=True)
