@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -288,7 +289,7 @@ def test_a_difference_that_measures_the_machine_writes_beside_its_result(
         judge=lambda measured, settings: Result(HOLDS, {}, "", ""),
     )  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("importlib.import_module", lambda name: rigged)
+    monkeypatch.setitem(sys.modules, "pipeline.differences.parallelism", rigged)  # type: ignore[arg-type]
     monkeypatch.setattr(difference, "chosen", lambda *_: ("quick", SETTINGS))
     monkeypatch.setattr(difference, "measure_all", lambda *_, **__: seen)
     monkeypatch.setattr(difference, "code_digest", lambda *_: "")
