@@ -293,6 +293,7 @@ def test_a_difference_that_measures_the_machine_writes_beside_its_result(
     monkeypatch.setattr(difference, "chosen", lambda *_: ("quick", SETTINGS))
     monkeypatch.setattr(difference, "measure_all", lambda *_, **__: seen)
     monkeypatch.setattr(difference, "code_digest", lambda *_: "")
+    monkeypatch.setattr(difference, "read_by", lambda name: [])
     difference.main("parallelism", SimpleNamespace(threads=1, workers=1))  # type: ignore[arg-type]
     assert Path("timings/differences/parallelism-seconds.txt").read_text(encoding="utf-8") == "[1.0]"
     assert json.loads(Path("differences/results/parallelism.json").read_text(encoding="utf-8"))["verdict"] == HOLDS
