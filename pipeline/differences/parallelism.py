@@ -40,7 +40,7 @@ from pipeline.differences import networks, temporal_dependency
 from pipeline.differences.networks import RECURRENT, Design, Reader, cnn, made, matched, rnn, told
 from pipeline.differences.of_parallelism.chain import exponent, longest_chain
 from pipeline.differences.of_parallelism.mingru import made_mingru, matched_hidden, step_by_step
-from pipeline.differences.of_parallelism.seconds import Case, median_seconds
+from pipeline.differences.of_parallelism.seconds import SCAN, Case, median_seconds
 from pipeline.differences.optimise import generator, train
 from pipeline.differences.paired import Arm, Common, Count, Measured
 from pipeline.differences.recorded import Recorded
@@ -255,11 +255,11 @@ def after(measured: Measured, settings: Settings, folder: Path) -> None:
     cases = [
         Case(batch, length, threads)
         for length in settings.timed
-        for batch in (max(1, settings.positions // length), 1) for threads in (1, 2)
+        for batch in {max(1, settings.positions // length): 0, 1: 0} for threads in (1, 2)
     ]  # fmt: skip
     rows = median_seconds(ready, cases, channels, settings.blocks)
     write_json(folder / "parallelism-seconds.json", {"blocks": settings.blocks, "rows": rows})
-    save_svg(draw_seconds(rows), folder / "parallelism-seconds.svg")
+    save_svg(draw_seconds(rows, MINGRU), folder / "parallelism-seconds.svg")
 
 
 def draw(result: Mapping[str, Any]) -> Figure:
@@ -270,8 +270,7 @@ def draw(result: Mapping[str, Any]) -> Figure:
     drawn = figure(7.0, 4.4)
     axes = drawn.add_subplot()
     families = {name: "cnn" if name in BLOCKS else "rnn" for name in counted if name != MINGRU}
-    scan = {"color": "#009e73", "marker": "*", "linestyle": "--", "markersize": 8, "linewidth": 1.6}
-    for name, style in {**styles(families), MINGRU: scan}.items():
+    for name, style in {**styles(families), MINGRU: SCAN}.items():
         axes.plot(lengths, counted[name], label=name, **style)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=10)

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -161,28 +162,36 @@ def _advice(verdict: str) -> str:
 
 
 def draw(result: Mapping[str, Any]) -> Figure:
-    """Accuracy by lag, with the end of the short receptive field."""
-    from pipeline.differences.drawing import band, figure, legend, styles
+    """Accuracy by lag with 95 % bars, and the end of the short receptive field."""
+    from pipeline.differences.drawing import figure, legend
 
     curves = result["curves"]
-    lags, rows = curves["lags"], curves["by_lag"]
+    lags, rows = np.array(curves["lags"], dtype=np.float64), curves["by_lag"]
     drawn = figure(7.0, 4.2)
     axes = drawn.add_subplot()
-    families = {name: "cnn" if name.startswith("cnn") else "rnn" for name in rows}
-    for name, style in styles(families).items():
-        band(axes, lags, rows[name], name, style)
+    for place, name in enumerate(rows):
+        values = np.array(rows[name])
+        half = [max(interval(column, 0.95)[1] - column.mean(), 0.0) for column in values.T]
+        shift = 1 + 0.03 * (place - len(rows) / 2)  # so that bars do not hide each other
+        axes.errorbar(lags * shift, values.mean(0), half, label=name, capsize=2, elinewidth=0.8, **_look(name))
     axes.axhline(CHANCE, linewidth=0.8, linestyle=":", color="black")
     axes.axvline(curves["short_field"], linewidth=0.8, linestyle="--", color="black")
-    axes.annotate(
-        "short field ends",
-        (curves["short_field"], 1.0),
-        xytext=(3, 0),
-        textcoords="offset points",
-        fontsize=8,
-        va="bottom",
-    )
+    note: dict[str, Any] = {"xytext": (3, 0), "textcoords": "offset points", "fontsize": 8, "va": "top"}
+    axes.annotate("short field ends", (curves["short_field"], 1.13), **note)
     axes.set_xscale("log", base=2)
-    axes.set_xticks(lags, [str(lag) for lag in lags])
-    axes.set(xlabel="lag (steps before the question)", ylabel="accuracy", ylim=(0.35, 1.04))
+    axes.set_xticks(lags, [f"{lag:.0f}" for lag in lags])
+    axes.set(xlabel="lag (steps before the question)", ylabel="accuracy (bars: 95 %)", ylim=(0.35, 1.15))
     legend(drawn, axes)
     return drawn
+
+
+def _look(name: str) -> dict[str, Any]:
+    """A colour for every cell, open markers and dashes where it starts as PyTorch has it."""
+    from pipeline.differences.drawing import MARKERS, SHADES
+
+    if name in (WHOLE, SHORT):
+        place = (WHOLE, SHORT).index(name)
+        return {"color": SHADES["cnn"][place], "marker": "sD"[place], "markersize": 5, "linewidth": 1.6}
+    place, plain = RECURRENT.index(name.partition(",")[0]), name in RECURRENT
+    look = {"color": SHADES["rnn"][place], "marker": MARKERS[place], "markersize": 5, "linewidth": 1.2}
+    return {**look, "linestyle": "-" if plain else "--", "fillstyle": "full" if plain else "none"}

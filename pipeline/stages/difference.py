@@ -54,6 +54,7 @@ def main(name: str | None, params: Params) -> None:
     }
     _write(name, json.loads(json.dumps(described)), module)
     if hasattr(module, "after"):
+        TIMINGS.mkdir(parents=True, exist_ok=True)
         module.after(measured, settings, TIMINGS)
     seconds = round(time.monotonic() - started, 1)
     timing = {"seconds": seconds, "key": key, "whole": not resumed, "machine": machine_in_words()}

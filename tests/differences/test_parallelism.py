@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,18 +14,21 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.differences import parallelism, temporal_dependency
+from pipeline.differences.drawing import figure
 from pipeline.differences.networks import made, parameter_count, rnn
 from pipeline.differences.of_parallelism.chain import exponent, longest_chain
 from pipeline.differences.of_parallelism.mingru import MinGRU, made_mingru, matched_hidden, scanned, stepped
-from pipeline.differences.of_parallelism.seconds import Case, draw_seconds, median_seconds
+from pipeline.differences.of_parallelism.seconds import Case, median_seconds
 from pipeline.differences.paired import Measured
+from pipeline.differences.result import Result
 from pipeline.differences.verdicts import DOES_NOT_HOLD, HOLDS, NOT_DECIDED
 from pipeline.models.rnn import initialise
 from pipeline.params import ParamsError
+from pipeline.stages import difference
 
 SHARED: dict[str, Any] = {"seeds": 8, "selection_seeds": 1, "rates": [0.01], "steps": 2, "batch": 4}
 SETTINGS = parallelism.Settings(
-    **SHARED, lengths=[16, 64, 256], margin=0.5, accuracy_margin=0.05, timed=[8, 16], positions=16, blocks=1
+    **SHARED, lengths=[16, 64], margin=0.5, accuracy_margin=0.05, timed=[8, 16], positions=16, blocks=1
 )
 SEQUENCES: dict[str, Any] = {"length": 20, "lags": [4, 16], "long": 16, "distractors": 4, "examples": 8, "margin": 0.05}
 
@@ -216,7 +222,7 @@ def test_claim_stands_and_falls_with_how_the_chains_of_cells_grow(
 def test_one_cell_that_needs_no_chain_is_enough_to_refute_the_claim(
     recorded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parallelism, "chains", lambda *_: {**rigged_chains(1.0), "gru": [100, 100, 100]})
+    monkeypatch.setattr(parallelism, "chains", lambda *_: {**rigged_chains(1.0), "gru": [100, 100]})
     assert parallelism.judge(measured_with([0.9] * 8), SETTINGS).verdict == DOES_NOT_HOLD
 
 
@@ -248,19 +254,46 @@ def test_params_of_the_repository_fit_those_of_temporal_dependency() -> None:
         assert entries["parallelism"][name] == entries["temporal_dependency"][name]
 
 
-def test_seconds_go_beside_the_results_and_threads_are_as_before(recorded: Path, tmp_path: Path) -> None:
-    threads = torch.get_num_threads()
+def test_seconds_go_beside_the_results(recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rigged(networks: dict[str, nn.Module], cases: list[Case], channels: int, blocks: int) -> list[dict[str, Any]]:
+        assert all(network(torch.zeros(1, channels, 8)).shape == (1, 2) for network in networks.values())
+        return [{"network": name, **asdict(case), "seconds": 0.1} for case in cases for name in networks]
+
+    monkeypatch.setattr(parallelism, "median_seconds", rigged)
     parallelism.after(measured_with([0.9] * 8), SETTINGS, tmp_path)
     rows = json.loads((tmp_path / "parallelism-seconds.json").read_text(encoding="utf-8"))["rows"]
     assert {(row["batch"], row["length"], row["threads"]) for row in rows} == {
         (2, 8, 1), (2, 8, 2), (1, 8, 1), (1, 8, 2), (1, 16, 1), (1, 16, 2),
     }  # fmt: skip
+    assert len(rows) == 6 * 5
     assert {row["network"] for row in rows} == {"resnet", "rnn", "lstm", "gru", parallelism.MINGRU}
     assert (tmp_path / "parallelism-seconds.svg").is_file()
+
+
+def test_seconds_are_medians_and_threads_are_as_before() -> None:
+    threads = torch.get_num_threads()
+    rows = median_seconds({"one": nn.Conv1d(2, 1, 1)}, [Case(1, 4, 1), Case(1, 4, 2)], 2, 3)
+    assert [row["threads"] for row in rows] == [1, 2] and all(row["seconds"] > 0 for row in rows)
     assert torch.get_num_threads() == threads
 
 
-def test_the_median_of_the_blocks_is_kept_without_the_first() -> None:
-    rows = median_seconds({"one": nn.Conv1d(2, 1, 1)}, [Case(1, 4, 1)], 2, 3)
-    assert rows[0]["seconds"] > 0 and len(rows) == 1
-    assert draw_seconds(rows).axes
+def test_a_difference_that_measures_the_machine_writes_beside_its_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def after(measured: Measured, settings: Any, folder: Path) -> None:
+        (folder / "parallelism-seconds.txt").write_text(f"{measured.of('arm', 'validation')}", encoding="utf-8")
+
+    seen = Measured({"arm": [{"validation": 1.0}]}, {"arm": 0.01})
+    rigged = SimpleNamespace(
+        CLAIM="", Settings=None, draw=lambda result: figure(1, 1), after=after,
+        judge=lambda measured, settings: Result(HOLDS, {}, "", ""),
+    )  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "pipeline.differences.parallelism", rigged)  # type: ignore[arg-type]
+    monkeypatch.setattr(difference, "chosen", lambda *_: ("quick", SETTINGS))
+    monkeypatch.setattr(difference, "measure_all", lambda *_, **__: seen)
+    monkeypatch.setattr(difference, "code_digest", lambda *_: "")
+    monkeypatch.setattr(difference, "read_by", lambda name: [])
+    difference.main("parallelism", SimpleNamespace(threads=1, workers=1))  # type: ignore[arg-type]
+    assert Path("timings/differences/parallelism-seconds.txt").read_text(encoding="utf-8") == "[1.0]"
+    assert json.loads(Path("differences/results/parallelism.json").read_text(encoding="utf-8"))["verdict"] == HOLDS

@@ -5,14 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from pipeline.differences.networks import RECURRENT
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+# A third colour of Okabe and Ito (2008), for recurrence that is no chain.
+SCAN: Mapping[str, Any] = {
+    "color": "#009e73", "marker": "*", "linestyle": "--", "markersize": 8, "linewidth": 1.6,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,29 +60,30 @@ def _step(network: nn.Module, case: Case, channels: int) -> float:
     return taken
 
 
-def draw_seconds(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Milliseconds by T: the constant number of positions on the left, single sequences on the right."""
+def draw_seconds(rows: Sequence[Mapping[str, Any]], scan: str) -> Figure:
+    """Milliseconds by T: the constant number of positions on the left, single sequences on the right.
+
+    `scan` is the network that is drawn as the third family.
+    """
     from pipeline.differences.drawing import figure, legend, styles
 
+    names = list(dict.fromkeys(row["network"] for row in rows))
+    families = {name: "rnn" if name in RECURRENT else "cnn" for name in names if name != scan}
+    chosen = {**styles(families), scan: SCAN}
     drawn = figure(7.0, 4.0)
     left, right = drawn.subplots(1, 2, sharey=True)
-    names = list(dict.fromkeys(row["network"] for row in rows))
-    chosen = styles({name: "rnn" if name in ("rnn", "lstm", "gru") else "cnn" for name in names})
     for axes, single in ((left, False), (right, True)):
-        for name in names:
-            for threads, dashes in ((1, "-"), (2, ":")):
-                points = [
-                    row for row in rows
-                    if row["network"] == name and row["threads"] == threads and (row["batch"] == 1) == single
-                ]  # fmt: skip
-                style = {**chosen[name], "linestyle": dashes}
-                label = f"{name}, {threads} thread{'s'[: threads - 1]}"
-                axes.plot(
-                    [row["length"] for row in points], [1e3 * row["seconds"] for row in points], label=label, **style
-                )
+        shown = [row for row in rows if (row["batch"] == 1) == single]
+        for name, threads in product(names, (1, 2)):
+            points = [(row["length"], 1e3 * row["seconds"]) for row in shown
+                      if (row["network"], row["threads"]) == (name, threads)]  # fmt: skip
+            label = f"{name}, {threads} thread{'s'[: threads - 1]}"
+            axes.plot(*zip(*points, strict=True), label=label, **{**chosen[name], "linestyle": "-:"[threads - 1]})
+        lengths = sorted({row["length"] for row in shown})
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
+        axes.set_xticks(lengths, [str(length) for length in lengths])
         axes.set(xlabel="length T (steps)", title="single sequences" if single else "constant B·T")
     left.set_ylabel("milliseconds, forward and backward")
-    legend(drawn, left, columns=3)
+    legend(drawn, left)
     return drawn
