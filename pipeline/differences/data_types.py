@@ -12,14 +12,14 @@ networks, one with as many parameters and one with as many multiply-adds. Over s
 multiply-adds. Beside them a causal GRU reads the pictures pixel by pixel; it decides nothing.
 
 Statistic: what the permutation costs in accuracy. On pictures convolutional minus recurrent, on sequences recurrent
-minus convolutional, both above one point. The claim holds where it does on pictures and on both kinds of sequences;
-where decided kinds of sequences disagree it depends on the data set, and where the sign on pictures flips between the
-two matchings it depends on the matching.
+minus convolutional, both above one point. The claim holds where it does on pictures and on both kinds of sequences.
+Where it holds on pictures and decided signs of sequences differ it depends on the data set; where it holds on sequences
+and the decided sign on pictures flips between the two matchings it depends on the matching.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ from pipeline.differences.optimise import generator, train
 from pipeline.differences.paired import Arm, Common, Count, Measured
 from pipeline.differences.result import Result
 from pipeline.differences.sequences import ordered_motifs, regimes
-from pipeline.differences.verdicts import HOLDS, NOT_DECIDED, Effect, all_of, by_condition, depends_on, interval
+from pipeline.differences.verdicts import DECIDING, HOLDS, NOT_DECIDED, Effect, all_of, depends_on, interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -145,7 +145,7 @@ def judge(measured: Measured, settings: Settings) -> Result:
         "pictures, equal multiply-adds": effect(PICTURES, EQUAL_COST, "rnn"),
         **{kind: effect(kind, "rnn", "cnn") for kind in SEQUENCES},
     }
-    verdict = verdict_of({name: found.verdict for name, found in effects.items()})
+    verdict = verdict_of(effects)
     return Result(
         verdict=verdict,
         effects=effects,
@@ -159,16 +159,23 @@ def judge(measured: Measured, settings: Settings) -> Result:
     )  # fmt: skip
 
 
-def verdict_of(verdicts: Mapping[str, str]) -> str:
-    """Pictures under both matchings first, then the kinds of sequences, then both."""
-    pictures = by_condition(
-        "the matching", {name: verdict for name, verdict in verdicts.items() if name.startswith("pictures")}
+def verdict_of(effects: Mapping[str, Effect]) -> str:
+    """All must hold; where that fails by a sign that flips between matchings or data sets alone, it depends on them."""
+    pictures = [effect for name, effect in effects.items() if name.startswith("pictures")]
+    sequences = [effects[kind] for kind in SEQUENCES]
+    plain = [all_of(*(effect.verdict for effect in part)) for part in (pictures, sequences)]
+    if plain[1] == HOLDS and flips(pictures):
+        return depends_on("the matching")
+    if plain[0] == HOLDS and flips(sequences):
+        return depends_on("the data set")
+    return all_of(*plain)
+
+
+def flips(effects: Sequence[Effect]) -> bool:
+    """Whether one of them is decided above the margin and another one below zero."""
+    return any(effect.verdict == HOLDS for effect in effects) and any(
+        effect.ends(DECIDING)[1] < 0 for effect in effects
     )
-    sequences = by_condition("the data set", {kind: verdicts[kind] for kind in SEQUENCES})
-    for part in (pictures, sequences):
-        if part.startswith("depends"):
-            return part
-    return all_of(pictures, sequences)
 
 
 def _told(settings: Settings) -> dict[str, str]:

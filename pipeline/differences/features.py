@@ -222,12 +222,12 @@ def _minus(first: Sequence[float], second: Sequence[float]) -> tuple[float, ...]
 def _shown(effects: Mapping[str, Effect]) -> str:
     def told_as(name: str) -> str:
         low, high = interval(effects[name].values, 0.995)
-        return f"{effects[name].mean:+.2f} ({low:+.2f} to {high:+.2f})"
+        return f"{effects[name].mean:+.3f} ({low:+.3f} to {high:+.3f})"
 
     return (
         f"From layer to layer the object gains {told_as('hierarchy of the cnn')} on its parts in the convolutional "
-        f"network and {told_as('hierarchy of the gru')} in the GRU; the GRU's state is ahead by {told_as('storage')} "
-        "in the R² with which past letters can be read from it."
+        f"network and {told_as('hierarchy of the gru')} in the GRU; the GRU's last layer is {told_as('storage')} "
+        "apart in the R² with which past letters can be read from it."
     )
 
 

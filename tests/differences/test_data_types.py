@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,7 +16,7 @@ from pipeline.differences.optimise import generator
 from pipeline.differences.paired import Measured
 from pipeline.differences.sequences import ordered_motifs, regimes
 from pipeline.differences.settings import chosen
-from pipeline.differences.verdicts import DOES_NOT_HOLD, HOLDS, NOT_DECIDED
+from pipeline.differences.verdicts import DOES_NOT_HOLD, HOLDS, NOT_DECIDED, Effect
 
 PARAMS = Path(__file__).parents[2] / "differences/params.yaml"
 SETTINGS = chosen(PARAMS, "data_types", subject.Settings)[1]
@@ -83,17 +84,17 @@ def rigged(picture: float, motifs: float, regime: float, equal_cost: float | Non
         ((0.3, 0.0, 0.0), DOES_NOT_HOLD),
         ((0.3, 0.2, -0.1), "depends on the data set"),
         ((0.3, 0.2, 0.2, -0.2), "depends on the matching"),
+        ((0.0, 0.2, -0.1), DOES_NOT_HOLD),
+        ((0.3, 0.2, 0.0), DOES_NOT_HOLD),
         ((0.3, 0.2, 0.2), NOT_DECIDED),
     ],
 )
 def test_the_verdict_follows_from_what_the_permutation_costs(lost: tuple[float, ...], expected: str) -> None:
     result = subject.judge(rigged(*lost), SETTINGS)
+    effects = dict(result.effects)
     if expected == NOT_DECIDED:
-        assert (
-            subject.verdict_of({**{name: HOLDS for name in result.effects}, subject.REGIMES: NOT_DECIDED}) == expected
-        )
-        return
-    assert result.verdict == expected and bool(result.advice)
+        effects[subject.REGIMES] = Effect("", "share", tuple(np.linspace(-0.5, 0.7, 8)), 0.01)
+    assert subject.verdict_of(effects) == expected
 
 
 def test_networks_are_matched_as_said() -> None:
