@@ -13,10 +13,12 @@ import numpy as np
 
 from pipeline.data.tables import Table
 from pipeline.differences.networks import field
+from pipeline.differences.uses import TEXTBOOK
 from pipeline.differences.verdicts import DOES_NOT_HOLD, HOLDS, NOT_DECIDED
 from pipeline.params import Candidate, Choices, Experiment, Range
 
 Results = Mapping[str, Mapping[str, Any]]  # name of a difference → its result
+FAMILIES = {"cnn": "convolutional", "rnn": "recurrent"}
 CHANCE = 0.001  # that any of the lags of a series without memory counts
 
 
@@ -41,9 +43,11 @@ def advice(
 ) -> list[Advice]:
     """All that the results say about an experiment."""
     decided = {name: result for name, result in results.items() if result["verdict"] != NOT_DECIDED}
-    found = [*_family(experiment.task, decided)]
+    found = [*_family(experiment.task, results)]
     if card["shape"] == "sequence":
-        found += _reach(candidates, dependence(card, train), decided)
+        far = dependence(card, train)
+        found += _reach(candidates, far, decided)
+        found += _lookback(card, far, decided)
         found += _chain(card, train, decided)
         found += _start(candidates, decided)
     else:
@@ -75,7 +79,7 @@ def _by_correlation(values: np.ndarray, lookback: int) -> Dependence:
     farthest = 1
     for column in values.reshape(len(values), -1).T:
         known = column[np.isfinite(column)]
-        lags = min(lookback, len(known) // 3)
+        lags = min(2 * lookback, len(known) // 3)
         if lags < 1 or known.std() == 0:
             continue
         bound = stats.norm.ppf(1 - CHANCE / (2 * lags)) / np.sqrt(len(known))
@@ -84,13 +88,16 @@ def _by_correlation(values: np.ndarray, lookback: int) -> Dependence:
     return Dependence(farthest, f"the partial autocorrelation of train is beyond chance up to lag {farthest}")
 
 
-def _family(task: str, decided: Results) -> Iterator[Advice]:
-    """Which family to expect ahead on this use."""
-    effect = decided.get("uses", {}).get("effects", {}).get(task)
+def _family(task: str, results: Results) -> Iterator[Advice]:
+    """Which family to expect ahead on this use: its own row decides, whatever the verdict on all uses is."""
+    effect = results.get("uses", {}).get("effects", {}).get(task)
     if effect is None or effect["verdict"] not in (HOLDS, DOES_NOT_HOLD):
         return
-    ahead = "the family that textbooks name" if effect["verdict"] == HOLDS else "the family that textbooks do not name"
-    yield Advice(f"Expect {ahead} ahead on {task.replace('_', ' ')}.", row("uses", decided["uses"], task))
+    named = TEXTBOOK[task]
+    ahead = named if effect["verdict"] == HOLDS else {"cnn": "rnn", "rnn": "cnn"}[named]
+    yield Advice(
+        f"Expect the {FAMILIES[ahead]} family ahead on {task.replace('_', ' ')}.", row("uses", results["uses"], task)
+    )
 
 
 def _reach(candidates: Mapping[str, Candidate], far: Dependence, decided: Results) -> Iterator[Advice]:
@@ -115,8 +122,22 @@ def _reach(candidates: Mapping[str, Candidate], far: Dependence, decided: Result
             yield Advice(f"The receptive field of {name} is wide enough: {told}.", backing)
 
 
+def _lookback(card: Mapping[str, Any], far: Dependence, decided: Results) -> Iterator[Advice]:
+    """Whether the window that a forecast sees covers the dependence."""
+    result = decided.get("temporal_dependency")
+    if result is not None and card["task"] == "forecasting" and far.steps > int(card["lookback"]):
+        told = f"it is {card['lookback']}, and {far.how}"
+        yield Advice(f"Raise settings.lookback: {told}.", row("temporal_dependency", result))
+
+
 def largest_field(candidate: Candidate) -> int | None:
-    """The receptive field with the largest values that the search may pick; None where it is not known."""
+    """The receptive field with the largest values that the search may pick; None where it is not known.
+
+    The kernels of `textcnn` lie in another way than those of the other architectures.
+    """
+    architecture = candidate.parameters.get("architecture")
+    if "textcnn" in (architecture.choices if isinstance(architecture, Choices) else [architecture]):
+        return None
     sizes = {name: _largest(candidate.parameters.get(name)) for name in ("kernel_size", "depth")}
     if any(value is None for value in sizes.values()):
         return None

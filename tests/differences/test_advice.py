@@ -67,6 +67,8 @@ def test_a_receptive_field_is_held_against_the_dependence_of_the_data() -> None:
         far[step] = (0.9 * far[step - 30] if step >= 30 else 0) + draw.normal()
     (narrow,) = said_of("co2", SERIES, {"values": torch.tensor(far)}, **depends)
     assert ("Give co2-cnn more depth" in narrow) == (seen < 30) and "up to lag 30" in narrow
+    short = said_of("co2", {**SERIES, "lookback": 20}, {"values": torch.tensor(far)}, **depends)
+    assert short[-1].startswith("Raise settings.lookback: it is 20, and ")
     (recurrent,) = said_of("co2", SERIES, MEMORY, temporal_dependency=result(HOLDS))
     assert recurrent.startswith("Prefer a recurrent network")
 
@@ -84,7 +86,9 @@ def test_dependence_is_known_by_correlation_or_by_lengths() -> None:
 
 def test_uses_costs_starts_and_grids_are_said_where_they_are_decided() -> None:
     (use,) = said_of("co2", SERIES, MEMORY, uses=result(NOT_DECIDED.replace("not", "was"), forecasting=DOES_NOT_HOLD))
-    assert use == "Expect the family that textbooks do not name ahead on forecasting."
+    assert use == "Expect the convolutional family ahead on forecasting.", "textbooks name the other one"
+    (use,) = said_of("co2", SERIES, MEMORY, uses=result(NOT_DECIDED, forecasting=HOLDS))
+    assert use == "Expect the recurrent family ahead on forecasting.", "decided on its own, whatever all uses say"
     (cost,) = said_of("co2", SERIES, MEMORY, parallelism=result(HOLDS))
     assert "up to 40 steps one after another" in cost
     assert said_of("digits", {"shape": "grid"}, {}, data_types=result(HOLDS)) == [
