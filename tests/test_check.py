@@ -224,7 +224,9 @@ def test_a_candidate_that_is_called_like_a_baseline_or_guess_of_its_task_is_refu
 def test_the_name_of_another_tasks_baseline_is_free(tiny: Document, tmp_path: Path, save: Callable[..., Path]) -> None:
     tiny["candidates"]["svc"] = tiny["candidates"].pop("co2-cnn")
     tiny["experiments"]["co2"]["candidates"] = ["svc", "co2-rnn"]
-    check(save(tiny, tmp_path))  # raises if anything is wrong
+    path = save(tiny, tmp_path)
+    check(path)
+    assert load(path).experiments["co2"].candidates == ["svc", "co2-rnn"]
 
 
 def test_baselines_of_every_task_are_named() -> None:

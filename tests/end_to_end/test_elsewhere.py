@@ -121,7 +121,10 @@ def test_own_pictures_and_own_series_need_entries_in_params_yaml_alone(clone: Cl
     clone.edit(with_own_data)
     lock = json_of_lock(clone)
     said = clone.run(sys.executable, "-m", "pipeline", "check").stdout
-    assert said.startswith("check: params.yaml is sound: 3 experiments, 4 candidates\n")
+    assert said == (
+        "check: params.yaml is sound: 3 experiments, 4 candidates\n"
+        "check: differences/params.yaml is sound: 10 of 10 differences, setting quick\n"
+    )
     ran, _ = clone.repro("evaluate@shades", "evaluate@wave")
     expected = [f"{stage}@{experiment}" for experiment in ("shades", "wave") for stage in ("prepare", "evaluate")]
     expected += [f"{stage}@{name}" for name in ("shades-cnn", "wave-rnn") for stage in ("tune", "train")]

@@ -112,6 +112,7 @@ def test_process_that_gives_signs_of_life_keeps_the_lock(client: Any, monkeypatc
 def test_of_several_who_find_a_silent_holder_one_takes_its_place(client: Any) -> None:
     entry(client, DEAD)
     test_only_one_at_a_time_is_inside(client)
+    assert holder_of(client, "digits") is None, "neither the silent one nor the last of them is left"
 
 
 def test_process_that_was_paused_for_too_long_writes_nothing_more(client: Any) -> None:
