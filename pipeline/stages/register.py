@@ -11,8 +11,10 @@ import os
 import random
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.data.folders import write_whole
 from pipeline.differences import DIFFERENCES
 from pipeline.params import Params, ParamsError, nearest
 from pipeline.registry import record
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 
 TRIES = 4
+DONE = Path("reports/registered")
+SAYS = b"The runs and the versions of all experiments were looked at; registry.json says what came of it.\n"
 
 
 def main(name: str | None, params: Params) -> None:
@@ -60,6 +64,7 @@ def main(name: str | None, params: Params) -> None:
         raise ValueError("; ".join(failures))
     waiting = sum(len(entry["pending"]) for entry in map(known.get, params.experiments) if entry) + len(differences)
     state = f"is {waiting} steps behind" if waiting else "is up to date"
+    write_whole(DONE, SAYS)  # on which `report` depends
     print(f"register: MLflow at {address.shown} {state}; `make ui` shows it → {record.FILE}")
 
 

@@ -14,7 +14,7 @@ from pipeline.data.locked import PIPELINES, LockedOutput, locked_outputs, md5_of
 from pipeline.tracking.audit import Difference
 
 COPY = "copy in DVC's cache of "
-ALWAYS = ("register", "report")  # stages that run every time, and have no outputs
+ALWAYS = ("register", "report")  # stages that run every time; what they write is no result
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _outputs(root: Path) -> list[Output]:
             bodies |= {f"{prefix}{name}": body for name, body in stages.items()}
     for output in locked:
         name, _, key = output.stage.partition("@")
-        if name in bodies:
+        if name in bodies and output.stage not in ALWAYS:
             cached = output.path not in _uncached(bodies[name], key)
             found.append(Output(**vars(output), cached=cached))
     return found

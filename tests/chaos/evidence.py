@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 OUTPUTS = ("data", "search", "models", "evaluation", "metrics")
 MEASURED = ("_seconds", "latency")  # figures that belong to the world: no two runs agree in them
 TAGS = ("pipeline.key", "pipeline.kind", "pipeline.candidate", "pipeline.state", "pipeline.architecture")
@@ -24,7 +26,7 @@ CLOSE = 1e-6  # tables hold fewer digits than the journals that a live run strea
 class Evidence:
     """All that an undisturbed run and a disturbed one must have in common."""
 
-    lock: str
+    lock: Mapping[str, Any]  # DVC appends stages as they end, in no order where they need nothing of each other
     files: Mapping[str, str]  # path → SHA-256
     record: Mapping[str, Any]  # of reports/registry.json, without times
     work: list[str]  # what lies in .work: nothing of a completed stage
@@ -44,7 +46,7 @@ def gathered(folder: Path, database: Path | None = None) -> Evidence:
     counted = Counter(keys[run] for run in keys)
     paths = sorted(path for name in OUTPUTS for path in folder.joinpath(name).rglob("*") if path.is_file())
     return Evidence(
-        lock=(folder / "dvc.lock").read_text(encoding="utf-8"),
+        lock=yaml.safe_load((folder / "dvc.lock").read_text(encoding="utf-8")),
         files={path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
         record=_record(folder / "reports" / "registry.json"),
         work=sorted(path.name for path in folder.glob(".work/*")),
