@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.data.formats import FORMATS
 from pipeline.data.images import prepare_images
-from pipeline.data.records import Images
-from pipeline.tasks.task import Batch
+from pipeline.data.tables import Batch
+from pipeline.formats import FORMATS
+from pipeline.formats.records import Images
 
 CLASSES = 10
 

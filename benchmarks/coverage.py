@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from benchmarks.table import Figure
-from pipeline.registry.shares import share_interval
-from pipeline.registry.statistics import bootstrap_interval, paired_difference
+from pipeline.evaluation.shares import share_interval
+from pipeline.evaluation.statistics import bootstrap_interval, paired_difference
 
 CONFIDENCE = 0.95
 MEMORY = 0.98  # of the size of errors that come in regimes

@@ -15,10 +15,10 @@ import numpy as np
 from benchmarks.coverage import coverage
 from benchmarks.growth import life_on_growing_data
 from benchmarks.table import Figure
+from pipeline.evaluation.intervals import corpus_score, weights_of
+from pipeline.evaluation.statistics import CorpusScore, ModelScores
 from pipeline.registry.gate import decide
-from pipeline.registry.intervals import corpus_score, weights_of
 from pipeline.registry.spending import level_of
-from pipeline.registry.statistics import CorpusScore, ModelScores
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000

@@ -24,10 +24,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from pipeline.data.tables import read_card, read_table
 from pipeline.params import load
+from pipeline.search.search import searched
 from pipeline.tasks import load_task
 from pipeline.tasks.network import build_network
 from pipeline.training.optimisation import optimisation_of
-from pipeline.training.search import searched
 
 PREPARED = Path("data/prepared/digits")
 

@@ -13,10 +13,10 @@ import torch
 from ruamel.yaml import YAML
 
 from benchmarks.table import Figure
-from pipeline.data.records import StyledPictures
+from pipeline.formats.records import StyledPictures
 from pipeline.tasks.network import build_network
-from pipeline.tasks.painted_pictures import optimised
-from pipeline.tasks.style_transfer import StyleTransfer
+from pipeline.tasks.style_transfer.baselines import optimised
+from pipeline.tasks.style_transfer.task import StyleTransfer
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "style_transfer.yaml"
 LEAST = {"cnn": "≥ 50", "rnn": "≥ 10"}  # times as fast as the optimisation

@@ -1,8 +1,7 @@
-"""`python -m pipeline STAGE [NAME]`: checks params.yaml and hands over to the stage."""
+"""`python -m pipeline COMMAND [NAME]`: checks params.yaml and hands over to the command."""
 
 from __future__ import annotations
 
-import argparse
 import atexit
 import contextlib
 import errno
@@ -12,117 +11,46 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pipeline.command_line import COMMANDS, Command, one, overview, parser_of
 from pipeline.training.launch import is_first_process
 from pipeline.training.signals import Preempted, preempt_on_sigterm
 
-STAGES = {
-    "check": "say what is wrong with params.yaml; with NAME, look at the data of that experiment",
-    "list": "recipes, tasks, formats, families and architectures",
-    "add": "merge a recipe into params.yaml",
-    "remove": "take a recipe out of params.yaml again",
-    "fetch": "download raw data",
-    "prepare": "turn raw data into tables and a data card",
-    "tune": "search the parameters of a candidate",
-    "train": "train a candidate with its best parameters",
-    "evaluate": "compare the candidates of an experiment with each other and with the baselines",
-    "register": "bring MLflow up to date with the files and let the gate decide",
-    "difference": "measure one of the ten differences between the families",
-    "differences": "print the verdicts on the ten differences and write docs/differences.md from them",
-    "report": "write reports/index.html and reports/summary.md",
-    "advise": "say what the measured differences of the families mean for an experiment",
-    "leaderboard": "print the results",
-    "results": "take measured figures over into docs/results and the table of the README",
-    "predict": "ask the champion of an experiment about files, and print a table or write pictures",
-    "history": "who became champion of an experiment, when, from which version, and why",
-    "rollback": "make an earlier version champion again: the one before, or the one that --to names",
-    "promote": "make a version champion past the gate: the one that --to names, or the model that was trained last",
-    "reproduce": "rebuild a version such as digits@3 from its commit and compare the weights",
-    "audit": "list every difference between the files, dvc.lock and MLflow",
-    "ui": "show runs and models in the MLflow UI, on port NAME",
-    "retrain": "the steps of the retraining workflow",
-}
-UNCHECKED = {"check", "list", "add", "remove"}  # they work on a params.yaml that may still be wrong
-PARALLEL = {"tune", "train"}  # work in a pool, whose server loads its code while params.yaml is checked
-# They run after others that have checked every name of params.yaml.
-QUICK = {
-    "difference",
-    "differences",
-    "register",
-    "report",
-    "advise",
-    "leaderboard",
-    "results",
-    "predict",
-    "history",
-    "rollback",
-    "promote",
-    "reproduce",
-    "audit",
-    "ui",
-    "retrain",
-}
-# What only one stage takes, as argparse wants it; `files` are the words behind the name.
-OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
-    "rollback": {"--to": {"metavar": "N", "help": "the version that becomes champion"}},
-    "promote": {
-        "--to": {"metavar": "N", "help": "the version that becomes champion"},
-        "--because": {"metavar": "WHY", "help": "the reason, which the history keeps"},
-    },
-    "predict": {
-        "files": {"metavar": "FILE", "nargs": "*", "help": "what the model is asked about"},
-        "--text": {"metavar": "TEXT", "action": "append", "help": "a sentence in the place of a file"},
-        "--alias": {"metavar": "ALIAS", "help": "another version than the champion, such as challenger"},
-        "--version": {"metavar": "N", "help": "the version of this number"},
-        "--format": {"metavar": "FORMAT", "help": "of the answers: table, csv, json"},
-        "--output": {"metavar": "FOLDER", "help": "a new folder for the answers, with pictures where the task draws"},
-    },
-}
 
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="stages:\n" + "\n".join(f"  {name:12} {text}" for name, text in STAGES.items()),
-    )
-    parser.add_argument("stage", metavar="STAGE")
-    parser.add_argument(
-        "name", metavar="NAME", nargs="?", help="of a download, an experiment, a candidate or a version"
-    )
-    for option in dict.fromkeys(option for entries in OPTIONS.values() for option in entries):
-        words = next(entries[option] for entries in OPTIONS.values() if option in entries)
-        parser.add_argument(option, **{**words, "help": f"{', '.join(_owners(option))}: {words['help']}"})
-    given = parser.parse_intermixed_args(arguments)  # an option may stand between the files
-    options = {name: value for name, value in vars(given).items() if value is not None and value != []}
-    del options["stage"]
-    name = options.pop("name", None)
-    wrong = _wrong_use(given.stage, options)
-    if wrong:
-        print(wrong, file=sys.stderr)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 2 for a mistake of the user."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0].startswith("-"):
+        overview().parse_args(words)
         return 2
+    name = words[0]
+    if name not in COMMANDS:
+        from pipeline.problems import nearest
+
+        print(f"unknown command {name!r}; {nearest(name, COMMANDS)}", file=sys.stderr)
+        return 2
+    entered = vars(parser_of(name).parse_intermixed_args(words[1:]))  # an option may stand between the files
+    options = {key: value for key, value in entered.items() if value is not None and value != []}
+    subject = options.pop("name", None)
     _set_up_output()
     preempt_on_sigterm()
     try:
-        return _run(given.stage, name, **options)
+        return _run(name, subject, **options)
     except ValueError as error:
-        return _complain(given.stage, error)
+        return _complain(name, error)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS):
             raise
         return _complain(
-            given.stage, ValueError(f"{error.strerror}: {error.filename or Path.cwd()}; nothing earlier was changed")
+            name, ValueError(f"{error.strerror}: {error.filename or Path.cwd()}; nothing earlier was changed")
         )
     except ModuleNotFoundError as error:
-        return _missing(given.stage, error)
+        return _missing(name, error)
     except Preempted:
-        print(
-            f"{given.stage}: asked to end by SIGTERM; the next `dvc repro` goes on where this one stood",
-            file=sys.stderr,
-        )
+        print(f"{name}: asked to end by SIGTERM; the next `dvc repro` goes on where this one stood", file=sys.stderr)
         return 128 + signal.SIGTERM
     except KeyboardInterrupt:
         return 130
@@ -145,50 +73,45 @@ def _set_up_output() -> None:
         sys.stdout = Terminal(sys.stdout)
 
 
-def _wrong_use(stage: str, options: dict[str, Any]) -> str:
-    """What to say about a stage that is none, or one that does not take an option; empty where all is well."""
-    if stage not in STAGES:
-        from pipeline.problems import nearest
+def _run(name: str, subject: str | None, **options: Any) -> int:
+    """The exit code: a command that says nothing has done its work."""
+    from pipeline.guard.guard import name_from_dvc, watch
 
-        return f"stage: found {stage}; {nearest(stage, STAGES)}"
-    for option in [option for entries in OPTIONS.values() for option in entries]:
-        found, owners = options.get(option.lstrip("-")), _owners(option)
-        if found is not None and stage not in owners:
-            words = [found] if isinstance(found, str) else found
-            shown = " ".join([option, *words] if option.startswith("-") else words)
-            return f"{stage}: found {shown}; only {' and '.join(owners)} {'take' if len(owners) > 1 else 'takes'} it"
-    return ""
-
-
-def _owners(option: str) -> list[str]:
-    """The stages that take an option."""
-    return [stage for stage, entries in OPTIONS.items() if option in entries]
-
-
-def _run(stage: str, name: str | None, **options: Any) -> int:
-    """The exit code: a stage that says nothing has done its work."""
-    from pipeline.guard import name_from_dvc, watch
-
-    watch(stage)
-    name = name or name_from_dvc(stage)
-    if stage in PARALLEL and is_first_process():
+    command = COMMANDS[name]
+    watch(name)
+    subject = subject or name_from_dvc(name)
+    if command.pool and is_first_process():
         from pipeline.training.pool import start_server
 
         start_server()
-    if stage in UNCHECKED:
-        importlib.import_module(f"pipeline.stages.{stage}").main(name)
+    module = f"pipeline.{command.room}.{name}"
+    if command.params == "nothing":
+        importlib.import_module(module).main(*(() if command.subject is None else (subject,)), **options)
         return 0
     from pipeline.check import usable
     from pipeline.data.threads import pass_on
-    from pipeline.guard import guarded
+    from pipeline.guard.guard import guarded
 
-    params = usable(stage, name, names=stage not in QUICK)  # before the stage is imported, which can take seconds
+    params = usable(name, subject, names=command.params == "all")  # before the module is imported, which takes time
+    if subject is None and command.required and command.subject is not None:
+        return _nameless(name, command, params)
     pass_on(params.threads)
-    with guarded(stage, name, params):
-        return importlib.import_module(f"pipeline.stages.{stage}").main(name, params, **options) or 0
+    with guarded(name, subject, params):
+        return importlib.import_module(module).main(subject, params, **options) or 0
 
 
-def _complain(stage: str, error: ValueError) -> int:
+def _nameless(name: str, command: Command, params: Any) -> int:
+    """One sentence that names what could stand there."""
+    from pipeline.differences import DIFFERENCES
+
+    subject = str(command.subject)
+    known = [str(entry) for entry in (DIFFERENCES if subject == "difference" else getattr(params, f"{subject}s", ()))]
+    listed = f": {', '.join(known[:-1])} or {known[-1]}" if len(known) > 1 else f": {''.join(known)}" if known else ""
+    print(f"{name} needs {one(subject)}{listed}", file=sys.stderr)
+    return 2
+
+
+def _complain(name: str, error: ValueError) -> int:
     from pipeline.params import ParamsError  # a ValueError of a library is a fault of ours: show where it comes from
 
     if type(error) is not ValueError and not isinstance(error, ParamsError):
@@ -196,16 +119,16 @@ def _complain(stage: str, error: ValueError) -> int:
     from pipeline.credentials import scrubbed
     from pipeline.escaping import printable
 
-    print(printable(scrubbed(f"{stage}: {error}")), file=sys.stderr)
+    print(printable(scrubbed(f"{name}: {error}")), file=sys.stderr)
     return 2
 
 
-def _missing(stage: str, error: ModuleNotFoundError) -> int:
+def _missing(name: str, error: ModuleNotFoundError) -> int:
     """An environment with Lightning is ours: what it lacks, such as a driver of a database, is another matter."""
     if importlib.util.find_spec("pytorch_lightning"):
         raise error
     words = f"{sys.executable} has no package {error.name}; activate the environment that `make setup` installs"
-    print(f"{stage}: {words}: . .venv/bin/activate", file=sys.stderr)
+    print(f"{name}: {words}: . .venv/bin/activate", file=sys.stderr)
     return 2
 
 
@@ -219,5 +142,10 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-if __name__ == "__main__":
+def script() -> NoReturn:
+    """The console script `pipeline`."""
     leave(main())
+
+
+if __name__ == "__main__":
+    script()

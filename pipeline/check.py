@@ -107,7 +107,7 @@ def _trainer(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _storage(uri: object) -> Iterator[str]:
-    from pipeline.training.storage import parse
+    from pipeline.search.storage import parse
 
     if isinstance(uri, str):
         try:
@@ -117,7 +117,7 @@ def _storage(uri: object) -> Iterator[str]:
 
 
 def _experiment(path: str, entry: Mapping[str, Any]) -> Iterator[str]:
-    from pipeline.data.formats import FORMATS
+    from pipeline.formats import FORMATS
     from pipeline.tasks import TASKS, load_task, task_type
 
     data = entry.get("data")

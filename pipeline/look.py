@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.formats import FORMATS
-from pipeline.data.glance import Glance, glancing
-from pipeline.data.records import (
+from pipeline.data.steps import counted, in_words, usual_step
+from pipeline.formats import FORMATS
+from pipeline.formats.glance import Glance, glancing
+from pipeline.formats.records import (
     AnnotatedImages,
     Images,
     LabelledSeries,
@@ -26,7 +27,6 @@ from pipeline.data.records import (
     Series,
     StyledPictures,
 )
-from pipeline.data.steps import counted, in_words, usual_step
 from pipeline.params import Experiment
 from pipeline.tasks import load_task
 

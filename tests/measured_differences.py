@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.folders import write_json
 from pipeline.differences import DIFFERENCES
 from pipeline.differences.result import Result, control
 from pipeline.differences.verdicts import DOES_NOT_HOLD, HOLDS, NOT_DECIDED, Effect, depends_on
+from pipeline.files.atomic import write_json
 
 VERDICTS = {
     "connectivity": HOLDS,

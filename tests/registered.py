@@ -54,9 +54,9 @@ def trained(
     shutil.copytree(trained_template, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     if "apart" not in request.fixturenames:
-        monkeypatch.setattr("pipeline.registry.trial.run_apart", tried_here)
+        monkeypatch.setattr("pipeline.serving.rehearse.run_apart", tried_here)
     if "in_earnest" not in request.fixturenames:
-        monkeypatch.setattr("pipeline.registry.preflight.inspect", passes)  # the stored predictions are invented
+        monkeypatch.setattr("pipeline.serving.preflight.inspect", passes)  # the stored predictions are invented
     return tmp_path
 
 
@@ -71,15 +71,15 @@ def in_earnest() -> None:
 
 
 def passes(folder: Path) -> Any:
-    from pipeline.registry.preflight import Report
+    from pipeline.serving.preflight import Report
 
     assert (folder / "MLmodel").is_file()
     return Report(True, [], 0.0)
 
 
 def tried_here(job: Path, code: Path) -> None:
-    from pipeline.registry import rehearsal
-    from pipeline.registry.trial import TrialFailed
+    from pipeline.serving import rehearsal
+    from pipeline.serving.rehearse import TrialFailed
 
     try:
         rehearsal.main(writer().answers_as_told(json.loads(job.read_text())))
@@ -155,9 +155,10 @@ def packaged(prepared: Path, candidate: str, folder: Path, checkout: Path = ROOT
 
     from pipeline.data.tables import EXAMPLES, read_card, read_table
     from pipeline.params import load
-    from pipeline.registry import rehearsal, trial
-    from pipeline.registry.packaging import copy_code, package
-    from pipeline.registry.trial import rehearse
+    from pipeline.serving import rehearsal
+    from pipeline.serving import rehearse as trial
+    from pipeline.serving.packaging import copy_code, package
+    from pipeline.serving.rehearse import rehearse
     from pipeline.tasks import load_task
     from pipeline.tasks.network import build_network
     from pipeline.training.preflight import smallest

@@ -62,7 +62,9 @@ def main() -> None:
     import registered
     import torch  # noqa: F401
 
-    from pipeline.registry import preflight, rehearsal, spending, trial  # noqa: F401
+    from pipeline.registry import spending
+    from pipeline.serving import preflight
+    from pipeline.serving import rehearse as trial
     from pipeline.stages import register
 
     trial.run_apart = registered.tried_here

@@ -204,8 +204,8 @@ def test_a_sound_file_is_said_to_be_sound(tiny: Document, tmp_path: Path, save: 
 
 
 def test_settings_that_the_task_checks_are_those_that_the_data_room_knows() -> None:
-    from pipeline.data.series import RULES
-    from pipeline.tasks.forecasting import MISSING_RULES
+    from pipeline.tasks.forecasting.preparation import RULES
+    from pipeline.tasks.forecasting.task import MISSING_RULES
 
     assert set(MISSING_RULES) == set(RULES)
 

@@ -41,7 +41,7 @@ def test_control_characters_are_written_out() -> None:
 
 
 def test_the_summary_of_a_pull_request_holds_no_markup_of_users() -> None:
-    from pipeline.tracking.summary import _decision, _warnings
+    from pipeline.report.summary import _decision, _warnings
 
     class Found:
         notes, registry, card = [HOSTILE], {"pending": [HOSTILE]}, {"warnings": [HOSTILE]}
@@ -56,7 +56,7 @@ def test_the_summary_of_a_pull_request_holds_no_markup_of_users() -> None:
 
 
 def test_the_table_of_predict_shows_no_control_characters_and_stays_aligned() -> None:
-    from pipeline.registry.answers import as_text
+    from pipeline.serving.output import as_text
 
     table = pd.DataFrame(
         {"file\x1b": ["a\x1b[31m.png", "b.png"], "label": ["cat\nx", "dog"], "confidence": [0.5, 0.25]}
@@ -68,8 +68,8 @@ def test_the_table_of_predict_shows_no_control_characters_and_stays_aligned() ->
 
 
 def test_history_and_leaderboard_show_no_control_characters(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    from pipeline.stages import history, leaderboard
-    from pipeline.tracking.results import Results
+    from pipeline.commands import history, leaderboard
+    from pipeline.report.results import Results
 
     line = {"time": "2026-01-01T00:00:00", "by": HOSTILE, "from": "1", "to": "2", "reason": HOSTILE, "kind": HOSTILE,
             "challenger": None, "promoted": True}  # fmt: skip

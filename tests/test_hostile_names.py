@@ -75,7 +75,7 @@ def test_no_command_of_dvc_yaml_holds_a_value_of_params_yaml() -> None:
      ("tune@digits-cnn", None), ("train", None), ("train@", None), ("", None)],
 )  # fmt: skip
 def test_a_stage_takes_its_name_from_dvc(address: str, expected: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.guard import name_from_dvc
+    from pipeline.guard.guard import name_from_dvc
 
     monkeypatch.setenv("DVC_STAGE", address)
     assert name_from_dvc("train") == expected

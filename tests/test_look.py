@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from pipeline import look as room
+from pipeline.commands.check import main
 from pipeline.data.tables import SPLITS, read_card
 from pipeline.look import look
 from pipeline.params import load
-from pipeline.stages.check import main
 
 Document = dict[str, Any]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.__main__ import STAGES, main
-from pipeline.data.formats import FORMATS
+from pipeline.__main__ import main
+from pipeline.command_line import COMMANDS
+from pipeline.formats import FORMATS
 from pipeline.models import FAMILIES, load_family
 from pipeline.tasks import TASKS
 
@@ -52,7 +54,7 @@ def test_what_an_activated_environment_lacks_is_shown_where_it_is_missed(
 ) -> None:
     replaced(monkeypatch, ModuleNotFoundError(f"No module named {name!r}", name=name))
     with pytest.raises(ModuleNotFoundError):
-        main(["fetch"])
+        main(["fetch", "digits"])
 
 
 def test_help_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,24 +62,69 @@ def test_help_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    for stage, what in STAGES.items():
-        assert f"  {stage:12} {what}" in text
+    for name, command in COMMANDS.items():
+        assert f"  {name:12} {command.about}" in text
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_is_a_module_with_a_main(stage: str) -> None:
-    assert callable(import_module(f"pipeline.stages.{stage}").main)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_main_and_a_help_of_its_own(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert callable(import_module(f"pipeline.{COMMANDS[name].room}.{name}").main)
+    with pytest.raises(SystemExit) as caught:
+        main([name, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert caught.value.code == 0 and COMMANDS[name].about[1:] in text
+    flags = {flag for command in COMMANDS.values() for flag in command.options if flag.startswith("--")}
+    assert {flag for flag in flags if f"{flag} " in text} == {flag for flag in COMMANDS[name].options if flag in flags}
 
 
-def test_every_stage_file_can_be_called(root: Path) -> None:
-    files = {path.stem for path in (root / "pipeline" / "stages").glob("[!_]*.py")}
-    assert files == set(STAGES)
+def test_every_file_of_stages_and_commands_can_be_called(root: Path) -> None:
+    files = {path.stem for room in ("stages", "commands") for path in (root / "pipeline" / room).glob("[!_]*.py")}
+    assert files == set(COMMANDS)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_shells_complete_commands_and_their_options(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(name in script for name in COMMANDS) and "--because" in script
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"]])
+def test_help_comes_at_once(words: list[str]) -> None:
+    """Without torch, mlflow and what else takes seconds; the best of three tries."""
+    program = f"import sys; from pipeline.__main__ import main\ntry: main({words!r})\nexcept SystemExit: pass\n"
+    program += "print(sorted({'torch', 'mlflow', 'pandas', 'dvc', 'pydantic'} & set(sys.modules)))"
+    seconds = []
+    for _ in range(3):
+        begun = time.monotonic()
+        done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+        seconds.append(time.monotonic() - begun)
+    assert done.stdout.endswith("[]\n") and min(seconds) < 1.0, seconds
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["prepare"], "prepare needs an experiment: "),
+        (["train"], "train needs a candidate: "),
+        (["fetch"], "fetch needs a download: "),
+        (["reproduce"], "reproduce needs a version\n"),
+    ],
+)
+def test_a_missing_name_gets_one_sentence_with_those_that_could_stand_there(
+    words: list[str], sentence: str, repository: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    found = capfd.readouterr().err
+    assert found.startswith(sentence) and found.count("\n") == 1
+    if words == ["prepare"]:
+        assert "digits, co2" in found and " or " in found
 
 
 def test_an_unknown_stage_gets_the_nearest_name(call: Any, tmp_path: Path) -> None:
     done = call(tmp_path, "trian", "digits-cnn")
     assert done.returncode == 2
-    assert done.stderr.startswith("stage: found trian; allowed: check, list, ")
+    assert done.stderr.startswith("unknown command 'trian'; allowed: check, list, ")
     assert done.stderr.endswith("; did you mean `train`?\n")
 
 
@@ -85,7 +132,7 @@ def test_without_a_stage_the_usage_is_shown(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit) as caught:
         main([])
     assert caught.value.code == 2
-    assert "the following arguments are required: STAGE" in capsys.readouterr().err
+    assert "the following arguments are required: COMMAND" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -161,17 +208,19 @@ def test_a_mistake_of_the_code_keeps_its_traceback(repository: Path, monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["fetch", "digits", "co2"], "fetch: found co2; only predict takes it"),
-        (["history", "digits", "--to", "2"], "history: found --to 2; only rollback and promote take it"),
-        (["rollback", "digits", "--to", "2", "--output", "x"], "rollback: found --output x; only predict takes it"),
-        (["list", "--text", "a", "--text", "b"], "list: found --text a b; only predict takes it"),
+        (["fetch", "digits", "co2"], "fetch: error: unrecognized arguments: co2"),
+        (["history", "digits", "--to", "2"], "history: error: unrecognized arguments: --to 2"),
+        (["rollback", "digits", "--to", "2", "--output", "x"], "rollback: error: unrecognized arguments: --output x"),
+        (["list", "--text", "a", "--text", "b"], "list: error: unrecognized arguments: --text a --text b"),
     ],
 )
-def test_an_option_of_another_stage_is_refused(
+def test_an_option_of_another_command_is_refused(
     arguments: list[str], said: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(arguments) == 2
-    assert capfd.readouterr().err == f"{said}\n"
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert capfd.readouterr().err.endswith(f"{said}\n")
 
 
 def test_list_shows_all_that_can_be_named(

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.check import check
-from pipeline.data.download import local_source
-from pipeline.data.provenance import file_digest
+from pipeline.download.download import local_source
+from pipeline.files.digests import file_digest
 from pipeline.params import ParamsError, load, read_raw
 from pipeline.recipes import available, merge, take_out
 

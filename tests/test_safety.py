@@ -31,7 +31,7 @@ UNPICKLING = {
 SAFE_ONLY_WITH = {"torch.load": ("weights_only", True), "YAML": ("typ", "safe")}
 NEVER_WITH = {"np.load": "allow_pickle", "numpy.load": "allow_pickle", "subprocess.run": "shell"}
 # ruamel's round-trip loader makes no objects either; its file is our own MLmodel or params.yaml.
-ROUND_TRIP = {"pipeline/registry/store.py", "pipeline/recipes.py"}
+ROUND_TRIP = {"pipeline/serving/description.py", "pipeline/recipes.py"}
 
 
 class Marker:
@@ -99,7 +99,7 @@ def test_the_attack_works_where_somebody_unpickles(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["pkl", "npy", "pt"])
 def test_no_format_executes_what_lies_in_the_raw_data(kind: str, tmp_path: Path) -> None:
-    from pipeline.data.formats import FORMATS
+    from pipeline.formats import FORMATS
 
     marker, raw = tmp_path / "marker", tmp_path / "raw"
     for name in ("cats", "sounds"):
@@ -155,7 +155,7 @@ def test_published_weights_that_hold_code_are_refused(name: str, tmp_path: Path)
 
 
 def test_no_figure_of_a_version_is_unpickled(tmp_path: Path) -> None:
-    from pipeline.registry.trial import read_scores
+    from pipeline.serving.rehearse import read_scores
 
     (tmp_path / "scores.npy").write_bytes(evil("npy", tmp_path / "marker"))
     with pytest.raises(ValueError):
@@ -177,8 +177,8 @@ def test_weights_and_tables_that_are_pickles_are_refused(name: str, prepared: Pa
 def test_the_ui_listens_on_this_machine_alone(
     tmp_path: Path, tiny: dict[str, Any], save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from pipeline.commands import ui
     from pipeline.params import load
-    from pipeline.stages import ui
 
     started: list[list[str]] = []
     monkeypatch.setattr(os, "execve", lambda program, command, environment: started.append(command))

@@ -42,16 +42,6 @@ def class_numbers(parts: Mapping[str, Labelled], order: list[str], fewest: int =
     return [str(name) for name in known.tolist()], np.searchsorted(known, np.concatenate(labels)).astype(np.int64)
 
 
-def typed_labels(labels: list[str]) -> np.ndarray:
-    """Labels as whole numbers where all are written as such, so that 10 comes after 9; as text otherwise."""
-    found = np.array(labels)
-    try:
-        numbers = found.astype(np.int64)
-    except (ValueError, OverflowError):
-        return found
-    return numbers if (numbers.astype(str) == found).all() else found
-
-
 def labelled_card(tables: Tables, names: list[str]) -> dict[str, Any]:
     """What every card of labelled examples says of its tables, whose `labels` are positions in `names`, -1 for none."""
     seen = {part: table["labels"][table["labels"] >= 0] for part, table in tables.items()}

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from pipeline.data.classes import Tables, class_numbers, duplicates, labelled_card, rare_classes
-from pipeline.data.contents import digests_of, digests_of_pictures
-from pipeline.data.image_files import png
-from pipeline.data.records import Images
 from pipeline.data.splits import BY_CONTENT, Shares, described, in_order, shares_of_pool, split_rows
 from pipeline.data.statistics import moments
 from pipeline.data.tables import SPLITS, Prepared
+from pipeline.formats.contents import digests_of, digests_of_pictures
+from pipeline.formats.image import png
+from pipeline.formats.records import Images
 
 CONSTANT = 1.0  # in the place of the deviation of a constant channel, which is shifted and not scaled; else 0.5 at most
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from pipeline.data.folders import replaced_folder
-from pipeline.data.provenance import content_key, file_digest
+from pipeline.files.atomic import replaced_folder
+from pipeline.files.digests import content_key, file_digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +21,8 @@ SPLITS = ("train", "validation", "test")
 EXAMPLES, REQUESTS = "examples.safetensors", "requests.parquet"  # beside the tables
 
 Table: TypeAlias = "dict[str, Tensor]"
+Batch: TypeAlias = "dict[str, Tensor]"
+Card = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

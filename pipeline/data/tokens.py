@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from pipeline.data.padding import check_padding
+from pipeline.formats.padding import check_padding
 
 PAD, UNKNOWN, BEGIN, END = range(4)  # the first tokens of every vocabulary
 SMALLEST = 16  # tokens
@@ -51,12 +50,6 @@ def fit_tokenizer(texts: Iterable[str], vocabulary: int) -> str:
             f"for their letters alone ({str(error).splitlines()[-1].strip()})"
         ) from None
     return base64.b64encode(written.getvalue()).decode("ascii")
-
-
-def normalised(text: str, lowercase: bool) -> str:
-    """Compatible forms of letters are one (Unicode NFKC), blanks are single; lower case where wanted."""
-    text = " ".join(unicodedata.normalize("NFKC", text).split())
-    return text.lower() if lowercase else text
 
 
 def padded(rows: Sequence[Sequence[int]], dtype: Any = np.int32) -> tuple[np.ndarray, np.ndarray]:

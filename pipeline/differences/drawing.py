@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.data.folders import write_whole
-from pipeline.tasks.pictures import BLUE, GREY, INK, ORANGE, figure
+from pipeline.figures import BLUE, GREY, INK, ORANGE, figure
+from pipeline.files.atomic import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

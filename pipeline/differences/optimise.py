@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from pipeline.data.provenance import content_key
+from pipeline.files.digests import content_key
 from pipeline.training.optimisation import Optimisation
 
 Network = TypeVar("Network", bound=nn.Module)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.differences.drawing import INTERVAL_NOTE, figure
-from pipeline.tasks.pictures import GREY, INK
-from pipeline.tracking import readable
-from pipeline.tracking.ten_results import MeasuredDifference, ShownEffect
+from pipeline.figures import GREY, INK
+from pipeline.report import formatting as readable
+from pipeline.report.ten_results import MeasuredDifference, ShownEffect
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from pipeline.data.folders import write_json
 from pipeline.data.threads import use_threads
+from pipeline.files.atomic import write_json
 from pipeline.params import Section
 from pipeline.training.pool import open_pool
 

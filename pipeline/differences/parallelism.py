@@ -244,9 +244,9 @@ def _advice(verdict: str, reached: bool) -> str:
 
 def after(measured: Measured, settings: Settings, folder: Path) -> None:
     """Measures seconds and writes them and their figure, <folder>/parallelism-seconds.json and .svg."""
-    from pipeline.data.folders import write_json
     from pipeline.differences.drawing import save_svg
     from pipeline.differences.of_parallelism.seconds import draw_seconds
+    from pipeline.files.atomic import write_json
 
     del measured
     channels = temporal_dependency.Settings(**recorded().budget).distractors + 3

@@ -1,7 +1,8 @@
 """The two families of encoders behind one door.
 
-A family is one file and one line in ``FAMILIES``. The names stand as strings so that a candidate imports, and
-therefore depends on, its own family alone; without the name of this package, which in a version is another one.
+A family is one package, whose encoder.py has the class, and one line in ``FAMILIES``. The names are strings so that a
+candidate imports, and therefore depends on, its own family alone; without the name of this package, which has another
+one in a version.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from torch import nn
 from pipeline.models.encoder import choose
 
 FAMILIES: dict[str, str] = {
-    "cnn": "cnn:CNN",
-    "rnn": "rnn:RNN",
+    "cnn": "cnn.encoder:CNN",
+    "rnn": "rnn.encoder:RNN",
 }
 
 

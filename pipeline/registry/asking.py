@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.registry import preflight
 from pipeline.registry.store import Store, Version
-from pipeline.registry.trial import TrialFailed
+from pipeline.serving import preflight
+from pipeline.serving.rehearse import TrialFailed
 
 
 class Refused(ValueError):

@@ -9,15 +9,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.data.provenance import file_digest
+from pipeline.files.digests import file_digest
 from pipeline.registry import chain, ledger, lock, record
 from pipeline.registry.examples import ARTIFACT
 from pipeline.registry.experiment import Outputs
-from pipeline.registry.namespace import PACKAGE
 from pipeline.registry.record import Entry
 from pipeline.registry.restoring import is_lost
 from pipeline.registry.store import Store, Version
-from pipeline.registry.trial import TrialFailed
+from pipeline.serving.namespace import PACKAGE
+from pipeline.serving.rehearse import TrialFailed
 from pipeline.tracking.audit import REGISTER, Difference
 from pipeline.tracking.specification import KEY
 

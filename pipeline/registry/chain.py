@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipeline.data.provenance import content_key
+from pipeline.files.digests import content_key
 from pipeline.registry.record import Entry
 
 PREVIOUS, JOINS = "previous", "joins"

@@ -16,13 +16,13 @@ from pipeline.registry.experiment import Outputs
 from pipeline.registry.limits import broken, measured
 from pipeline.registry.record import Entry, told_by_tags
 from pipeline.registry.store import Store, Version
-from pipeline.registry.trial import NotComparable, Trial, rehearse
+from pipeline.serving.rehearse import NotComparable, Trial, rehearse
 
 if TYPE_CHECKING:  # the gate takes a second to import: it comes when there is something to decide
     import numpy as np
 
+    from pipeline.evaluation.statistics import ModelScores
     from pipeline.registry.gate import Decision
-    from pipeline.registry.statistics import ModelScores
 
 UNORDERED = ("classes", "columns", "style_digests")
 FEWEST = 2  # examples that a comparison needs to have any spread
@@ -211,7 +211,7 @@ class Comparison:
         """All models are scored anew on the same resamples, which are drawn once and handed over as a file."""
         import numpy as np
 
-        from pipeline.registry.intervals import corpus_score, weights_of
+        from pipeline.evaluation.intervals import corpus_score, weights_of
 
         count, dependent, block = int(kept.sum()), self.trial.dependent, self.trial.block
         parts = weights_of(count, block=block, resamples=resamples, seed=self.seed)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.registry.trial import NotComparable
+from pipeline.serving.rehearse import NotComparable
 
 ARTIFACT = "artifacts/examples.safetensors"  # of a version: digests of the examples of every split
 SKETCHED = 48  # smallest digests of a decision's examples that its line keeps (Broder 1997, "bottom-k sketch")

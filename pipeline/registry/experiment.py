@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.folders import read_json
+from pipeline.files.atomic import read_json
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.evaluation.statistics import CorpusScore, Difference, ModelScores, needed_examples, paired_difference
 from pipeline.registry import sentences
 from pipeline.registry.sentences import Names as Names  # callers name what the gate compares
-from pipeline.registry.statistics import CorpusScore, Difference, ModelScores, needed_examples, paired_difference
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.data.folders import read_json
+from pipeline.files.atomic import read_json
 from pipeline.params import Limits
 from pipeline.registry.experiment import Outputs
 from pipeline.registry.record import Entry

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.data.tables import EXAMPLES
 from pipeline.registry.experiment import Outputs
 from pipeline.registry.store import Store, Version
-from pipeline.registry.trial import Trial, rehearse
+from pipeline.serving.rehearse import Trial, rehearse
 from pipeline.tracking.specification import KEY
 
 
@@ -33,7 +33,7 @@ class Maker:
 
     def add(self, candidate: str, **marks: str) -> Version:
         """A version of a candidate's present training. Raises TrialFailed where it cannot answer its own example."""
-        from pipeline.registry.packaging import package
+        from pipeline.serving.packaging import package
 
         ours = self.outputs.description(candidate)
         if candidate == self.outputs.challenger:
@@ -49,7 +49,7 @@ class Maker:
         return version
 
     def _copied(self, candidate: str) -> Path:
-        from pipeline.registry.packaging import copy_code
+        from pipeline.serving.packaging import copy_code
 
         ours = self.outputs.description(candidate)
         copy_code(ours["task"], ours["family"], self.work / f"code-{candidate}")

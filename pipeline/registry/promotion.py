@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.registry import ledger, moves, preflight, record
+from pipeline.registry import ledger, moves, record
 from pipeline.registry.chain import following
 from pipeline.registry.record import Entry
 from pipeline.registry.store import Store, Version
-from pipeline.registry.trial import TrialFailed
+from pipeline.serving import preflight
+from pipeline.serving.rehearse import TrialFailed
 
 Choose = Callable[[list[Entry], Version | None], Version]  # from the history and the champion of this moment
 Line = Callable[[Version | None, Version, dict[str, Any]], Entry]  # from champion, next champion and evidence

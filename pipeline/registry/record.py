@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.exclusive import alone
-from pipeline.data.folders import write_json
-from pipeline.data.provenance import content_key
+from pipeline.files.atomic import write_json
+from pipeline.files.digests import content_key
+from pipeline.files.lock import alone
 from pipeline.tracking import origin
 from pipeline.tracking.address import Address
 

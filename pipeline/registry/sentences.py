@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from pipeline.registry.statistics import Difference
+from pipeline.evaluation.statistics import Difference
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.registry.store import Version
-from pipeline.tracking.readable import words
-from pipeline.tracking.verdict import baseline_was_better, compare, strongest, unbeaten_guess
+from pipeline.report.formatting import words
+from pipeline.report.verdict import baseline_was_better, compare, strongest, unbeaten_guess
 
 
 def shortcoming(version: Version, metrics: Mapping[str, Any] | None) -> str | None:

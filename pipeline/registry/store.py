@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from pipeline.registry.trial import TrialFailed
+from pipeline.serving.description import edit_description
+from pipeline.serving.rehearse import TrialFailed
 from pipeline.tracking.address import Address
 from pipeline.tracking.client import as_default
 from pipeline.tracking.specification import KEY
@@ -228,17 +229,6 @@ def store_with_versions(client: MlflowClient, address: Address, name: str) -> St
     if not store.numbers:
         raise ValueError(f"{name}: MLflow at {address.shown} has no version of it; `dvc repro` makes one")
     return store
-
-
-def edit_description(folder: Path, change: Callable[[Any], Any]) -> None:
-    """Changes the MLmodel file of a folder: `change` gets it as a dictionary and returns the new one."""
-    from ruamel.yaml import YAML
-
-    yaml = YAML()
-    file = folder / "MLmodel"
-    description = change(yaml.load(file.read_text(encoding="utf-8")))
-    with file.open("w", encoding="utf-8") as stream:
-        yaml.dump(description, stream)
 
 
 def _version(number: str, tags: Mapping[str, str]) -> Version:

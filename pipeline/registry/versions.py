@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.params import Gate
-from pipeline.registry import chain, ledger, limits, moves, preflight, record, restoring
+from pipeline.registry import chain, ledger, limits, moves, record, restoring
 from pipeline.registry.comparison import Comparison
 from pipeline.registry.experiment import Outputs
 from pipeline.registry.making import Maker
 from pipeline.registry.store import Store, Version
-from pipeline.registry.trial import NotComparable, TrialFailed
+from pipeline.serving import preflight
+from pipeline.serving.rehearse import NotComparable, TrialFailed
 
 FAILED = "failed"  # of the evidence of a decision: why a model could not be asked, which may pass
 

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.folders import write_json
-from pipeline.data.provenance import code_digest, content_key, file_digest, folder_digest
 from pipeline.data.threads import use_threads
 from pipeline.differences import DIFFERENCES
 from pipeline.differences.drawing import save_svg
 from pipeline.differences.paired import measure_all
 from pipeline.differences.settings import FILE, chosen, read_by
+from pipeline.files.atomic import write_json
+from pipeline.files.code import code_digest
+from pipeline.files.digests import content_key, file_digest, folder_digest
 from pipeline.models import FAMILIES
 from pipeline.params import Params, ParamsError, nearest
 from pipeline.tracking.machine import MACHINE, machine_in_words, machine_tags
@@ -65,7 +66,7 @@ def main(name: str | None, params: Params) -> None:
 
 def _code(name: str) -> str:
     """The digest of all code that the trainings of a difference run; families are imported by their names."""
-    families = [f"pipeline/models/{place.partition(':')[0]}.py" for place in FAMILIES.values()]
+    families = [f"pipeline/models/{place.partition(':')[0].replace('.', '/')}.py" for place in FAMILIES.values()]
     return code_digest("pipeline/stages/difference.py", f"pipeline/differences/{name}.py", *families)
 
 

@@ -11,16 +11,16 @@ import pandas as pd
 import torch
 from torch import nn
 
-from pipeline.data.folders import replaced_folder, write_json
-from pipeline.data.tables import Table, read_card, read_table
+from pipeline.data.tables import Card, Table, read_card, read_table
 from pipeline.data.threads import use_threads
+from pipeline.evaluation.cost import latency, multiply_adds, parameter_count
+from pipeline.evaluation.intervals import corpus_score, intervals_of, resampled
+from pipeline.evaluation.statistics import ModelScores, paired_difference
+from pipeline.files.atomic import replaced_folder, write_json
 from pipeline.params import Evaluation, Params, ParamsError, nearest
-from pipeline.registry.intervals import corpus_score, intervals_of, resampled
-from pipeline.registry.statistics import ModelScores, paired_difference
 from pipeline.tasks import load_task
-from pipeline.tasks.cost import latency, multiply_adds, parameter_count
 from pipeline.tasks.network import load_network, load_weights
-from pipeline.tasks.task import Card, Task
+from pipeline.tasks.task import Task
 
 Predictions = dict[str, pd.DataFrame]  # by split: validation, test
 

@@ -6,9 +6,9 @@ import os
 import shutil
 from pathlib import Path
 
-from pipeline.data.download import check_contents, fetch_file, mirrored_file
-from pipeline.data.folders import remove, replaced_folder
-from pipeline.data.unpack import unpack
+from pipeline.download.download import check_contents, fetch_file, mirrored_file
+from pipeline.download.unpack import unpack
+from pipeline.files.atomic import remove, replaced_folder
 from pipeline.params import Params, ParamsError, nearest
 
 WORK = Path(".work/downloads")

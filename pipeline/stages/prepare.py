@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from pipeline.data.formats import FORMATS
 from pipeline.data.outlook import ERROR_LEVEL, outlook
 from pipeline.data.tables import write
 from pipeline.data.threads import use_threads
+from pipeline.formats import FORMATS
 from pipeline.params import Params, ParamsError, nearest
 from pipeline.tasks import load_task
 

@@ -14,21 +14,21 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.data.folders import write_whole
 from pipeline.differences import DIFFERENCES
+from pipeline.differences.runs import DESCRIPTION, EXPERIMENT, planned_differences
+from pipeline.files.atomic import write_whole
 from pipeline.params import Params, ParamsError, nearest
 from pipeline.registry import record
 from pipeline.registry.experiment import evaluated
 from pipeline.registry.lock import exclusive
 from pipeline.registry.record_file import EMPTY, history_of, write_entry
 from pipeline.registry.store import Store, Version
-from pipeline.registry.trial import TrialFailed
 from pipeline.registry.versions import Registrar, Standing
+from pipeline.serving.rehearse import TrialFailed
 from pipeline.tracking.address import Address, address_of
 from pipeline.tracking.client import Unreachable, connect, experiment_id, reported
 from pipeline.tracking.outputs import planned_runs
 from pipeline.tracking.sync import sync
-from pipeline.tracking.ten_runs import DESCRIPTION, EXPERIMENT, planned_differences
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.data.folders import write_whole
 from pipeline.differences import DIFFERENCES
+from pipeline.files.atomic import write_whole
 from pipeline.params import Params
+from pipeline.report.page import page
+from pipeline.report.results import read_results
+from pipeline.report.summary import summary
+from pipeline.report.ten_results import read_differences
 from pipeline.tracking.address import address_of
 from pipeline.tracking.git import text
-from pipeline.tracking.page import page
-from pipeline.tracking.results import read_results
-from pipeline.tracking.summary import summary
-from pipeline.tracking.ten_results import read_differences
 
 FOLDER = Path("reports")
 

@@ -7,9 +7,9 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
-from pipeline.data.folders import read_json, replaced_folder
-from pipeline.data.provenance import content_key
 from pipeline.data.threads import use_threads
+from pipeline.files.atomic import read_json, replaced_folder
+from pipeline.files.digests import content_key
 from pipeline.params import Params
 from pipeline.tracking.address import address_of
 from pipeline.tracking.live import live_run

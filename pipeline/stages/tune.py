@@ -11,21 +11,21 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.data.folders import replaced_folder, write_json
-from pipeline.data.provenance import content_key
 from pipeline.data.threads import use_threads
+from pipeline.files.atomic import replaced_folder, write_json
+from pipeline.files.digests import content_key
 from pipeline.params import Params, Range
+from pipeline.search.search import Proposal, Space, Trial, best_trial, importances, search, searched
+from pipeline.search.storage import address_of as storage_of
+from pipeline.search.study import Study
+from pipeline.search.worker import taking_part
 from pipeline.tracking.address import address_of
 from pipeline.tracking.live import live_run
 from pipeline.training import pictures
 from pipeline.training.facts import on_one_device, search_budget, subject_of
 from pipeline.training.fit import Job, Outcome
-from pipeline.training.participant import taking_part
 from pipeline.training.pool import open_pool
 from pipeline.training.preflight import check_before
-from pipeline.training.search import Proposal, Space, Trial, best_trial, importances, search, searched
-from pipeline.training.storage import address_of as storage_of
-from pipeline.training.study import Study
 from pipeline.training.timings import write_timing
 
 

@@ -1,4 +1,4 @@
-"""The tasks by name. A new task is one file here and one line in this table."""
+"""The tasks by name. A new task is one package here and one line in this table."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 # Names instead of classes, so that one task is imported without the others: dvc.yaml names the code of one candidate.
 # Without the name of this package: in a version it has another one.
 TASKS: dict[str, str] = {
-    "image_classification": "image_classification:ImageClassification",
-    "translation": "translation:Translation",
-    "sentiment_analysis": "sentiment_analysis:SentimentAnalysis",
-    "forecasting": "forecasting:Forecasting",
-    "series_classification": "series_classification:SeriesClassification",
-    "image_generation": "image_generation:ImageGeneration",
-    "object_detection": "object_detection:ObjectDetection",
-    "speech_recognition": "speech_recognition:SpeechRecognition",
-    "style_transfer": "style_transfer:StyleTransfer",
+    "image_classification": "image_classification.task:ImageClassification",
+    "translation": "translation.task:Translation",
+    "sentiment_analysis": "sentiment_analysis.task:SentimentAnalysis",
+    "forecasting": "forecasting.task:Forecasting",
+    "series_classification": "series_classification.task:SeriesClassification",
+    "image_generation": "image_generation.task:ImageGeneration",
+    "object_detection": "object_detection.task:ObjectDetection",
+    "speech_recognition": "speech_recognition.task:SpeechRecognition",
+    "style_transfer": "style_transfer.task:StyleTransfer",
 }
 
 

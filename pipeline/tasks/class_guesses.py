@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from pipeline.data.tables import Table
+from pipeline.data.tables import Card, Table
 from pipeline.tasks.classification import prediction_table
-from pipeline.tasks.task import Card
 
 
 def class_guesses(tables: Mapping[str, Table], card: Card) -> dict[str, dict[str, pd.DataFrame]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from pipeline.tasks.task import Card
+from pipeline.data.tables import Card
 
 CALIBRATION_BINS = 15
 ANSWER = ("series", "class", "confidence", "file", "picture", "text")  # columns of answers that are no probabilities

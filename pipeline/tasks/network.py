@@ -10,15 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.data.folders import damaged, read_json
-from pipeline.data.provenance import file_digest
+from pipeline.data.tables import Card
+from pipeline.files.atomic import damaged, read_json
+from pipeline.files.digests import file_digest
 from pipeline.models import load_family
 from pipeline.models.encoder import Encoder, choose, trimmed
 from pipeline.models.kernels import settle_kernels
 from pipeline.models.presets import Trunk, preset
 from pipeline.models.weights import load_trunk, read_weights
 from pipeline.tasks import load_task
-from pipeline.tasks.task import Card, Task
+from pipeline.tasks.task import Task
 
 
 def keyword_names(function: Any) -> list[str]:

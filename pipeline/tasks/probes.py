@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.data.requests import request_of_series
+from pipeline.data.tables import Card
 from pipeline.tasks.classification import class_answer
-from pipeline.tasks.task import Card
+from pipeline.tasks.requests import request_of_series
 
 BATCHES = (1, 2, 7)
 CLOSE = 1e-4  # as a difference of probabilities, and as a share of a forecast

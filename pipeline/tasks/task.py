@@ -16,15 +16,13 @@ import pandas as pd
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.data.tables import Prepared, Table
+from pipeline.data.tables import Batch, Card, Prepared, Table
 from pipeline.models.encoder import Encoder
 from pipeline.tasks.settings import Allowed, check_settings
 
 if TYPE_CHECKING:
     from pipeline.tasks.probes import Probe
 
-Card = Mapping[str, Any]
-Batch = dict[str, Tensor]
 # Makes an encoder of the candidate's family for inputs with so many channels. With `causal`, position t of its features
 # sees nothing after t. A task may ask for several, such as one for what it reads and one for what it writes.
 Encoders = Callable[..., Encoder]
@@ -186,7 +184,7 @@ class Task(ABC):
 
         Raises ValueError naming the file, and the line of a table, for what cannot be read.
         """
-        from pipeline.data.request_files import READERS
+        from pipeline.tasks.request_files import READERS
 
         return READERS[self.reads](file, card, options)
 

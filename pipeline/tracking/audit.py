@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.data.provenance import file_digest
+from pipeline.files.digests import file_digest
 from pipeline.tracking.liveness import is_living, owner_of
 from pipeline.tracking.runs import PARENT, rank, search
 from pipeline.tracking.source import SOURCE, fetched

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.locked import PIPELINES, LockedOutput, locked_outputs, md5_of
 from pipeline.tracking.audit import Difference
+from pipeline.tracking.dvc_lock import PIPELINES, LockedOutput, locked_outputs, md5_of
 
 COPY = "copy in DVC's cache of "
 ALWAYS = ("register", "report")  # stages that run every time; what they write is no result

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.folders import write_json
+from pipeline.files.atomic import write_json
 from pipeline.params import Tracking
 from pipeline.tracking import journals
 from pipeline.tracking.address import address_of

@@ -10,9 +10,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.folders import read_json
-from pipeline.data.locked import locked_outputs
-from pipeline.data.provenance import content_key, file_digest
+from pipeline.files.atomic import read_json
+from pipeline.files.digests import content_key, file_digest
+from pipeline.tracking.dvc_lock import locked_outputs
 from pipeline.tracking.specification import DataInput, Planned, Point, RunSpec, metric_name, number, parameter_texts
 
 FORMAT = 2  # raise it when the runs made below change, so that runs in MLflow are completed once more

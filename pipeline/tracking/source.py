@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.credentials import credential_in, known, scrubbed
-from pipeline.data.provenance import code_digest, sources
+from pipeline.files.code import code_digest, sources
 from pipeline.tracking.git import difference, text, untracked
 from pipeline.tracking.machine import CAPABILITY, GPU, MACHINE, PYTHON, installed, requirements_text
 from pipeline.tracking.origin import BRANCH, COMMIT, DIRTY, code_folder, origin_tags, user_tags

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.data.provenance import file_digest
+from pipeline.files.digests import file_digest
 from pipeline.tracking.batches import as_metric, send, stored_points
 from pipeline.tracking.liveness import CLOSED, marks, owner_of
 from pipeline.tracking.mend import mended, remove_orphans

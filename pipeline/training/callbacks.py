@@ -17,7 +17,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from pipeline.data.folders import write_whole
+from pipeline.files.atomic import write_whole
 from pipeline.training.module import Fitting
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.provenance import code_digest, sources
 from pipeline.data.tables import read_card
+from pipeline.files.code import code_digest, sources
 from pipeline.params import Candidate, Experiment, Params, ParamsError, Trainer, Training, nearest
 from pipeline.tasks import load_task
 from pipeline.tasks.task import Task

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pipeline.data.exclusive import alone
-from pipeline.data.folders import write_whole
 from pipeline.data.tables import read_card, read_table
 from pipeline.data.threads import use_threads
+from pipeline.files.atomic import write_whole
+from pipeline.files.lock import alone
 from pipeline.models.norms import StepNorm
 from pipeline.tasks import load_task
 from pipeline.tasks.network import build_network, start_from

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from safetensors.torch import load_file, save
 
-from pipeline.data.folders import write_json
+from pipeline.files.atomic import write_json
 from pipeline.training import pictures
 from pipeline.training.fit import Job, Outcome
 

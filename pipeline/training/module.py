@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pipeline.data.batches import Batches, EpochOrder
-from pipeline.tasks.task import Batch, Card, Task
+from pipeline.data.tables import Batch, Card
+from pipeline.tasks.task import Task
 from pipeline.training.optimisation import Optimisation
 
 VALIDATION_BATCH = 512  # examples, at most

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.tasks.pictures import BLUE, GREY, ORANGE, figure, save
+from pipeline.figures import BLUE, GREY, ORANGE, figure, save
 
 COLOURS = (BLUE, ORANGE, "#3b8a57", "#8a4fa3", "#b08900", "#607d8b")
 

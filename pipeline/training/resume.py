@@ -15,7 +15,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from pipeline.data.provenance import file_digest
+from pipeline.files.digests import file_digest
 from pipeline.training.signals import Stopped, stop_after_step, stop_asked
 
 logger = logging.getLogger(__name__)

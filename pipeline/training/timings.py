@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from pipeline.data.folders import write_json
+from pipeline.files.atomic import write_json
 
 
 def write_timing(experiment: str, candidate: str, stage: str, started: float, key: str) -> None:

@@ -23,10 +23,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.data import padding
-from pipeline.data.padding import check_padding
-from pipeline.data.requests import texts_of
-from pipeline.data.tar_files import MOST_HEADER, members, opened_tar
+from pipeline.download.tar_files import MOST_HEADER, members, opened_tar
+from pipeline.formats import padding
+from pipeline.formats.padding import check_padding
+from pipeline.tasks.requests import texts_of
 
 ROOT = Path(__file__).parents[2]
 ROOM = 512 << 20  # bytes
@@ -36,16 +36,16 @@ PROGRAM = """
 import json, resource, sys
 from pathlib import Path
 import numpy as np, pandas as pd, soundfile, PIL.Image, lzma, bz2, scipy.signal
-from pipeline.data.audio_files import read_sound
-from pipeline.data.formats import FORMATS
-from pipeline.data.idx_files import IMAGES, read_idx
-from pipeline.data.image_files import read_image, upright_image
-from pipeline.data.request_files import READERS
-from pipeline.data.requests import files_of
-from pipeline.data.text_files import sentences
-from pipeline.data.ts_files import read_ts
-from pipeline.data.unpack import unpack
-from pipeline.data.voc_files import read_voc
+from pipeline.formats.audio import read_sound
+from pipeline.formats import FORMATS
+from pipeline.formats.idx import IMAGES, read_idx
+from pipeline.formats.image import read_image, upright_image
+from pipeline.tasks.request_files import READERS
+from pipeline.tasks.requests import files_of
+from pipeline.formats.text import sentences
+from pipeline.formats.ts import read_ts
+from pipeline.download.unpack import unpack
+from pipeline.formats.voc import read_voc
 PIL.Image.init()
 folder, room = Path(sys.argv[1]), int(sys.argv[2])
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -233,9 +233,9 @@ def test_long_names_and_properties_within_the_bounds_are_read_and_no_entry_is_ke
 
 
 def test_one_long_example_among_many_short_ones_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.data.audio_files import padded_samples
-    from pipeline.data.labelled_series import padded as padded_series
     from pipeline.data.tokens import as_bytes, padded
+    from pipeline.formats.audio import padded_samples
+    from pipeline.tasks.series_classification.preparation import padded as padded_series
 
     monkeypatch.setattr(padding, "MOST", 1 << 20)
     longest = 1 << 20

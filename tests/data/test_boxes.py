@@ -11,7 +11,7 @@ import pytest
 from generated import write_raw
 from PIL import Image
 
-from pipeline.data.formats import coco, pascal_voc
+from pipeline.formats import coco, pascal_voc
 
 SIZE = {"height": 30, "width": 30, "mode": "RGB"}
 

@@ -14,9 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.data.formats import class_folders
-from pipeline.data.image_files import read_image
 from pipeline.data.tables import read_card, read_table, write
+from pipeline.formats import class_folders
+from pipeline.formats.image import read_image
 
 COLOURS = {"leaf": (40, 160, 60), "sea": (30, 80, 200), "sun": (240, 200, 40)}
 OPTIONS = {"directory": ".", "height": 8, "width": 10, "mode": "RGB"}
@@ -114,7 +114,7 @@ def test_whatever_bytes_a_picture_has_it_is_read_or_refused(raw: Path) -> None:
 def test_the_served_model_sees_a_file_as_training_saw_it(raw: Path, tmp_path: Path) -> None:
     """Orientation, transparency, depth, size and colour: the answer to the file is the prediction of its record."""
     from pipeline.models import load_family
-    from pipeline.tasks.image_classification import ImageClassification
+    from pipeline.tasks.image_classification.task import ImageClassification
 
     task = ImageClassification({})
     records = class_folders(raw, **OPTIONS)

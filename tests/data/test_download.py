@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data import transfer
-from pipeline.data.download import fetch_file, local_source, mirrored_file
+from pipeline.download import transfer
+from pipeline.download.download import fetch_file, local_source, mirrored_file
 
 CONTENT = bytes(range(256)) * 4000  # 1,024,000 bytes
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -114,7 +114,7 @@ def test_a_broken_transfer_goes_on_where_it_stopped(server, tmp_path):
 
 def test_a_transfer_that_is_killed_goes_on_in_the_next_run(server, tmp_path):
     server.pause = 0.05
-    code = "import sys; from pathlib import Path; from pipeline.data.download import fetch_file; "
+    code = "import sys; from pathlib import Path; from pipeline.download.download import fetch_file; "
     code += "fetch_file(sys.argv[1], sys.argv[2], Path(sys.argv[3]))"
     root = Path(__file__).parents[2]
     child = subprocess.Popen([sys.executable, "-c", code, server.url, SHA256, str(tmp_path)], cwd=root)
@@ -257,7 +257,7 @@ def test_files_and_packages_are_sources(tmp_path):
     source = tmp_path / "a file.csv"
     source.write_bytes(CONTENT)
     assert fetch_file(source.as_uri(), SHA256, tmp_path / "work").read_bytes() == CONTENT
-    heavy = "import sys; from pipeline.data.download import local_source as f; "
+    heavy = "import sys; from pipeline.download.download import local_source as f; "
     heavy += "print(f('package://sklearn/datasets/data/digits.csv.gz').stat().st_size, 'sklearn' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", heavy], cwd=Path(__file__).parents[2], capture_output=True, text=True)
     assert found.stdout.split()[1] == "False" and int(found.stdout.split()[0]) > 0, found.stderr

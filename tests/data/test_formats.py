@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.formats import FORMATS, class_folders, csv_series, idx, pixel_table
-from pipeline.data.image_files import check_name
+from pipeline.formats import FORMATS, class_folders, csv_series, idx, pixel_table
+from pipeline.formats.image import check_name
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 

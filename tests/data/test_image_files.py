@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.image_files import read_image
+from pipeline.formats.image import read_image
 
 
 def packed(image: Image.Image, kind: str = "PNG", **options: object) -> BytesIO:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.data.images import prepare_images
-from pipeline.data.records import Images, Series
+from pipeline.formats.records import Images, Series
 
 THIRDS = {"validation": 0.25, "test": 0.25}
 PUBLISHED = {"validation": None, "test": None}

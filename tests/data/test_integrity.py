@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.data.integrity import check_inputs, inputs_of
+from pipeline.guard.integrity import check_inputs, inputs_of
 from pipeline.params import load
 
 WEIGHTS = Path("models/digits/digits-cnn/model.safetensors")

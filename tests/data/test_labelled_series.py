@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.data.labelled_series import fill, padded, prepare_labelled_series
-from pipeline.data.records import Images, LabelledSeries
+from pipeline.formats.records import Images, LabelledSeries
+from pipeline.tasks.series_classification.preparation import fill, padded, prepare_labelled_series
 
 NAN = np.nan
 PUBLISHED = {"validation": None, "test": None}

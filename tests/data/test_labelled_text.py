@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.data.formats import labelled_text
-from pipeline.data.labelled_text import prepare_labelled_text, token_table
-from pipeline.data.records import LabelledText, Pairs
 from pipeline.data.tokens import PAD, UNKNOWN, Tokenizer, as_texts
+from pipeline.formats import labelled_text
+from pipeline.formats.records import LabelledText, Pairs
+from pipeline.tasks.sentiment_analysis.preparation import prepare_labelled_text, token_table
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "sst2"
 WORDS = ("fine", "warm", "lovely", "dull", "stale", "clumsy")

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.folders import replaced_folder, write_whole
-from pipeline.data.leftovers import remove_leftovers
+from pipeline.files.atomic import replaced_folder, write_whole
+from pipeline.files.leftovers import remove_leftovers
 
 KILLED = """
 import os, sys
 from pathlib import Path
-from pipeline.data.folders import replaced_folder
+from pipeline.files.atomic import replaced_folder
 with replaced_folder(Path(sys.argv[1])) as fresh:
     (fresh / "half").write_text("half")
     os.kill(os.getpid(), 9)
@@ -57,7 +57,7 @@ def test_folder_that_another_process_makes_at_this_moment_is_left_alone(tmp_path
     with replaced_folder(tmp_path / "models/digits") as fresh:
         (fresh / "model").write_text("model")
         os.utime(fresh, (1.0, 1.0))
-        code = "from pathlib import Path; from pipeline.data.leftovers import *; print(remove_leftovers(Path()))"
+        code = "from pathlib import Path; from pipeline.files.leftovers import *; print(remove_leftovers(Path()))"
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True)
         assert done.stdout == b"[]\n", done.stderr

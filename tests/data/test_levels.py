@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.data.levels import prepare_levels, quantise
-from pipeline.data.records import Images, Series
+from pipeline.formats.records import Images, Series
+from pipeline.tasks.image_generation.preparation import prepare_levels, quantise
 
 SHARES = {"validation": 0.25, "test": 0.25}
 

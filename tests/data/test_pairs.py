@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data.formats import parallel_text
-from pipeline.data.pairs import prepare_pairs
-from pipeline.data.records import Pairs
-from pipeline.data.tokens import END, UNKNOWN, Tokenizer, as_bytes, as_texts, fit_tokenizer, normalised
+from pipeline.data.tokens import END, UNKNOWN, Tokenizer, as_bytes, as_texts, fit_tokenizer
+from pipeline.formats import parallel_text
+from pipeline.formats.contents import normalised
+from pipeline.formats.records import Pairs
+from pipeline.tasks.translation.preparation import prepare_pairs
 
 TEXT = [f"the {word} is {colour}" for word in ("cat", "dog", "bird", "Straße") for colour in ("red", "green", "blue")]
 SETTINGS = {"vocabulary": 60, "lowercase": True, "longest": 40}

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.data.audio_files import read_sound, written
-from pipeline.data.contents import digests_of_recordings
-from pipeline.data.formats import FORMATS
-from pipeline.data.joined_recordings import joined
-from pipeline.data.records import Recordings
-from pipeline.data.spoken import prepare_recordings
 from pipeline.data.tokens import as_texts
+from pipeline.formats import FORMATS
+from pipeline.formats.audio import read_sound, written
+from pipeline.formats.contents import digests_of_recordings
+from pipeline.formats.joined_recordings import joined
+from pipeline.formats.records import Recordings
 from pipeline.registry.examples import learned_from, units_of, unseen
-from pipeline.tasks.speech_recognition import LogMel
+from pipeline.tasks.speech_recognition.network import LogMel
+from pipeline.tasks.speech_recognition.preparation import prepare_recordings
 
 RATE = 8000
 PUBLISHED = {"validation": None, "test": None}

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.data.request_files import READERS
 from pipeline.data.tables import read_card, read_table
 from pipeline.params import load
 from pipeline.tasks import TASKS, load_task
+from pipeline.tasks.request_files import READERS
 
 TINY = load(Path(__file__).parents[1] / "tiny.yaml")
 

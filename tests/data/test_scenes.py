@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pipeline.data.records import AnnotatedImages, Images
-from pipeline.data.scenes import prepare_scenes
+from pipeline.formats.records import AnnotatedImages, Images
+from pipeline.tasks.object_detection.preparation import prepare_scenes
 
 PUBLISHED = {"validation": None, "test": None}
 

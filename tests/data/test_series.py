@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from pipeline.data.images import prepare_images
-from pipeline.data.records import Images, Series
-from pipeline.data.series import RULES, fill, prepare_series
+from pipeline.formats.records import Images, Series
+from pipeline.tasks.forecasting.preparation import RULES, fill, prepare_series
 
 SHARES = {"validation": 0.2, "test": 0.2}
 PUBLISHED = {"validation": None, "test": None}

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.data.requests import dates_after, history_of
 from pipeline.data.steps import at_month_ends, in_words, irregular_steps, usual_step
+from pipeline.tasks.requests import dates_after, history_of
 
 
 def times(*texts: str) -> np.ndarray:

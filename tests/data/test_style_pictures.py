@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.formats import content_and_style
-from pipeline.data.style_files import squares
-from pipeline.data.style_pictures import prepare_pictures
+from pipeline.formats import content_and_style
+from pipeline.formats.styles import squares
+from pipeline.tasks.style_transfer.preparation import prepare_pictures
 
 ASKED: dict[str, Any] = {"content": ["content"], "style": ["style"], "size": 16, "shorter_side": 32}
 

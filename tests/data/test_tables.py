@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from pipeline.data import tables
-from pipeline.data.folders import replaced_folder
-from pipeline.data.provenance import file_digest
 from pipeline.data.tables import Prepared, read_card, read_table, write
+from pipeline.files.atomic import replaced_folder
+from pipeline.files.digests import file_digest
 
 
 def example(**card) -> Prepared:

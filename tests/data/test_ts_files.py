@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data.formats import ts
-from pipeline.data.records import LabelledSeries
+from pipeline.formats import ts
+from pipeline.formats.records import LabelledSeries
 
 HEADER = "# a comment\n@problemName p\n@timeStamps false\n@univariate false\n@classLabel true a b\n@data\n"
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "ucr"

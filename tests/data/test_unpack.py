@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data import unpack as module
-from pipeline.data.unpack import unpack
+from pipeline.download import unpack as module
+from pipeline.download.unpack import unpack
 
 
 def zipped(path: Path, files: dict[str, bytes]) -> Path:

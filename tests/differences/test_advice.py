@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.commands import advise
 from pipeline.differences.advice import advice, dependence, largest_field
 from pipeline.differences.verdicts import DOES_NOT_HOLD, HOLDS, NOT_DECIDED
 from pipeline.params import load
-from pipeline.stages import advise
 
 TINY = load(Path(__file__).parents[1] / "tiny.yaml")
 

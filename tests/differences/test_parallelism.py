@@ -22,7 +22,7 @@ from pipeline.differences.of_parallelism.seconds import Case, median_seconds
 from pipeline.differences.paired import Measured
 from pipeline.differences.result import Result
 from pipeline.differences.verdicts import DOES_NOT_HOLD, HOLDS, NOT_DECIDED
-from pipeline.models.rnn import initialise
+from pipeline.models.rnn.scans import initialise
 from pipeline.params import ParamsError
 from pipeline.stages import difference
 

@@ -10,12 +10,12 @@ import pytest
 from documents import Document, changed
 from ruamel.yaml import YAML
 
-from pipeline import guard
 from pipeline.check import check as check_file
 from pipeline.check import usable
+from pipeline.commands import check
 from pipeline.differences import DIFFERENCES, settings
+from pipeline.guard.guard import guard
 from pipeline.params import ParamsError
-from pipeline.stages import check
 
 Save = Callable[[Document, Path], Path]
 ENTRY = {

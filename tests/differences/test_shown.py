@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from measured_differences import SVG, VERDICTS, described, write_result
 
+from pipeline.commands import differences
 from pipeline.differences import DIFFERENCES
 from pipeline.differences.drawing import save_svg
 from pipeline.differences.overview import draw
+from pipeline.differences.texts import BEGIN, END, document, readme_lines, terminal, with_lines
 from pipeline.params import ParamsError
-from pipeline.stages import differences
-from pipeline.tracking.page import page
-from pipeline.tracking.ten_results import ShownEffect, in_short, read_differences
-from pipeline.tracking.ten_texts import BEGIN, END, document, readme_lines, terminal, with_lines
+from pipeline.report.page import page
+from pipeline.report.ten_results import ShownEffect, in_short, read_differences
 
 NOTHING: Any = None  # what of params.yaml these commands read
 

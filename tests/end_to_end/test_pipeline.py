@@ -97,8 +97,8 @@ def test_a_lost_tracking_store_is_restored_from_the_files(committed: Clone) -> N
 
 
 def test_the_champion_answers_over_http_with_the_class_that_evaluation_found(committed: Clone) -> None:
-    from pipeline.data.image_files import png
     from pipeline.data.tables import read_card, read_table
+    from pipeline.formats.image import png
 
     prepared = committed.folder / "data/prepared/digits"
     card, images = read_card(prepared), read_table(prepared, "test")["images"].numpy()

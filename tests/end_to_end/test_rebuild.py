@@ -33,7 +33,7 @@ def clone(first_run: Callable[[Callable[[dict[str, Any]], None]], Clone]) -> Clo
         document["candidates"]["digits-cnn"]["parameters"]["learning_rate"] = 0.004
 
     made.edit(slower)
-    model, new = made.folder / "pipeline/models/cnn.py", made.folder / "pipeline/models/words.py"
+    model, new = made.folder / "pipeline/models/cnn/encoder.py", made.folder / "pipeline/models/words.py"
     future = "from __future__ import annotations\n"
     model.write_text(model.read_text().replace(future, f"{future}\nfrom pipeline.models import words\n", 1))
     model.write_text(model.read_text() + "\nWORD = words.WORD\n")
@@ -92,7 +92,7 @@ def test_all_versions_are_listed(clone: Clone) -> None:
 
 def test_another_commit_is_not_the_one_of_the_version(clone: Clone) -> None:
     """A commit whose code is not the one that the version was trained with."""
-    without = clone.folder / "pipeline/models/cnn.py"
+    without = clone.folder / "pipeline/models/cnn/encoder.py"
     without.write_text(without.read_text() + "\nOTHER = 1\n")
     clone.run("git", "commit", "-q", "-a", "-m", "Other code")
     change_commit(clone, clone.run("git", "rev-parse", "HEAD").stdout.strip(), version=1)

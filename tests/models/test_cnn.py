@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.models.cnn import CNN, Layout
+from pipeline.models.cnn.blocks import Layout
+from pipeline.models.cnn.encoder import CNN
 from pipeline.models.norms import ChannelNorm, StepNorm
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.models.rnn import RNN, patches, reverse, segments
+from pipeline.models.rnn.encoder import RNN
+from pipeline.models.rnn.scans import patches, reverse, segments
 
 
 def build(architecture: str = "lstm", dimensions: int = 1, causal: bool = True, **parameters: Any) -> RNN:

@@ -36,8 +36,8 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_prepared(root: Path, experiment: str = "digits", seed: int = 0) -> dict[str, Any]:
     """data/prepared/<experiment>: 200 images of 6 × 6 pixels in three classes. Returns the card."""
-    from pipeline.data.records import Images
     from pipeline.data.tables import write
+    from pipeline.formats.records import Images
     from pipeline.tasks import load_task
 
     generator = np.random.default_rng(seed)

@@ -15,15 +15,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
-from pipeline.data.contents import digests_of
+from pipeline.formats.contents import digests_of
 from pipeline.params import Gate, Limits
-from pipeline.registry import record, rehearsal
+from pipeline.registry import record
 from pipeline.registry.comparison import Comparison
 from pipeline.registry.experiment import Outputs
 from pipeline.registry.gate import Decision
 from pipeline.registry.store import Version
-from pipeline.registry.trial import TrialFailed, rehearse
-from pipeline.tasks.image_classification import ImageClassification
+from pipeline.serving import rehearsal
+from pipeline.serving.rehearse import TrialFailed, rehearse
+from pipeline.tasks.image_classification.task import ImageClassification
 
 Decide = Callable[..., Decision]
 
@@ -131,7 +132,7 @@ def house(fake: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             raise TrialFailed(repr(error)) from error
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pipeline.registry.trial.run_apart", tried_here)
+    monkeypatch.setattr("pipeline.serving.rehearse.run_apart", tried_here)
     return House(fake, tmp_path)
 
 

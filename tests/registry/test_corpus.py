@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.evaluation.intervals import corpus_score, resampled
+from pipeline.evaluation.statistics import CorpusScore, paired_difference
 from pipeline.params import Evaluation
 from pipeline.registry.gate import decide
-from pipeline.registry.intervals import corpus_score, resampled
-from pipeline.registry.statistics import CorpusScore, paired_difference
 from pipeline.stages import evaluate
 from pipeline.tasks import load_task
-from pipeline.tasks.image_classification import ImageClassification
+from pipeline.tasks.image_classification.task import ImageClassification
 
 UNUSED: dict[str, Any] = {"dependent": False, "block": None, "resamples": 1, "seed": 0}
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pipeline.registry.intervals import corpus_score, weights_of
-from pipeline.registry.shares import paired_shares_interval, share_interval
-from pipeline.registry.statistics import Difference, needed_examples, paired_difference
+from pipeline.evaluation.intervals import corpus_score, weights_of
+from pipeline.evaluation.shares import paired_shares_interval, share_interval
+from pipeline.evaluation.statistics import Difference, needed_examples, paired_difference
 
 RUNS = 400
 Draw = Callable[[np.random.Generator], tuple[np.ndarray, bool, int | None]]  # differences, dependent, block

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.registry import intervals
-from pipeline.registry.intervals import _weights, intervals_of
+from pipeline.evaluation import intervals
+from pipeline.evaluation.intervals import _weights, intervals_of
 
 SCORES = np.random.default_rng(0).normal(loc=3, size=200)
 

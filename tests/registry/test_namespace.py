@@ -22,10 +22,10 @@ from registered import packaged
 
 from pipeline.models import FAMILIES
 from pipeline.registry.asking import answers_of
-from pipeline.registry.namespace import with_relative_imports, write_package
-from pipeline.registry.packaging import copy_code
-from pipeline.registry.preflight import inspect
-from pipeline.registry.trial import TrialFailed, package_of, run_apart
+from pipeline.serving.namespace import with_relative_imports, write_package
+from pipeline.serving.packaging import copy_code
+from pipeline.serving.preflight import inspect
+from pipeline.serving.rehearse import TrialFailed, package_of, run_apart
 from pipeline.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ def run(words):
     for word in words:
         if word == 'checkout':
             sys.path.insert(0, ROOT)
-            import pipeline.tasks.network, pipeline.tasks.image_classification
+            import pipeline.tasks.network, pipeline.tasks.image_classification.task
             assert pipeline.__path__ == [ROOT + '/pipeline']
         elif word.startswith('drop '):
             shutil.rmtree(word.removeprefix('drop '))
@@ -202,8 +202,8 @@ def test_import_that_cannot_be_moved_is_refused_with_its_line(text: str) -> None
 
 def test_rooms_that_travel_have_no_import_that_cannot_be_moved() -> None:
     """So that nobody learns of it after a training of hours."""
-    for room in ("data", "models", "tasks"):
-        for file in sorted((ROOT / "pipeline" / room).glob("*.py")):
+    for room in ("data", "files", "formats", "models", "tasks"):
+        for file in sorted((ROOT / "pipeline" / room).rglob("*.py")):
             moved = with_relative_imports(file.relative_to(ROOT).as_posix(), file.read_text(encoding="utf-8"))
             assert "\nfrom pipeline" not in moved, file
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from registered import packaged
 
-from pipeline.registry import probe
-from pipeline.registry.preflight import Report, inspect
-from pipeline.registry.trial import TrialFailed
+from pipeline.serving import probe
+from pipeline.serving.preflight import Report, inspect
+from pipeline.serving.rehearse import TrialFailed
 
 Make = Callable[[str], Path]
 

@@ -14,11 +14,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from pipeline.commands.reproduce import main
 from pipeline.params import ParamsError, Tracking
-from pipeline.registry import reproduce, surroundings
-from pipeline.registry.likeness import Unlike, likeness
-from pipeline.registry.worktree import Failed, Worktree, worktree
-from pipeline.stages.reproduce import main
+from pipeline.rebuild import environment as surroundings
+from pipeline.rebuild import reproduce
+from pipeline.rebuild.weights import Unlike, likeness
+from pipeline.rebuild.worktree import Failed, Worktree, worktree
 from pipeline.tracking.source import COMMITTED, PATCHED, SOURCE
 
 

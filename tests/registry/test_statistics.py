@@ -9,9 +9,9 @@ import time
 import numpy as np
 import pytest
 
-from pipeline.registry.memory import block_length, memory
-from pipeline.registry.shares import exact_mcnemar
-from pipeline.registry.statistics import bootstrap_interval, paired_difference
+from pipeline.evaluation.memory import block_length, memory
+from pipeline.evaluation.shares import exact_mcnemar
+from pipeline.evaluation.statistics import bootstrap_interval, paired_difference
 
 INDEPENDENT = {"dependent": False, "block": None, "resamples": 2000, "confidence": 0.95, "seed": 0}
 
@@ -163,6 +163,6 @@ def test_ten_thousand_resamples_are_quick() -> None:
 
 
 def test_statistics_need_neither_torch_nor_mlflow() -> None:
-    code = "import sys, pipeline.registry.statistics; print([m for m in ('torch', 'mlflow') if m in sys.modules])"
+    code = "import sys, pipeline.evaluation.statistics; print([m for m in ('torch', 'mlflow') if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.stages import audit
+from pipeline.commands import audit
 from pipeline.tracking.audit_files import file_differences
 from pipeline.tracking.outputs import planned_runs
 from pipeline.tracking.sync import sync

@@ -16,8 +16,8 @@ from PIL import Image
 from registered import packaged
 
 from pipeline.__main__ import main
-from pipeline.registry import preflight, probe
 from pipeline.registry.store import Store, store_with_versions
+from pipeline.serving import preflight, probe
 
 CHAMPIONS = {
     "digits": "digits-cnn",
@@ -140,7 +140,7 @@ def test_a_csv_of_the_form_of_the_raw_data_is_forecast(predict: Callable[..., Sa
 def test_series_are_labelled_from_ts_and_from_csv_alike(
     predict: Callable[..., Said], repository: Path, tmp_path: Path
 ) -> None:
-    from pipeline.data.ts_files import read_ts
+    from pipeline.formats.ts import read_ts
 
     published = repository / "raw/waves/waves_TEST.ts"
     code, out, _ = predict("waves", published, "--format", "json")
@@ -160,7 +160,7 @@ def test_series_are_labelled_from_ts_and_from_csv_alike(
 def test_boxes_are_drawn_on_pictures_of_their_own_size_and_orientation(
     predict: Callable[..., Said], repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.tasks import marked_picture
+    from pipeline.tasks.object_detection.task import plots as marked_picture
 
     monkeypatch.setattr(marked_picture, "SHOWN", 0.0)  # an untrained network is never sure
     for folder in ("a", "b"):

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from registered import aliases, client_of, overtaken, record, retrain, snapshot
 
-from pipeline.registry.preflight import Report
-from pipeline.stages import audit, history, promote, rollback
+from pipeline.commands import audit, history, promote, rollback
+from pipeline.serving.preflight import Report
 from pipeline.stages.register import main as register
 
 WHY = "the new camera is what users have"
@@ -107,7 +107,7 @@ def test_refusal_is_one_sentence_and_changes_nothing(
 def test_model_that_fails_its_preflight_is_not_promoted_by_hand_either(
     trained: Path, params: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.registry.preflight.inspect", lambda folder: Report(False, ["two of two differ"], 1.0))
+    monkeypatch.setattr("pipeline.serving.preflight.inspect", lambda folder: Report(False, ["two of two differ"], 1.0))
     with pytest.raises(ValueError, match="does not become champion: its pre-flight failed: two of two differ"):
         promote.main("digits", params, to="1", because=WHY)
     assert aliases(client_of(trained))["champion"] == 2

@@ -63,7 +63,7 @@ def test_model_carries_no_path_of_this_machine_and_no_pickle(repository: Path, f
             assert path.encode() not in content, (file, path)
     (package,) = (folder / "code").iterdir()
     code = {file.relative_to(package).as_posix() for file in package.rglob("*.py")}
-    assert "tasks/image_classification.py" in code
+    assert "tasks/image_classification/task.py" in code
     assert not {name for name in code if name.startswith(("stages", "training", "tracking"))}
     pins = (folder / "requirements.txt").read_text().splitlines()
     assert all("==" in pin and "+" not in pin for pin in pins)

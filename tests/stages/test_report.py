@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from pipeline import params
+from pipeline.commands import leaderboard
 from pipeline.params import ParamsError
-from pipeline.stages import leaderboard, report
+from pipeline.stages import report
 
 
 class Page(HTMLParser):

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from pipeline import params
-from pipeline.stages import results
-from pipeline.tracking.measured import BEGIN, END, table, with_table
+from pipeline.commands import results
+from pipeline.report.measured import BEGIN, END, table, with_table
 
 
 @pytest.fixture

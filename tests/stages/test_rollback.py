@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from registered import aliases, client_of, lost, overtaken, record, retrain, snapshot
 
-from pipeline.registry.preflight import Report
-from pipeline.stages import history, rollback
+from pipeline.commands import history, rollback
+from pipeline.serving.preflight import Report
 from pipeline.stages.register import main as register
 
 
@@ -33,7 +33,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
     def start() -> None:
         found = Report(False, ["2 images: row 1 says class 'a' instead of 'b'"], 1.0)
-        monkeypatch.setattr("pipeline.registry.preflight.inspect", lambda folder: found)
+        monkeypatch.setattr("pipeline.serving.preflight.inspect", lambda folder: found)
 
     return start
 

@@ -16,13 +16,15 @@ from processor import needs_half_precision
 from safetensors.torch import load, save
 from torch import nn
 
-from pipeline.data.tables import read_card, read_table
+from pipeline.data.tables import Batch, Card, read_card, read_table
 from pipeline.models import FAMILIES, load_family
 from pipeline.params import load as load_params
-from pipeline.tasks import TASKS, found_boxes, load_task, text_scores
+from pipeline.tasks import TASKS, load_task
 from pipeline.tasks.baselines import BASELINES, GUESSES
 from pipeline.tasks.network import build_network, keyword_names
-from pipeline.tasks.task import Batch, Card, Task
+from pipeline.tasks.object_detection.task import detections as found_boxes
+from pipeline.tasks.task import Task
+from pipeline.tasks.translation.task import metrics as text_scores
 
 TINY = load_params(Path(__file__).parents[1] / "tiny.yaml")
 

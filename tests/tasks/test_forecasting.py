@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline.data.records import Series
+from pipeline.formats.records import Series
 from pipeline.models import FAMILIES, load_family
 from pipeline.tasks import load_task
-from pipeline.tasks.forecast_baselines import seasonal_naive, with_intervals
-from pipeline.tasks.forecast_tables import prediction_table
-from pipeline.tasks.forecasting import Forecaster, Forecasting
+from pipeline.tasks.forecasting.baselines import seasonal_naive, with_intervals
+from pipeline.tasks.forecasting.network import Forecaster
+from pipeline.tasks.forecasting.tables import prediction_table
+from pipeline.tasks.forecasting.task import Forecasting
 from pipeline.tasks.network import build_network
 
 SETTINGS = {"lookback": 12, "horizon": 4, "season": 6, "missing": "last", "interval": 0.8, "score": "mae",

@@ -13,14 +13,14 @@ from pipeline.data.tables import Table, read_card, read_table
 from pipeline.data.tokens import as_bytes
 from pipeline.params import load as load_params
 from pipeline.tasks import load_task
-from pipeline.tasks.average_precision import detection_figures
-from pipeline.tasks.box_guesses import box_guesses
 from pipeline.tasks.class_guesses import class_guesses
 from pipeline.tasks.classification import resampled_metrics
-from pipeline.tasks.forecast_guesses import forecast_guesses
-from pipeline.tasks.level_guesses import level_guesses
-from pipeline.tasks.sentence_guesses import sentence_guesses
-from pipeline.tasks.transcript_guesses import transcript_guesses
+from pipeline.tasks.forecasting.guesses import forecast_guesses
+from pipeline.tasks.image_generation.guesses import level_guesses
+from pipeline.tasks.object_detection.average_precision import detection_figures
+from pipeline.tasks.object_detection.guesses import box_guesses
+from pipeline.tasks.speech_recognition.guesses import transcript_guesses
+from pipeline.tasks.translation.guesses import sentence_guesses
 
 TINY = load_params(Path(__file__).parents[1] / "tiny.yaml")
 

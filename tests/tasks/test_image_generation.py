@@ -16,10 +16,18 @@ from torch import Tensor
 from pipeline.data.tables import Table, read_card, read_table
 from pipeline.models import FAMILIES, load_family
 from pipeline.tasks import load_task
-from pipeline.tasks.drawn_pictures import Draws, drawn, evaluation_draws, level_at, prediction_table, requested
-from pipeline.tasks.image_generation import ImageGeneration, PixelModel
+from pipeline.tasks.image_generation.baselines import Histograms, level_counts
+from pipeline.tasks.image_generation.network import PixelModel
+from pipeline.tasks.image_generation.sampling import (
+    Draws,
+    drawn,
+    evaluation_draws,
+    level_at,
+    prediction_table,
+    requested,
+)
+from pipeline.tasks.image_generation.task import ImageGeneration
 from pipeline.tasks.network import build_network
-from pipeline.tasks.pixel_histograms import Histograms, level_counts
 
 CLASSES = ["bag", "boot", "coat"]
 CASES = [

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.records import Series
+from pipeline.formats.records import Series
 from pipeline.models import FAMILIES, load_family
-from pipeline.tasks.forecast_baselines import better_naive, classical_forecasts, ridge, seasonal_naive
-from pipeline.tasks.forecast_pictures import MOST_SERIES, draw_forecasts
-from pipeline.tasks.forecasting import Forecaster, Forecasting
+from pipeline.tasks.forecasting.baselines import better_naive, classical_forecasts, ridge, seasonal_naive
+from pipeline.tasks.forecasting.network import Forecaster
+from pipeline.tasks.forecasting.plots import MOST_SERIES, draw_forecasts
+from pipeline.tasks.forecasting.task import Forecasting
 from pipeline.tasks.network import build_network
 
 SETTINGS = {"lookback": 12, "horizon": 4, "season": 6, "missing": "last", "interval": 0.8, "score": "mse",

@@ -14,9 +14,17 @@ from faster_coco_eval import COCO, COCOeval_faster
 from PIL import Image
 
 from pipeline.models import load_family
-from pipeline.tasks.average_precision import THRESHOLDS, curve, detection_figures, picture_scores
-from pipeline.tasks.found_boxes import encoded_pictures, found_boxes, inner_sizes, matches, prediction_table, reported
-from pipeline.tasks.object_detection import Detector, ObjectDetection, focal_loss, overlaps, responsible, sampled
+from pipeline.tasks.object_detection.average_precision import THRESHOLDS, curve, detection_figures, picture_scores
+from pipeline.tasks.object_detection.detections import (
+    encoded_pictures,
+    found_boxes,
+    inner_sizes,
+    matches,
+    prediction_table,
+    reported,
+)
+from pipeline.tasks.object_detection.network import Detector, overlaps
+from pipeline.tasks.object_detection.task import ObjectDetection, focal_loss, responsible, sampled
 
 CARD = {"classes": ["a", "b"], "channels": 3, "height": 24, "width": 32, "maximum": 255, "side": 10.0}
 CARD |= {"mean": [0.5, 0.4, 0.3], "deviation": [0.2, 0.2, 0.2]}
@@ -381,7 +389,7 @@ def test_a_picture_of_a_table_goes_through_its_file_unchanged() -> None:
     images = torch.zeros(1, 3, 24, 32, dtype=torch.uint8)
     images[:, :, :16] = torch.randint(0, 256, (1, 3, 16, 32), dtype=torch.uint8)
     table = {"images": images, "sizes": torch.tensor([[50, 100]])}
-    from pipeline.tasks.found_boxes import decoded_pictures
+    from pipeline.tasks.object_detection.detections import decoded_pictures
 
     found = decoded_pictures(pd.DataFrame({"image": encoded_pictures(table, CARD)}), CARD)
     assert torch.equal(found["images"], images) and found["sizes"].tolist() == [[16, 32]]

@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.data.contents import digests_of, digests_of_pictures, digests_of_texts
 from pipeline.data.tables import EXAMPLES, REQUESTS, read_card, read_table
 from pipeline.data.tokens import as_texts
+from pipeline.formats.contents import digests_of, digests_of_pictures, digests_of_texts
 from pipeline.params import load as load_params
 from pipeline.registry.examples import read_examples
 from pipeline.stages import prepare

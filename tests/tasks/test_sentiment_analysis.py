@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.data.labelled_text import prepare_labelled_text
-from pipeline.data.records import LabelledText
+from pipeline.formats.records import LabelledText
 from pipeline.models import FAMILIES, load_family
 from pipeline.models.encoder import trimmed
-from pipeline.tasks.bag_of_words import logistic_regression
-from pipeline.tasks.sentence_pictures import labelled_sentences
-from pipeline.tasks.sentiment_analysis import SentimentAnalysis
+from pipeline.tasks.sentiment_analysis.baselines import logistic_regression
+from pipeline.tasks.sentiment_analysis.plots import labelled_sentences
+from pipeline.tasks.sentiment_analysis.preparation import prepare_labelled_text
+from pipeline.tasks.sentiment_analysis.task import SentimentAnalysis
 
 SETTINGS: dict[str, Any] = {"vocabulary": 40, "lowercase": True, "longest": 30}
 TASK = SentimentAnalysis(SETTINGS)
@@ -74,7 +74,7 @@ def test_the_order_of_the_words_counts(family: str, architecture: str) -> None:
 def test_predictions_stand_in_the_order_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     model, batch = network().eval(), table([7, 2, 30, 5, 11, 3])
     whole = TASK.predict(model, batch, CARD)
-    monkeypatch.setattr("pipeline.tasks.sentiment_analysis.AT_ONCE", 60)  # two sentences at a time
+    monkeypatch.setattr("pipeline.tasks.sentiment_analysis.task.AT_ONCE", 60)  # two sentences at a time
     pd.testing.assert_frame_equal(TASK.predict(model, batch, CARD), whole, rtol=1e-4, atol=1e-6)
     assert whole["label"].tolist() == [0, 1] * 3
 

@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.data.requests import request_of_series
 from pipeline.models import FAMILIES, load_family
 from pipeline.models.encoder import trimmed
-from pipeline.tasks.neighbours import nearest_neighbours
-from pipeline.tasks.series_classification import SeriesClassification, normalised, stretched
+from pipeline.tasks.requests import request_of_series
+from pipeline.tasks.series_classification.baselines import nearest_neighbours
+from pipeline.tasks.series_classification.network import normalised, stretched
+from pipeline.tasks.series_classification.task import SeriesClassification
 
 CARD = {"classes": ["a", "b", "c"], "columns": ["x", "y"], "mean": [1.0, -2.0], "deviation": [2.0, 1.0]}
 TASK = SeriesClassification({"normalise": "none"})
@@ -74,7 +75,7 @@ def test_predictions_stand_in_the_order_of_the_table_however_long_the_series_are
 ) -> None:
     model, batch = network().eval(), table([7, 2, 30, 5, 11, 3])
     whole = TASK.predict(model, batch, CARD)
-    monkeypatch.setattr("pipeline.tasks.series_classification.AT_ONCE", 60)  # two series at a time
+    monkeypatch.setattr("pipeline.tasks.series_classification.task.AT_ONCE", 60)  # two series at a time
     pd.testing.assert_frame_equal(TASK.predict(model, batch, CARD), whole, rtol=1e-4, atol=1e-6)
     assert whole["label"].tolist() == [0, 1, 2, 0, 1, 2]
 

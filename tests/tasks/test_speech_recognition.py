@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.data.audio_files import written as wav
 from pipeline.data.tables import read_card, read_table
+from pipeline.formats.audio import written as wav
 from pipeline.models import FAMILIES
 from pipeline.params import load
 from pipeline.tasks import load_task
 from pipeline.tasks.network import build_network
-from pipeline.tasks.speech_recognition import LogMel, at_speed, mel_filters, unmasked, without_ends, written
-from pipeline.tasks.transcripts import compared, edits, resampled_metrics
+from pipeline.tasks.speech_recognition.metrics import compared, edits, resampled_metrics
+from pipeline.tasks.speech_recognition.network import LogMel, mel_filters
+from pipeline.tasks.speech_recognition.task import at_speed, unmasked, without_ends, written
 
 RATE = 8000
 CARD = {"sample_rate": RATE, "alphabet": ["a", "b"], "units": "characters", "lowercase": False}
@@ -269,7 +270,7 @@ def test_a_request_that_is_no_recording_is_refused_with_its_row(bench: tuple[Any
 
 
 def test_words_are_written_with_blanks_between_them() -> None:
-    from pipeline.tasks.transcripts import prediction_table
+    from pipeline.tasks.speech_recognition.metrics import prediction_table
 
     examples = {"reference": torch.tensor([[97]]), "lengths": torch.tensor([RATE])}
     found = [(torch.tensor([[1, 2, 0]]), torch.tensor([0.5]))]

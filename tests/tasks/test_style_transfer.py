@@ -16,17 +16,18 @@ from PIL import Image
 from published import state_dict
 from safetensors.torch import save_file
 
-from pipeline.data.formats import content_and_style
+from pipeline.formats import content_and_style
 from pipeline.models import load_family
 from pipeline.models.presets import preset
 from pipeline.models.weights import load_trunk
 from pipeline.stages.evaluate import challenger
 from pipeline.tasks import load_task
-from pipeline.tasks.image_classification import Classifier
+from pipeline.tasks.image_classification.network import Classifier
 from pipeline.tasks.network import build_network
-from pipeline.tasks.painted_pictures import LARGEST, in_bytes, optimised, recoloured
-from pipeline.tasks.perceptual import IMAGENET, as_tables, perceptual_stack
-from pipeline.tasks.style_transfer import Judge, StyleTransfer, Stylist, grain, gram, prime_factors
+from pipeline.tasks.style_transfer.baselines import LARGEST, in_bytes, optimised, recoloured
+from pipeline.tasks.style_transfer.network import Judge, Stylist, grain, gram, prime_factors
+from pipeline.tasks.style_transfer.perceptual import IMAGENET, as_tables, perceptual_stack
+from pipeline.tasks.style_transfer.task import StyleTransfer
 
 SETTINGS: dict[str, Any] = {
     "content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu2_1"], "content_weight": 1.0, "style_weight": 2.0,

@@ -17,10 +17,10 @@ from pipeline.data.tables import read_card, read_table
 from pipeline.models import FAMILIES
 from pipeline.params import load
 from pipeline.tasks import load_task
-from pipeline.tasks.beam import beam_search
-from pipeline.tasks.dictionary import Dictionary
 from pipeline.tasks.network import build_network
-from pipeline.tasks.text_scores import bleu, chrf, counts_of, sentence_bleu, signature
+from pipeline.tasks.translation.baselines import Dictionary
+from pipeline.tasks.translation.beam_search import beam_search
+from pipeline.tasks.translation.metrics import bleu, chrf, counts_of, sentence_bleu, signature
 
 PADDING, BEGIN, END = 0, 2, 3
 FOUND = ["the cat sat on the mat .", "a dog runs in the park today", "nothing", "two men in a boat , at sea ."]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.tracking.verdict import asked_often
+from pipeline.report.verdict import asked_often
 
 METRICS = {"test_digest": "t"}
 

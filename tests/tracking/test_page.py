@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.tracking.data_card import described
-from pipeline.tracking.page import commands
+from pipeline.report.data_card import described
+from pipeline.report.page import commands
 
 COUNTS = {"train": 6, "validation": 2, "test": 2}
 

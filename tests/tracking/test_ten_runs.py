@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from measured_differences import write_result
 
+from pipeline.commands import audit
 from pipeline.params import ParamsError, Tracking
-from pipeline.stages import audit, register
+from pipeline.stages import register
 from pipeline.tracking.address import address_of
 from pipeline.tracking.client import connect
 

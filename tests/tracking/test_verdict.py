@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.tracking.leaderboard import differences, leaderboard
-from pipeline.tracking.readable import compact, decimals_for, duration, plain, signed
-from pipeline.tracking.verdict import strongest, verdict
+from pipeline.report.formatting import compact, decimals_for, duration, plain, signed
+from pipeline.report.leaderboard import differences, leaderboard
+from pipeline.report.verdict import strongest, verdict
 
 BETTER, EQUAL, WORSE = (0.02, 0.01, 0.03), (0.01, -0.01, 0.03), (-0.02, -0.03, -0.01)
 

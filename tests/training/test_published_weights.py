@@ -13,7 +13,7 @@ from published import state_dict
 from safetensors.torch import load_file
 
 from pipeline.check import check
-from pipeline.data.provenance import file_digest
+from pipeline.files.digests import file_digest
 from pipeline.params import ParamsError
 from pipeline.training.fit import Job, fit
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.data.exclusive import alone
+from pipeline.files.lock import alone
 from pipeline.models import load_family
 from pipeline.params import load as load_params
 from pipeline.training import resume, signals

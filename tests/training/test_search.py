@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from pipeline.params import Choices, Pruning, Range, load
+from pipeline.search.search import Trial, best_trial, importances, propose, pruning_limits, search, searched
 from pipeline.stages import tune
 from pipeline.training.fit import Outcome
-from pipeline.training.search import Trial, best_trial, importances, propose, pruning_limits, search, searched
 
 SPACE: dict[str, Any] = {
     "architecture": Choices(choices=["vgg", "resnet"]),

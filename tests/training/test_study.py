@@ -28,12 +28,12 @@ from sqlalchemy.exc import OperationalError
 
 from pipeline.params import Choices, Pruning, Range
 from pipeline.params import Study as Section
-from pipeline.training import participant
+from pipeline.search import worker as participant
+from pipeline.search.search import Proposal, search, searched
+from pipeline.search.storage import VARIABLE, address_of, reason
+from pipeline.search.study import OWNER, Study
+from pipeline.search.worker import Watch, taking_part
 from pipeline.training.fit import Outcome
-from pipeline.training.participant import Watch, taking_part
-from pipeline.training.search import Proposal, search, searched
-from pipeline.training.storage import VARIABLE, address_of, reason
-from pipeline.training.study import OWNER, Study
 
 SPACE: dict[str, Any] = {
     "architecture": Choices(choices=["vgg", "resnet"]),

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.commands.retrain import ALLOWED, overrides
 from pipeline.params import ParamsError, load
-from pipeline.stages.retrain import ALLOWED, overrides
 
 PARAMS = """\
 seed: 0  # of everything

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.differences.networks import Reader, rnn
-from pipeline.models.rnn import RNN
+from pipeline.models.rnn.encoder import RNN
 
 LAYERS = 2  # the gates of a single layer see their own step and nothing before it
 HIGHEST = 256  # hidden size up to which `matched_hidden` looks
@@ -82,8 +82,8 @@ def scanned(kept: Tensor, fresh: Tensor) -> Tensor:
 class MinGRU(nn.Module):
     """A layer with the call of `torch.nn.GRU(input_size, hidden_size, batch_first=True)`, forward only.
 
-    Its parameters have the names of torch's, gate first, so that `pipeline.models.rnn.initialise` knows them; there is
-    no weight_hh, as nothing but the update itself sees the state.
+    Its parameters have the names of torch's, gate first, so that `initialise` of `pipeline.models.rnn.scans` knows them;
+    there is no weight_hh, as nothing but the update itself sees the state.
 
     Attributes:
         states: how the states are computed: `scanned` or `stepped`.
