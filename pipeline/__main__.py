@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pipeline.command_line import COMMANDS, Command, one, overview, parser_of
+from pipeline.command_line import COMMANDS, Command, entered_for, one, overview
 from pipeline.training.launch import is_first_process
 from pipeline.training.signals import Preempted, preempt_on_sigterm
 
@@ -32,7 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"unknown command {name!r}; {nearest(name, COMMANDS)}", file=sys.stderr)
         return 2
-    entered = vars(parser_of(name).parse_intermixed_args(words[1:]))  # an option may stand between the files
+    entered = entered_for(name, words[1:])
+    if isinstance(entered, str):
+        print(entered, file=sys.stderr)
+        return 2
     options = {key: value for key, value in entered.items() if value is not None and value != []}
     subject = options.pop("name", None)
     _set_up_output()

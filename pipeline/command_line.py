@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 SCRIPT = "pipeline"  # beside `python -m pipeline`
 Option = Mapping[str, Any]  # how argparse wants it
@@ -102,6 +102,13 @@ COMMANDS: dict[str, Command] = {
 }  # fmt: skip
 
 
+class _Parser(argparse.ArgumentParser):
+    """Raises in the place of printing its usage, so that a mistake is one sentence like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise argparse.ArgumentError(None, message)
+
+
 def overview() -> argparse.ArgumentParser:
     """Shows all commands; `whole_parser` has their options, too."""
     parser = argparse.ArgumentParser(
@@ -122,13 +129,33 @@ def parser_of(name: str, parser: argparse.ArgumentParser | None = None) -> argpa
     """The arguments of one command."""
     command = COMMANDS[name]
     about = f"{command.about[0].upper()}{command.about[1:]}."
-    made = parser or argparse.ArgumentParser(prog=f"{_program()} {name}", description=about)
+    made = parser or _Parser(prog=f"{_program()} {name}", description=about)
     if command.subject is not None:
         needed = "" if command.required else "; without it, of all" if command.subject == "experiment" else ""
         made.add_argument("name", metavar="NAME", nargs="?", help=f"of {one(command.subject)}{needed}")
     for option, words in command.options.items():
         made.add_argument(option, **words)
     return made
+
+
+def entered_for(name: str, words: Sequence[str]) -> dict[str, Any] | str:
+    """The values of a command's arguments by their names, or the sentence that says what is wrong with the words."""
+    command = COMMANDS[name]
+    try:
+        entered, rest = parser_of(name).parse_known_intermixed_args(words)  # an option may stand between the files
+    except argparse.ArgumentError as error:
+        return f"{name}: {error}; `{_program()} {name} --help` shows what it takes"
+    if not rest:
+        return vars(entered)
+    option = next((word.partition("=")[0] for word in rest if word.startswith("-")), None)
+    if option is None:
+        return f"{name} takes {'one name' if command.subject else 'no name'}; got also {rest[-1]!r}"
+    takers = [other for other, command in COMMANDS.items() if option in command.options]
+    if takers:
+        return f"{name} takes no {option}; {' and '.join(takers)} {'do' if len(takers) > 1 else 'does'}"
+    from pipeline.problems import nearest  # its libraries take longer to load than the rest of a `--help`
+
+    return f"{name} takes no {option}; {nearest(option, [*command.options, '--help'])}"
 
 
 def whole_parser() -> argparse.ArgumentParser:

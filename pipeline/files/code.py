@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from pipeline.files.digests import content_key, file_digest
@@ -49,17 +50,20 @@ def code_digest(*starts: str, root: Path = ROOT) -> str:
 
 
 def _imports(file: str, root: Path, functions: bool) -> Iterable[str]:
-    tree = ast.parse((root / file).read_text(encoding="utf-8"))
-    for node in _running_nodes(tree, functions):
+    for name in _modules((root / file).read_text(encoding="utf-8"), functions):
+        yield from _files_of(name, root)
+
+
+@lru_cache(maxsize=1024)  # of texts, so that an edited file is read anew; one command asks for many closures
+def _modules(text: str, functions: bool) -> tuple[str, ...]:
+    """Names of this package that a source imports; a name may be a module or something in it."""
+    names: list[str] = []
+    for node in _running_nodes(ast.parse(text), functions):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            if name.split(".")[0] == "pipeline":
-                yield from _files_of(name, root)
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(name for name in dict.fromkeys(names) if name.split(".")[0] == "pipeline")
 
 
 def _running_nodes(tree: ast.AST, functions: bool) -> Iterable[ast.AST]:
@@ -80,9 +84,10 @@ def _files_of(module: str, root: Path) -> Iterable[str]:
         base = Path(*parts[:end])
         for candidate in (base.with_suffix(".py"), base / "__init__.py"):
             path = root / candidate
-            if path.is_file() and (candidate.name != "__init__.py" or _holds_code(path)):
+            if path.is_file() and (candidate.name != "__init__.py" or _holds_code(path.read_text(encoding="utf-8"))):
                 yield candidate.as_posix()
 
 
-def _holds_code(path: Path) -> bool:
-    return any(not isinstance(node, ast.Expr) for node in ast.parse(path.read_text(encoding="utf-8")).body)
+@lru_cache(maxsize=1024)
+def _holds_code(text: str) -> bool:
+    return any(not isinstance(node, ast.Expr) for node in ast.parse(text).body)

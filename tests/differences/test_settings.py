@@ -14,7 +14,7 @@ from pipeline.check import check as check_file
 from pipeline.check import usable
 from pipeline.commands import check
 from pipeline.differences import DIFFERENCES, settings
-from pipeline.guard.guard import guard
+from pipeline.guard import guard
 from pipeline.params import ParamsError
 
 Save = Callable[[Document, Path], Path]

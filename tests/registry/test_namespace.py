@@ -140,7 +140,7 @@ def test_code_of_every_task_is_imported_without_the_name_of_this_package(
     )
     assert network.load_task is tasks.load_task
     assert {tasks.task_type(task).__module__, models.load_family(family).__module__} == {
-        f"{package}.tasks.{task}", f"{package}.models.{family}"
+        f"{package}.tasks.{task}.task", f"{package}.models.{family}.encoder"
     }  # fmt: skip
     for file in files:
         assert not [name for name in names(file) if re.fullmatch(r"pipeline|pipeline(\.\w+)+(:\w+)?", name)], file

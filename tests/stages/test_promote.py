@@ -123,6 +123,6 @@ def test_without_results_or_mlflow_there_is_one_sentence(trained: Path, fake: Mo
 
 def test_only_promote_and_rollback_take_a_version(root: Path, call: Any) -> None:
     done = call(root, "register", "digits", "--to", "1")
-    assert (done.returncode, done.stderr) == (2, "register: found --to 1; only rollback and promote take it\n")
+    assert (done.returncode, done.stderr) == (2, "register takes no --to; rollback and promote do\n")
     done = call(root, "rollback", "digits", "--because", "why")
-    assert (done.returncode, done.stderr) == (2, "rollback: found --because why; only promote takes it\n")
+    assert (done.returncode, done.stderr) == (2, "rollback takes no --because; promote does\n")

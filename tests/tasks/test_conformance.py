@@ -22,9 +22,9 @@ from pipeline.params import load as load_params
 from pipeline.tasks import TASKS, load_task
 from pipeline.tasks.baselines import BASELINES, GUESSES
 from pipeline.tasks.network import build_network, keyword_names
-from pipeline.tasks.object_detection.task import detections as found_boxes
+from pipeline.tasks.object_detection import detections
 from pipeline.tasks.task import Task
-from pipeline.tasks.translation.task import metrics as text_scores
+from pipeline.tasks.translation import metrics as text_metrics
 
 TINY = load_params(Path(__file__).parents[1] / "tiny.yaml")
 
@@ -240,10 +240,10 @@ PERFECT: dict[str, Callable[[pd.DataFrame, Batch, Card], pd.DataFrame]] = {
     "bits_per_dimension": lambda found, examples, card: found.assign(bits=0.0),
     "content_and_style_loss": lambda found, examples, card: found.assign(content_and_style_loss=0.0),
     "word_error_rate": lambda found, examples, card: found.assign(word_errors=0, character_errors=0),
-    "bleu": lambda found, examples, card: text_scores.prediction_table(
+    "bleu": lambda found, examples, card: text_metrics.prediction_table(
         *[found[n].tolist() for n in ("source", "truth", "truth")]
     ),
-    "ap50": lambda found, examples, card: found_boxes.prediction_table(true_boxes(examples), examples, card),
+    "ap50": lambda found, examples, card: detections.prediction_table(true_boxes(examples), examples, card),
 }  # by score: the predictions of a model without a fault
 
 
