@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from declarations import PER_CANDIDATE, Document, code, declared, pairs, starts
 from generated import write_raw
 from ruamel.yaml import YAML
 
@@ -20,8 +21,6 @@ from pipeline.params import Params, Section, load
 from pipeline.training.facts import search_budget, training_budget
 
 ROOT = Path(__file__).parents[1]
-Document = dict[str, Any]
-PER_CANDIDATE = ("tune", "train")
 WHOLE = ("prepare", "evaluate")  # they take the whole package of a task
 UNWATCHED = (
     "pipeline/params.py",
@@ -35,58 +34,6 @@ UNWATCHED = (
     "pipeline/tracking/",
 )
 UNDECLARED = ("workers", "checkpoint_steps", "launcher", "study", "tracking")  # of params.yaml: they change no output
-
-
-def declared(stage: str, key: str, item: Any, document: Document) -> Document:
-    """The entry of a stage in dvc.yaml for one candidate, experiment or download."""
-
-    def filled(text: str) -> str:
-        def value(match: re.Match[str]) -> str:
-            found: Any = {"key": key, "item": item}
-            for name in match.group(1).split("."):
-                found = found[name] if isinstance(found, dict) else getattr(found, name)
-            return str(found)
-
-        return re.sub(r"\$\{([\w.]+)\}", value, text)
-
-    body = document["stages"][stage]["do"]
-    return {
-        part: [filled(entry) for entry in body.get(part, []) if isinstance(entry, str)] for part in ("deps", "params")
-    }
-
-
-def pairs(params: Params) -> Iterator[tuple[str, str, Any]]:
-    """(stage, name, entry of params.yaml) of all stages that are loops."""
-    for name, download in params.downloads.items():
-        yield "fetch", name, download
-    for name, experiment in params.experiments.items():
-        yield "prepare", name, experiment
-        yield "evaluate", name, experiment
-    for name, candidate in params.candidates.items():
-        for stage in PER_CANDIDATE:
-            yield stage, name, candidate
-
-
-def code(entries: list[str]) -> set[str]:
-    """The files of pipeline/ among dependencies; a folder stands for all files in it."""
-    found: set[str] = set()
-    for entry in entries:
-        if entry.startswith("pipeline/"):
-            files = (ROOT / entry).rglob("*.py") if (ROOT / entry).is_dir() else [ROOT / entry]
-            found |= {file.relative_to(ROOT).as_posix() for file in files}
-    return found
-
-
-def starts(stage: str, item: Any, params: Params) -> list[str]:
-    """The files from which a stage's imports begin: its own, and those of the task and family that it names."""
-    found = [f"pipeline/stages/{stage}.py"]
-    if stage in PER_CANDIDATE:
-        found += [f"pipeline/tasks/{item.task}/task.py", f"pipeline/models/{item.family}/encoder.py"]
-    if stage in ("prepare", "evaluate"):
-        found += [f"pipeline/tasks/{item.task}/task.py"]
-    if stage == "evaluate":
-        found += [f"pipeline/models/{params.candidates[name].family}/encoder.py" for name in item.candidates]
-    return found
 
 
 def with_recipes(folder: Path) -> Params:
