@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
+import gc
 import importlib
 import importlib.util
 import logging
@@ -146,7 +147,8 @@ def leave(code: int) -> NoReturn:
 
 
 def script() -> NoReturn:
-    """The console script `pipeline`."""
+    """Runs the console script `pipeline`."""
+    gc.set_threshold(100_000)  # imports make millions of objects and no garbage, but look for it all along
     leave(main())
 
 

@@ -82,7 +82,7 @@ def scanned(kept: Tensor, fresh: Tensor) -> Tensor:
 class MinGRU(nn.Module):
     """A layer with the call of `torch.nn.GRU(input_size, hidden_size, batch_first=True)`, forward only.
 
-    Its parameters have the names of torch's, gate first, so that `initialise` of `pipeline.models.rnn.scans` knows them;
+    Its parameters have the names of torch's, gate first, so that `initialise` of `models/rnn/scans.py` knows them;
     there is no weight_hh, as nothing but the update itself sees the state.
 
     Attributes:
