@@ -32,7 +32,7 @@ differences: setup  ## measure what is out of date of the ten differences betwee
 
 # Small networks are quickest with one thread each. Three processes keep two cores busy: many tests wait for others.
 test: setup  ## run the tests; ARGS="-k name" picks some
-	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --no-loadscope-reorder $(ARGS)
 
 lint: setup  ## check format, style, types, imports between rooms, and workflows
 	$(BIN)/ruff format --check .

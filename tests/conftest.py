@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import subprocess
 import sys
@@ -15,9 +16,41 @@ from generated import write_raw
 from ruamel.yaml import YAML
 
 pytest_plugins = ["registered", "servers"]
+gc.set_threshold(100_000)  # imports and collection make millions of objects that stay
 
 ROOT = Path(__file__).parents[1]
 Call = Callable[..., subprocess.CompletedProcess[str]]
+
+
+LONGEST = ("end_to_end", "training", "tracking", "stages", "workflows", "test_layout", "registry", "benchmarks")
+
+
+# Files that share what takes longest to make: one worker runs them, one after another.
+TOGETHER = {"tests/end_to_end/test_pipeline.py": "whole", "tests/end_to_end/test_faults.py": "whole"}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Gives a whole file to a worker, as `--dist loadfile`, and those of TOGETHER as if they were one."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return TOGETHER.get(file, file)
+
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts those files first that take longest, so that no worker begins with one of them when all others are done."""
+
+    def rank(item: pytest.Item) -> int:
+        place = item.path.relative_to(ROOT / "tests").parts[0].removesuffix(".py")
+        shared = item.path.relative_to(ROOT).as_posix() in TOGETHER
+        return -1 if shared else LONGEST.index(place) if place in LONGEST else len(LONGEST)
+
+    items.sort(key=rank)  # stable: within a file and a folder the order stays
 
 
 @pytest.fixture(scope="session")

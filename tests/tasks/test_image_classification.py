@@ -15,8 +15,8 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 from pipeline.formats.image import png
 from pipeline.models import load_family
 from pipeline.tasks.classification import prediction_table
-from pipeline.tasks.image_classification.task import ImageClassification, decoded, shifted
 from pipeline.tasks.image_classification import task as image_classification
+from pipeline.tasks.image_classification.task import ImageClassification, decoded, shifted
 
 CARD = {"classes": ["a", "b", "c"], "channels": 1, "height": 6, "width": 5, "maximum": 16}
 CARD |= {"mean": [0.4], "deviation": [0.3]}

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(600)
 ROOT = Path(__file__).parents[2]
 NOBODY = "http://127.0.0.1:9"
-KILLS = 10
-SECONDS = 70  # that the training would take alone, so that it outlasts the kills
+KILLS = 3  # `make chaos ARGS=--server` makes as many as one likes
+SECONDS = 25  # that the training would take alone, so that it outlasts the kills
 SLOWER = 1.25  # how many times as long an epoch may take as in the same training beside it, which nobody watches
 
 
@@ -91,7 +91,7 @@ def test_a_search_goes_straight_into_postgresql(work: Work) -> None:
     assert "live view" not in work.said
 
 
-def test_ten_kills_of_the_server_cost_no_point_and_no_time(work: Work, server: MlflowServer) -> None:
+def test_kills_of_the_server_cost_no_point_and_no_time(work: Work, server: MlflowServer) -> None:
     work.edit(epochs=40, patience=40, repeats=1)
     work.stage("train", "digits-rnn", uri=NOBODY)
     epochs = min(max(int(SECONDS / seconds_of_an_epoch(work)), 60), 4000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -24,23 +25,40 @@ TWO = {"devices": 2, "strategy": "ddp"}
 pytestmark = pytest.mark.timeout(400)
 
 
-@pytest.fixture
-def repository(tiny: dict[str, Any], prepared: Path, tmp_path: Path, save: Callable[..., Path]) -> Path:
-    """A folder with prepared data and the best parameters of two candidates."""
+def repository_in(folder: Path, tiny: dict[str, Any], prepared: Path, save: Callable[..., Path]) -> Path:
+    """Fills a folder with prepared data and the best parameters of two candidates."""
     tiny["experiments"]["co2"]["training"] |= {"epochs": 2, "repeats": 2, "batch_size": 30}
     tiny["experiments"]["digits"]["training"] |= {"epochs": 10, "repeats": 1}
-    save(tiny, tmp_path)
-    (tmp_path / "data").symlink_to(prepared / "data")
+    save(tiny, folder)
+    (folder / "data").symlink_to(prepared / "data")
     for candidate in ("co2-rnn", "digits-cnn"):
-        space = load(tmp_path / "params.yaml").candidates[candidate].parameters
+        space = load(folder / "params.yaml").candidates[candidate].parameters
         best = {
             name: entry.choices[-1] if isinstance(entry, Choices) else entry.high if isinstance(entry, Range) else entry
             for name, entry in space.items()
         }
-        folder = tmp_path / "search" / candidate.partition("-")[0] / candidate
-        folder.mkdir(parents=True)
-        (folder / "best.json").write_text(json.dumps({"parameters": best | {"dropout": 0.0}}), encoding="utf-8")
-    return tmp_path
+        place = folder / "search" / candidate.partition("-")[0] / candidate
+        place.mkdir(parents=True)
+        (place / "best.json").write_text(json.dumps({"parameters": best | {"dropout": 0.0}}), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def repository(tiny: dict[str, Any], prepared: Path, tmp_path: Path, save: Callable[..., Path]) -> Path:
+    return repository_in(tmp_path, tiny, prepared, save)
+
+
+@pytest.fixture(scope="module")
+def co2(
+    _tiny: dict[str, Any],
+    prepared: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    save: Callable[..., Path],
+    call: Any,
+) -> tuple[Path, pd.DataFrame, dict[str, Any], str]:
+    """(folder, history, description of the model, output) of co2-rnn trained by two processes."""
+    folder = repository_in(tmp_path_factory.mktemp("two"), copy.deepcopy(_tiny), prepared, save)
+    return folder, *trained(folder, call, "co2-rnn", **TWO)
 
 
 def edit(folder: Path, **trainer: Any) -> None:
@@ -68,11 +86,15 @@ def trained(folder: Path, call: Any, candidate: str, **trainer: Any) -> tuple[pd
     [("co2-rnn", "mae", 0.02), ("digits-cnn", "accuracy", 0.25)],
 )
 def test_two_processes_train_nearly_what_one_does_and_one_of_them_writes(
-    candidate: str, score: str, closeness: float, repository: Path, call: Any
+    candidate: str, score: str, closeness: float, request: pytest.FixtureRequest, call: Any
 ) -> None:
     from mlflow.tracking import MlflowClient
 
-    history, model, said = trained(repository, call, candidate, **TWO)
+    if candidate == "co2-rnn":
+        repository, history, model, said = request.getfixturevalue("co2")
+    else:
+        repository = request.getfixturevalue("repository")
+        history, model, said = trained(repository, call, candidate, **TWO)
     assert said.count(f"best validation {score}") == 1, said
     assert [path for path in (repository / ".work").iterdir() if path.is_dir()] == []
     client = MlflowClient(f"sqlite:///{repository / 'mlflow.db'}")
@@ -148,8 +170,10 @@ def test_either_process_can_be_killed_and_the_training_goes_on_exactly(repositor
     assert {path.name: path.read_bytes() for path in target.iterdir()} == straight
 
 
-def test_a_launcher_starts_the_processes(repository: Path, call: Any) -> None:
-    history, model, _ = trained(repository, call, "co2-rnn", **TWO)
+def test_a_launcher_starts_the_processes(
+    co2: tuple[Path, pd.DataFrame, dict[str, Any], str], repository: Path, call: Any
+) -> None:
+    _, history, model, _ = co2
     words = f"{Path(sys.executable).with_name('torchrun')} --standalone --nproc-per-node 2"
     launched, again, repeated = trained(repository, call, "co2-rnn", launcher=words, **TWO)
     assert repeated.count("best validation mae") == 1
