@@ -29,13 +29,13 @@ class EpochOrder:
         self.epoch = epoch
 
     def indices(self) -> Tensor:
-        """(N,) a permutation of the examples."""
+        """Returns a permutation (N,) of the examples."""
         generator = torch.Generator().manual_seed((self.seed << 20) + self.epoch)
         order = torch.randperm(self.examples, generator=generator)
         return order if self.lengths is None else self._grouped(order, self.lengths.cpu(), generator)
 
     def _grouped(self, order: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
-        """Sorted by length in pools of batches; then the batches are shuffled, and an incomplete one comes last."""
+        """Sorts by length in pools of batches; then shuffles the batches, and puts an incomplete one last."""
         full = len(order) // self.batch_size * self.batch_size
         order, rest = order[:full], order[full:]  # before sorting: what processes cannot share is any, not the longest
         pools = torch.split(order, POOL * self.batch_size)
@@ -44,7 +44,7 @@ class EpochOrder:
 
 
 def _sorted(pool: Tensor, lengths: Tensor) -> Tensor:
-    """The examples of a pool by their lengths, (N,) or (N, L)."""
+    """Sorts the examples of a pool by their lengths, (N,) or (N, L)."""
     for column in reversed(lengths.view(len(lengths), -1).unbind(1)):
         pool = pool[column[pool].argsort(stable=True)]
     return pool
@@ -54,7 +54,7 @@ class Batches:
     """Iterates over dictionaries of tensors whose first dimension counts examples.
 
     `batch_size` is the global batch: each of `world_size` processes gets its share of every batch. Without an order the
-    examples come as they stand. With one, a last batch that the processes cannot share evenly is cut to what they can,
+    examples come in order. With one, a last batch that the processes cannot share evenly is cut to what they can,
     and left out after others where a single example each would remain: a batch norm has nothing to compare it with.
     """
 
@@ -110,9 +110,9 @@ class Batches:
         return {name: tensor.index_select(0, index.to(tensor.device)) for name, tensor in self.examples.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the running epoch stands."""
+        """Returns the position in the running epoch."""
         return {"next": self._next}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The next iteration goes on where the saved one stood."""
+        """Continues in the next iteration where the saved one was."""
         self._resumed_at = int(state["next"]) % max(len(self), 1)

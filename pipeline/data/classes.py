@@ -1,4 +1,4 @@
-"""Labelled records: their classes by number, what a card says of them, and what is worth a warning."""
+"""Labelled records: their classes by number, their part of a card, and what is worth a warning."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.data.tables import schema
 
-FEW = 10  # of a class in a split, below which a figure about it says little
+FEW = 10  # of a class in a split, below which a figure about it means little
 Tables = Mapping[str, Mapping[str, np.ndarray]]
 
 
@@ -18,11 +18,11 @@ class Labelled(Protocol):
 
     @property
     def labels(self) -> np.ndarray:
-        """(N,) integers or text."""
+        """Returns (N,) integers or text."""
 
 
 def class_numbers(parts: Mapping[str, Labelled], order: list[str], fewest: int = 2) -> tuple[list[str], np.ndarray]:
-    """Names of the classes, sorted, and (N,) int64 positions in them.
+    """Returns names of the classes, sorted, and (N,) int64 positions in them.
 
     Raises ValueError for a class that is not in train, and for fewer classes than a task can do with.
     """
@@ -43,7 +43,7 @@ def class_numbers(parts: Mapping[str, Labelled], order: list[str], fewest: int =
 
 
 def labelled_card(tables: Tables, names: list[str]) -> dict[str, Any]:
-    """What every card of labelled examples says of its tables, whose `labels` are positions in `names`, -1 for none."""
+    """Describes tables of labelled examples for a card; `labels` are positions in `names`, -1 for none."""
     seen = {part: table["labels"][table["labels"] >= 0] for part, table in tables.items()}
     numbers = {part: np.bincount(labels, minlength=len(names)).tolist() for part, labels in seen.items()}
     return {
@@ -56,7 +56,7 @@ def labelled_card(tables: Tables, names: list[str]) -> dict[str, Any]:
 
 
 def duplicates(hashes: Mapping[str, list[bytes]], things: str, by: str) -> Iterator[str]:
-    """Records of a split that another split has, too: they make a result look better than it is.
+    """Counts records of a split that another split has, too: they make a result look better than it is.
 
     `things` is what the records are, such as images, compared `by`, such as pixel.
     """
@@ -68,7 +68,7 @@ def duplicates(hashes: Mapping[str, list[bytes]], things: str, by: str) -> Itera
 
 
 def rare_classes(class_counts: Mapping[str, Mapping[str, int]], one: str, many: str) -> Iterator[str]:
-    """Classes about which a figure of a split says little, or nothing; `one` or `many` of what are counted."""
+    """Names classes about which a figure of a split means little, or nothing; `one` and `many` name the examples."""
     for part, counts in class_counts.items():
         absent = [name for name, count in counts.items() if not count]
         rare = [f"{name} ({count})" for name, count in counts.items() if 0 < count < FEW]

@@ -59,14 +59,14 @@ def prepare_images(
 
 
 def picture_digests(images: Images) -> np.ndarray:
-    """(N,) uint64 of the files, or of the pixels where a file holds many pictures."""
+    """Returns (N,) uint64 of the files, or of the pixels where a file holds many pictures."""
     if images.files is not None:
         return digests_of_pictures(images.files)
     return digests_of(picture.tobytes() for picture in images.pixels)
 
 
 def _sent(records: list[Images], rows: np.ndarray) -> list[bytes]:
-    """What a user would send of these rows of all records: the files, or PNG files of the pixels."""
+    """Returns what a user would send of these rows of all records: the files, or PNG files of the pixels."""
     every = [(part, own) for part in records for own in range(len(part.labels))]
     chosen = [every[row] for row in rows]
     return [
@@ -76,7 +76,7 @@ def _sent(records: list[Images], rows: np.ndarray) -> list[bytes]:
 
 
 def grid_card(tables: Tables, maximum: int) -> dict[str, Any]:
-    """What every card of pictures says of its tables, whose `images` (N, C, H, W) have pixels from 0 to `maximum`."""
+    """Describes tables of pictures for a card; `images` (N, C, H, W) have pixels from 0 to `maximum`."""
     mean, deviation, used = moments(tables["train"]["images"], maximum)
     channels, height, width = tables["train"]["images"].shape[1:]
     return {
@@ -92,21 +92,21 @@ def grid_card(tables: Tables, maximum: int) -> dict[str, Any]:
 
 
 def _check_same_shape(parts: Mapping[str, Images]) -> None:
-    first, *others = parts
+    first, *later = parts
     for name, part in parts.items():
         if not isinstance(part, Images):
             raise ValueError(f"part {name} holds a {type(part).__name__}; choose a data.format that reads images")
         if not len(part.pixels):
             raise ValueError(f"part {name} has no images; check data.parts.{name} in params.yaml")
-    for name in others:
+    for name in later:
         shapes = {part: (*parts[part].pixels.shape[1:], parts[part].maximum) for part in (first, name)}
         if shapes[first] != shapes[name]:
-            found = ", ".join(f"{part} has {c} × {h} × {w} up to {top}" for part, (c, h, w, top) in shapes.items())
-            raise ValueError(f"images of all parts must have one size: {found}")
+            sizes = ", ".join(f"{part} has {c} × {h} × {w} up to {top}" for part, (c, h, w, top) in shapes.items())
+            raise ValueError(f"images of all parts must have one size: {sizes}")
 
 
 def picture_hashes(tables: Tables) -> dict[str, list[bytes]]:
-    """A number of every picture of every split that another picture does not have."""
+    """Hashes every picture of every split, so that equal pictures are recognised."""
     return {
         part: [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in table["images"]]
         for part, table in tables.items()

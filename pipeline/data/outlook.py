@@ -1,15 +1,15 @@
-"""From how many test examples on a model could ever be replaced: said before anything is trained."""
+"""From how many test examples on a model could ever be replaced: known before anything is trained."""
 
 from __future__ import annotations
 
 import math
 
 ERROR_LEVEL = 0.05  # of a gate whose confidence is 0.95
-USUAL = 0.9  # share of right answers of a champion for which the needed number is told
+USUAL = 0.9  # share of right answers of a champion for which the needed number is given
 
 
 def outlook(count: int, error_level: float, score: str = "accuracy") -> str | None:
-    """One sentence about a test split of `count` examples; None for scores that are no share of right answers.
+    """Describes a test split of `count` examples in a sentence; None for scores that are not a share of right answers.
 
     A model without a fault is right wherever a champion is wrong, and nowhere else do the two differ. Of d such
     examples the exact test of McNemar (1947) gives p = 2^(1-d), and the first comparison on a split needs p <

@@ -1,4 +1,4 @@
-"""Which records train, which pick and which report."""
+"""Assignment of records to training, to selection and to the report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BY_CONTENT = "by the content of each example and the seed"
 
 
 def shares_of_pool(parts: Mapping[str, Any], split: Shares) -> dict[str, float]:
-    """What validation and test take from the part `all`, or from `train` where they are not published.
+    """Returns the shares that validation and test take from the part `all`, or from `train` where unpublished.
 
     A share counts the records of the part that it is taken from. Raises ValueError where a part is published and
     has a share, or has neither.
@@ -47,17 +47,17 @@ def shares_of_pool(parts: Mapping[str, Any], split: Shares) -> dict[str, float]:
 
 
 def pool_name(parts: Mapping[str, Any]) -> str:
-    """The part that missing splits are taken from."""
+    """Names the part that missing splits are taken from."""
     return "all" if "all" in parts else "train"
 
 
 def in_order(parts: Mapping[str, Any]) -> list[str]:
-    """The names of the parts as their records are counted: train, validation, test."""
+    """Lists the parts as their records are counted: train, validation, test."""
     return [name for name in ("all", *SPLITS) if name in parts]
 
 
 def described(shares: Mapping[str, float], order: list[str], kind: str, how: str, seed: int) -> dict[str, Any]:
-    """What the card says about the split: `how` the rows were taken that no published part gave."""
+    """Describes the split for the card: `how` the rows were taken that no published part gave."""
     if not shares:
         return {"kind": "published", "seed": None, "detail": "train, validation and test as published"}
     taken = " and ".join(f"{part} {share:g}" for part, share in shares.items())
@@ -69,11 +69,11 @@ def split_rows(
     sizes: Mapping[str, int], shares: Mapping[str, float], seed: int, units: np.ndarray, *, classes: Sequence[str],
     labels: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """Rows of every split among all records: published parts as they are, the others out of the pool.
+    """Returns the rows of every split among all records: published parts as they are, the others out of the pool.
 
     sizes: records of every part, in order. units: (N,) digests of what stays together, the content of a record or its
-    group. labels: (N,) positions in `classes` of all records; without them all are of one class, whose name says in
-    messages what they are.
+    group. labels: (N,) positions in `classes` of all records; without them all are of one class, whose name is used
+    in messages.
     """
     ends = np.cumsum(list(sizes.values()))
     rows = {name: np.arange(end - size, end) for (name, size), end in zip(sizes.items(), ends, strict=True)}
@@ -92,7 +92,7 @@ def split_rows(
 
 
 def draws(units: np.ndarray, seed: int) -> np.ndarray:
-    """(N,) numbers from 0 to 1 that follow from each unit and the seed alone (SplitMix64, Steele et al. 2014).
+    """Draws (N,) numbers from 0 to 1 that follow from each unit and the seed alone (SplitMix64, Steele et al. 2014).
 
     Units are digests, so that the last step of that generator is enough to make another seed another draw.
     """
@@ -106,7 +106,7 @@ def draws(units: np.ndarray, seed: int) -> np.ndarray:
 def by_class(
     drawn: np.ndarray, labels: np.ndarray, classes: Sequence[str], shares: Mapping[str, float]
 ) -> dict[str, np.ndarray]:
-    """Rows of train, validation and test, increasing, from the draw (N,) of every row.
+    """Returns rows of train, validation and test, increasing, from the draw (N,) of every row.
 
     A draw below the share of validation goes to validation, the next ones to test, the others to train: that does not
     depend on how many rows there are, so that a row stays in its split when data are added. A class of fewer than FEW
@@ -127,8 +127,8 @@ def by_class(
             part[np.flatnonzero(part == "train")[0]] = name
     if not (part == "train").any():
         part[-1] = "train"
-    found = part[inverse]
-    return {name: np.flatnonzero(found == name) for name in ("train", *shares)}
+    part_of_row = part[inverse]
+    return {name: np.flatnonzero(part_of_row == name) for name in ("train", *shares)}
 
 
 def _assign_draws(part: np.ndarray, own: np.ndarray, drawn: np.ndarray, shares: Mapping[str, float]) -> None:
@@ -153,6 +153,6 @@ def _assign_ranks(part: np.ndarray, own: np.ndarray, name: str, shares: Mapping[
 
 
 def in_time(count: int, shares: Mapping[str, float]) -> dict[str, int]:
-    """Number of rows of train and the splits taken from it: floor(share · count), train has the rest."""
+    """Counts the rows of train and the splits taken from it: floor(share · count), train has the rest."""
     taken = {part: int(np.floor(count * share + 1e-9)) for part, share in shares.items()}  # 0.29 · 100 is 28.999…
     return {"train": count - sum(taken.values()), **taken}

@@ -12,7 +12,7 @@ COARSEST = 20  # steps of its rounding to single precision that a deviation need
 
 
 def column_statistics(columns: Mapping[str, list[float]]) -> dict[str, Any]:
-    """Of the values of train by the names of their columns; a constant column is shifted, not scaled.
+    """Computes mean, deviation and range of the columns of train; a constant column is shifted, not scaled.
 
     Raises ValueError for a column that tables of single precision would flatten, such as a meter that counts up.
     """
@@ -33,7 +33,7 @@ def column_statistics(columns: Mapping[str, list[float]]) -> dict[str, Any]:
 
 
 def moments(images: np.ndarray, maximum: int) -> tuple[list[float], list[float], list[int]]:
-    """Mean and standard deviation of every channel after division by `maximum`, and the lowest and highest pixel.
+    """Computes mean and deviation of every channel after division by `maximum`, and the lowest and highest pixel.
 
     Sums are whole numbers, so that the result does not depend on the order of addition, that is on the machine.
     """

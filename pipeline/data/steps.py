@@ -10,7 +10,7 @@ DAY = 86400
 
 
 def usual_step(times: np.ndarray) -> tuple[int, int | None]:
-    """The most frequent step in seconds, and in whole months where the calendar rules (months, quarters, years).
+    """Finds the most frequent step in seconds, and in whole months where the calendar rules (months, quarters, years).
 
     times: (T,) datetime64[s], increasing.
     """
@@ -31,7 +31,7 @@ def at_month_ends(times: np.ndarray) -> bool:
 
 
 def irregular_steps(times: np.ndarray) -> Iterator[str]:
-    """A sentence, if some steps are not the usual one."""
+    """Yields a sentence, if some steps are not the usual one."""
     seconds, months = usual_step(times)
     if months is None:
         wrong = np.flatnonzero(np.diff(times.astype(np.int64)) != seconds)
@@ -44,7 +44,7 @@ def irregular_steps(times: np.ndarray) -> Iterator[str]:
 
 
 def in_words(seconds: int) -> str:
-    """604800 → '7 days'."""
+    """Converts 604800 to '7 days'."""
     for size, unit in ((DAY, "day"), (3600, "hour"), (60, "minute")):
         if seconds % size == 0:
             return counted(seconds // size, unit)
@@ -52,7 +52,7 @@ def in_words(seconds: int) -> str:
 
 
 def counted(number: int, unit: str) -> str:
-    """'1 day', '7 days'."""
+    """Formats '1 day', '7 days'."""
     return f"{number} {unit}{'' if number == 1 else 's'}"
 
 
@@ -64,5 +64,5 @@ def _same_day(times: np.ndarray) -> bool:
 
 
 def month_steps(times: np.ndarray) -> np.ndarray:
-    """(T - 1,) months of the calendar from each time to the next."""
+    """Returns the (T - 1,) months of the calendar from each time to the next."""
     return np.diff(times.astype("datetime64[M]").astype(np.int64))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SPLITS = ("train", "validation", "test")
-EXAMPLES, REQUESTS = "examples.safetensors", "requests.parquet"  # beside the tables
+EXAMPLES, REQUESTS = "examples.safetensors", "requests.parquet"  # next to the tables
 
 Table: TypeAlias = "dict[str, Tensor]"
 Batch: TypeAlias = "dict[str, Tensor]"
@@ -40,7 +40,7 @@ class Prepared:
 def write(prepared: Prepared, folder: Path) -> dict[str, Any]:
     """Writes tables and card, all or nothing, and returns the card with the digests in it.
 
-    `digests` are the SHA-256 of the files. `data` covers them and what the card says about their meaning, such as
+    `digests` are the SHA-256 of the files. `data` covers them and the meanings in the card, such as
     the names of the classes, but not the warnings.
     """
     from safetensors.numpy import save
@@ -63,7 +63,7 @@ def write(prepared: Prepared, folder: Path) -> dict[str, Any]:
 
 
 def read_table(folder: Path, split: str) -> Table:
-    """Tensors of one split, mapped into memory and read from disk when they are used."""
+    """Returns tensors of one split, mapped into memory and read from disk when they are used."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -77,7 +77,7 @@ def read_table(folder: Path, split: str) -> Table:
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """The card of prepared data."""
+    """Reads the card of prepared data."""
     path = folder / "card.json"
     try:
         card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -89,7 +89,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def schema(tables: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, dict[str, Any]]:
-    """Type and shape of every array of a split, without the first dimension, which differs from split to split."""
+    """Describes type and shape of every array of a split, without the first dimension, which differs by split."""
     return {
         name: {"dtype": str(array.dtype), "shape": list(array.shape[1:])} for name, array in tables["train"].items()
     }

@@ -1,4 +1,4 @@
-"""The threads of params.yaml, on which the last digits of a sum depend: in every process, whatever the shell says."""
+"""The threads of params.yaml, on which the last digits of a sum depend: in every process, whatever the shell sets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def pass_on(threads: int) -> None:
 
 def use_threads(threads: int) -> None:
     """Fixes the threads of PyTorch, NumPy and SciPy in this process; every stage that computes begins with it."""
-    import scipy.linalg  # noqa: F401  # brings a library of its own, which could not be told later
+    import scipy.linalg  # noqa: F401  # brings a library of its own, which could not be limited later
     import torch
     from threadpoolctl import threadpool_limits
 

@@ -25,18 +25,18 @@ class Tokenizer:
         return int(self.processor.get_piece_size())
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """The tokens of normalised texts; UNKNOWN for a sign that train did not have."""
-        found: list[list[int]] = self.processor.encode(list(texts), out_type=int)
-        return found
+        """Encodes normalised texts; UNKNOWN for a sign that train did not have."""
+        tokens: list[list[int]] = self.processor.encode(list(texts), out_type=int)
+        return tokens
 
     def decode(self, tokens: Sequence[Sequence[int]]) -> list[str]:
-        """The texts of tokens; what stands for no text is passed over."""
+        """Decodes tokens to texts; tokens without a text are skipped."""
         silent = (PAD, BEGIN, END)
         return [str(self.processor.decode([token for token in row if token not in silent])) for row in tokens]
 
 
 def fit_tokenizer(texts: Iterable[str], vocabulary: int) -> str:
-    """A model of at most `vocabulary` tokens, as base64. Raises ValueError where the texts do not give so many."""
+    """Fits a model of at most `vocabulary` tokens, as base64. Raises ValueError where the texts do not give so many."""
     written = io.BytesIO()
     try:
         _library().SentencePieceTrainer.train(
@@ -53,7 +53,7 @@ def fit_tokenizer(texts: Iterable[str], vocabulary: int) -> str:
 
 
 def padded(rows: Sequence[Sequence[int]], dtype: Any = np.int32) -> tuple[np.ndarray, np.ndarray]:
-    """(N, T) with PAD behind the shorter rows, and (N,) their lengths."""
+    """Returns (N, T) with PAD behind the shorter rows, and (N,) their lengths."""
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
     check_padding(lengths, np.dtype(dtype).itemsize)
     table = np.full((len(rows), max(int(lengths.max(initial=1)), 1)), PAD, dtype=dtype)
@@ -63,12 +63,12 @@ def padded(rows: Sequence[Sequence[int]], dtype: Any = np.int32) -> tuple[np.nda
 
 
 def as_bytes(texts: Sequence[str]) -> np.ndarray:
-    """(N, L) uint8: texts in UTF-8, zeros behind the shorter ones."""
+    """Encodes texts as (N, L) uint8 in UTF-8, zeros behind the shorter ones."""
     return padded([list(text.encode()) for text in texts], np.uint8)[0]
 
 
 def as_texts(table: np.ndarray) -> list[str]:
-    """The inverse of `as_bytes`."""
+    """Inverts `as_bytes`."""
     return [row.tobytes().rstrip(b"\0").decode() for row in table]
 
 

@@ -3,7 +3,7 @@
 Each has a file here that reads from top to bottom: claim, settings, data, networks, statistic, verdict, figure. A
 difference is a module with
 
-* ``CLAIM``: what textbooks say, in one sentence;
+* ``CLAIM``: the claim of textbooks, in one sentence;
 * ``Settings``: the values of differences/params.yaml that it reads, with their allowed ranges;
 * ``arms(settings)``: what is trained, see `paired.Arm`;
 * ``measure(arm, seed, rate, settings, counts)``: one training and what is seen of it, plain JSON, in a worker;

@@ -1,6 +1,6 @@
-"""What measured differences say about one experiment: which family to expect ahead, and what to set.
+"""Advice on one experiment from measured differences: which family to expect ahead, and what to set.
 
-Every sentence carries the row that backs it. Where a difference is not decided, nothing is said.
+Every sentence carries the row that backs it. A difference that is not decided gives no advice.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Advice:
 
 @dataclass(frozen=True)
 class Dependence:
-    """How far back the answer of an experiment depends on its input, in steps, and how that is known."""
+    """The reach, in steps back, of the dependence of an experiment's answer on its input, and how it is known."""
 
     steps: int
     how: str
@@ -41,22 +41,22 @@ class Dependence:
 def advice(
     experiment: Experiment, candidates: Mapping[str, Candidate], card: Mapping[str, Any], train: Table, results: Results
 ) -> list[Advice]:
-    """All that the results say about an experiment."""
+    """Lists all advice that the results give on an experiment."""
     decided = {name: result for name, result in results.items() if result["verdict"] != NOT_DECIDED}
-    found = [*_family(experiment.task, results)]
+    sentences = [*_family(experiment.task, results)]
     if card["shape"] == "sequence":
         far = dependence(card, train)
-        found += _reach(candidates, far, decided)
-        found += _lookback(card, far, decided)
-        found += _chain(card, train, decided)
-        found += _start(candidates, decided)
+        sentences += _reach(candidates, far, decided)
+        sentences += _lookback(card, far, decided)
+        sentences += _chain(card, train, decided)
+        sentences += _start(candidates, decided)
     else:
-        found += _grid(decided)
-    return found
+        sentences += _grid(decided)
+    return sentences
 
 
 def dependence(card: Mapping[str, Any], train: Table) -> Dependence:
-    """For a forecast by the autocorrelation of train, else at most the length of nearly all sequences."""
+    """Estimates it for a forecast by the autocorrelation of train, else by the length of nearly all sequences."""
     if card["task"] == "forecasting":
         return _by_correlation(train["values"].numpy(), int(card["lookback"]))
     longest = int(np.quantile(lengths_of(train), 0.95))
@@ -64,7 +64,7 @@ def dependence(card: Mapping[str, Any], train: Table) -> Dependence:
 
 
 def lengths_of(train: Table) -> np.ndarray:
-    """(N,) lengths of sequences: the tensor of them that the first axis of batches is grouped by."""
+    """Returns the (N,) lengths of sequences: the tensor of them by which batches are grouped first."""
     for name in ("lengths", "source_lengths"):
         if name in train:
             return np.asarray(train[name].numpy())
@@ -72,7 +72,7 @@ def lengths_of(train: Table) -> np.ndarray:
 
 
 def _by_correlation(values: np.ndarray, lookback: int) -> Dependence:
-    """The farthest lag whose partial autocorrelation is beyond chance, in any of the columns (T, S)."""
+    """Finds the farthest lag whose partial autocorrelation is beyond chance, in any of the columns (T, S)."""
     from scipy import stats
     from statsmodels.tsa.stattools import pacf
 
@@ -89,7 +89,7 @@ def _by_correlation(values: np.ndarray, lookback: int) -> Dependence:
 
 
 def _family(task: str, results: Results) -> Iterator[Advice]:
-    """Which family to expect ahead on this use: its own row decides, whatever the verdict on all uses is."""
+    """Names the family to expect ahead on this use: its own row decides, whatever the verdict on all uses is."""
     effect = results.get("uses", {}).get("effects", {}).get(task)
     if effect is None or effect["verdict"] not in (HOLDS, DOES_NOT_HOLD):
         return
@@ -115,23 +115,23 @@ def _reach(candidates: Mapping[str, Candidate], far: Dependence, decided: Result
         seen = largest_field(candidate)
         if seen is None:
             continue
-        told = f"{name} sees at most {seen} steps; {far.how}"
+        reason = f"{name} sees at most {seen} steps; {far.how}"
         if seen < far.steps:
-            yield Advice(f"Give {name} more depth or wider kernels: {told}.", backing)
+            yield Advice(f"Give {name} more depth or wider kernels: {reason}.", backing)
         else:
-            yield Advice(f"The receptive field of {name} is wide enough: {told}.", backing)
+            yield Advice(f"The receptive field of {name} is wide enough: {reason}.", backing)
 
 
 def _lookback(card: Mapping[str, Any], far: Dependence, decided: Results) -> Iterator[Advice]:
     """Whether the window that a forecast sees covers the dependence."""
     result = decided.get("temporal_dependency")
     if result is not None and card["task"] == "forecasting" and far.steps > int(card["lookback"]):
-        told = f"it is {card['lookback']}, and {far.how}"
-        yield Advice(f"Raise settings.lookback: {told}.", row("temporal_dependency", result))
+        reason = f"it is {card['lookback']}, and {far.how}"
+        yield Advice(f"Raise settings.lookback: {reason}.", row("temporal_dependency", result))
 
 
 def largest_field(candidate: Candidate) -> int | None:
-    """The receptive field with the largest values that the search may pick; None where it is not known.
+    """Computes the receptive field of the largest values that the search may pick; None where it is not known.
 
     The kernels of `textcnn` lie in another way than those of the other architectures.
     """
@@ -151,7 +151,7 @@ def _largest(entry: Any) -> Any:
 
 
 def _chain(card: Mapping[str, Any], train: Table, decided: Results) -> Iterator[Advice]:
-    """What recurrence costs on long sequences."""
+    """Warns of what recurrence costs on long sequences."""
     result = decided.get("parallelism")
     if result is None or result["verdict"] != HOLDS:
         return
@@ -161,7 +161,7 @@ def _chain(card: Mapping[str, Any], train: Table, decided: Results) -> Iterator[
 
 
 def _start(candidates: Mapping[str, Candidate], decided: Results) -> Iterator[Advice]:
-    """Forget biases below 1, where the initialisation was measured to matter."""
+    """Advises against forget biases below 1, where the initialisation was measured to matter."""
     result = decided.get("variants")
     if result is None or result["verdict"] != "depends on the initialisation":
         return
@@ -180,11 +180,11 @@ def _grid(decided: Results) -> Iterator[Advice]:
 
 
 def row(name: str, result: Mapping[str, Any], effect: str | None = None) -> str:
-    """The difference, its verdict and an effect with its interval: the main one unless another is named."""
+    """Describes a difference, its verdict and an effect with its interval: the main one unless another is named."""
     chosen = effect or result["order"][0]
-    found = result["effects"][chosen]
-    low, high = found["interval_995"]
+    figures = result["effects"][chosen]
+    low, high = figures["interval_995"]
     return (
-        f"{name}: {result['verdict']}; {found['statistic']}: {found['value']:+.2f} "
-        f"(99.5 %: {low:+.2f} to {high:+.2f} {found['unit']})"
+        f"{name}: {result['verdict']}; {figures['statistic']}: {figures['value']:+.2f} "
+        f"(99.5 %: {low:+.2f} to {high:+.2f} {figures['unit']})"
     )

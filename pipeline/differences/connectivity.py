@@ -2,11 +2,11 @@
 
 Claim: a convolutional unit is connected to its neighbourhood, a recurrent one to all that came before.
 
-Data: sequences of T symbols, of which a network is told one of two things at the last step: which of two words they end
-in (near), or which of two marks came first, `lag` steps ago (far).
+Data: sequences of T symbols. At the last step a network answers one of two questions: which of two words they end in
+(near), or which of two marks came first, `lag` steps ago (far).
 
 Networks: causal encoders. A WaveNet sees the whole sequence; the three recurrent cells have as many parameters, and so
-as many multiply-adds. A ResNet and a VGG with shorter fields are shown beside them and decide nothing.
+as many multiply-adds. A ResNet and a VGG with shorter fields are shown next to them and decide nothing.
 
 Statistic: the mean squared Jacobian of the last output by the input d steps before, over `inputs` sequences, and from
 it k90, the number of steps back that hold nine tenths of its mass. Mean over the recurrent cells of log k90, minus
@@ -55,21 +55,21 @@ class Settings(Common):
 
 
 def designs(settings: Settings) -> dict[str, Design]:
-    """The WaveNet sets the size of the recurrent networks."""
+    """Builds the designs; the WaveNet sets the size of the recurrent networks."""
     whole = cnn("wavenet", width=16, depth=4, kernel_size=5)
     target = networks.parameter_count(made(0, whole, settings.channels, 2))
-    found: dict[str, Design] = {
+    by_name: dict[str, Design] = {
         WHOLE: whole,
         "resnet": cnn("resnet", width=16, depth=3, kernel_size=5),
         "vgg": cnn("vgg", width=16, depth=2, kernel_size=5),
     }
     for cell in RECURRENT:
-        found[cell] = matched(lambda hidden, cell=cell: rnn(cell, hidden=hidden), target, settings.channels, 2)  # type: ignore[misc]
-    return found
+        by_name[cell] = matched(lambda hidden, cell=cell: rnn(cell, hidden=hidden), target, settings.channels, 2)  # type: ignore[misc]
+    return by_name
 
 
 def arms(settings: Settings) -> dict[str, Arm]:
-    """Every network on either task; those that decide nothing take the WaveNet's learning rate."""
+    """Lists every network on either task; those that decide nothing take the WaveNet's learning rate."""
     return {
         f"{name}, {task}": Arm(
             {"design": design, "task": task}, rate_of=f"{WHOLE}, {task}" if name in ("resnet", "vgg") else None
@@ -80,21 +80,21 @@ def arms(settings: Settings) -> dict[str, Arm]:
 
 
 def measure(facts: Mapping[str, Any], seed: int, rate: float, settings: Settings, counts: bool) -> dict[str, Any]:
-    """The mass of the Jacobian by lag, before and after one training, and its accuracy."""
+    """Measures the mass of the Jacobian by lag, before and after one training, and the accuracy."""
     network, task = made(seed, facts["design"], settings.channels, 2), facts["task"]
     inputs, _ = sequences(generator(seed, "inputs"), settings.inputs, task, settings)
-    found: dict[str, Any] = {}
+    masses: dict[str, Any] = {}
     if counts and task == NEAR:
         network.eval()
-        found[START] = mass_by_lag(network, inputs)
+        masses[START] = mass_by_lag(network, inputs)
     draw = generator(seed, "train")
     train(network, lambda: sequences(draw, settings.batch, task, settings), loss, steps=settings.steps, rate=rate)
     if counts:
-        found[task] = mass_by_lag(network, inputs)
+        masses[task] = mass_by_lag(network, inputs)
     x, truth = sequences(generator(seed, "test"), 256, task, settings)
     with torch.inference_mode():
         accuracy = float((network(x).argmax(1) == truth).float().mean())
-    return {**found, "validation": accuracy}
+    return {**masses, "validation": accuracy}
 
 
 def sequences(draw: torch.Generator, size: int, task: str, settings: Settings) -> tuple[Tensor, Tensor]:
@@ -109,7 +109,7 @@ def loss(network: Reader, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def mass_by_lag(network: torch.nn.Module, x: Tensor) -> list[float]:
-    """Shares of the squared Jacobian of the last outputs d = 0, 1, … steps before the end, of inputs (B, C, T)."""
+    """Returns shares of the squared Jacobian of the last outputs by inputs (B, C, T), d = 0, 1, … steps before."""
     x = x.clone().requires_grad_()
     answers = network(x)  # (B, K)
     total = torch.zeros(x.shape[2], dtype=torch.float64)
@@ -121,12 +121,12 @@ def mass_by_lag(network: torch.nn.Module, x: Tensor) -> list[float]:
 
 
 def k90(mass: list[float]) -> int:
-    """How many steps back, the last one included, hold nine tenths of the mass."""
+    """Counts the steps back, the last one included, that hold nine tenths of the mass."""
     return int(np.searchsorted(np.cumsum(mass), MASS * (1 - 1e-9))) + 1
 
 
 def judge(measured: Measured, settings: Settings) -> Result:
-    """The verdict by all three states."""
+    """Judges by all three states."""
     logs = {state: _logs(measured, state) for state in (START, NEAR, FAR)}
     effects = {
         state: Effect(
@@ -162,7 +162,7 @@ def _values(measured: Measured, name: str, state: str) -> list[Mapping[str, Any]
 
 
 def _logs(measured: Measured, state: str) -> list[dict[str, float]]:
-    """For every seed the log k90 of what decides."""
+    """Returns for every seed the log k90 of the networks that decide."""
     by_name = {
         name: [log(k90(value[state])) for value in _values(measured, name, state)] for name in (WHOLE, *RECURRENT)
     }
@@ -199,7 +199,7 @@ def _advice(verdict: str) -> str:
 
 
 def draw(result: Mapping[str, Any]) -> Figure:
-    """How much of the mass lies within d steps, a panel for each task; the start is dashed."""
+    """Draws the share of the mass within d steps, a panel for each task; the start is dashed."""
     from pipeline.differences.drawing import SHADES, figure, legend
 
     mass = result["curves"]["mass"]
@@ -207,7 +207,7 @@ def draw(result: Mapping[str, Any]) -> Figure:
     panels = drawn.subplots(1, 2, sharey=True)
     names = list(mass[START])
     ranks = {family: [name for name in names if (name in RECURRENT) == (family == "rnn")] for family in SHADES}
-    colours = {name: SHADES[family][place] for family, found in ranks.items() for place, name in enumerate(found)}
+    colours = {name: SHADES[family][place] for family, ranked in ranks.items() for place, name in enumerate(ranked)}
     for axes, state in zip(panels, (NEAR, FAR), strict=True):
         for name in names:
             for source, dash in ((START, "--"), (state, "-")):

@@ -6,10 +6,10 @@ Data: digits at random places of a canvas (ten classes); two kinds of sequences,
 an autoregression's memory (two classes each). Each of them as it is, and with its positions permuted, by one and the
 same permutation in train and test: a network that uses neighbourhood or order loses by it, one that does not does not.
 
-Networks: encoders that see both ways, as the pipeline uses them for such data, each trained anew on every kind of data
-and on its permuted form. A GRU sweeps the pictures in squares of two pixels; it is compared with two convolutional
-networks, one with as many parameters and one with as many multiply-adds. Over sequences equal parameters are equal
-multiply-adds. Beside them a causal GRU reads the pictures pixel by pixel; it decides nothing.
+Networks: encoders that see both ways, as the pipeline uses them for such data, each trained from scratch on every
+kind of data and on its permuted form. A GRU sweeps the pictures in squares of two pixels; it is compared with two
+convolutional networks, one with as many parameters and one with as many multiply-adds. Over sequences equal parameters
+are equal multiply-adds. In addition a causal GRU reads the pictures pixel by pixel; it decides nothing.
 
 Statistic: what the permutation costs in accuracy. On pictures convolutional minus recurrent, on sequences recurrent
 minus convolutional, both above one point. The claim holds where it does on pictures and on both kinds of sequences.
@@ -57,7 +57,7 @@ class Settings(Common):
 
 @cache
 def designs(kind: str) -> dict[str, Design]:
-    """The networks of a kind of data, by the names that a reader sees."""
+    """Returns the networks of a kind of data, by the names that a reader sees."""
     if kind in SEQUENCES:
         deep = cnn("resnet", width=16, depth=3, kernel_size=3)
         target = networks.parameter_count(made(0, deep, 1, 2, causal=False, read="mean"))
@@ -77,19 +77,19 @@ def designs(kind: str) -> dict[str, Design]:
 
 
 def arms(settings: Settings) -> dict[str, Arm]:
-    """Every network on every form of its data; only what competes for the verdict picks a learning rate of its own."""
-    found = {}
+    """Lists all networks on all forms of data; only what competes for the verdict picks a learning rate of its own."""
+    by_name = {}
     for kind in KINDS:
         for name, design in designs(kind).items():
             for form in FORMS:
                 facts = {"design": design, "kind": kind, "form": form, "pixels": name == IN_PIXELS}
                 borrowed = f"{kind}, rnn, {form}" if name == IN_PIXELS else None
-                found[f"{kind}, {name}, {form}"] = Arm(facts, rate_of=borrowed)
-    return found
+                by_name[f"{kind}, {name}, {form}"] = Arm(facts, rate_of=borrowed)
+    return by_name
 
 
 def measure(facts: Mapping[str, Any], seed: int, rate: float, settings: Settings, counts: bool) -> dict[str, Any]:
-    """Accuracy after one training."""
+    """Measures accuracy after one training."""
     kind, draw = facts["kind"], generator(seed, "train")
     network = network_of(facts, seed)
     train(network, lambda: examples(draw, settings.batch, facts, settings), loss, steps=settings.steps, rate=rate)
@@ -109,7 +109,7 @@ def network_of(facts: Mapping[str, Any], seed: int) -> Reader:
 def examples(
     draw: torch.Generator, size: int, facts: Mapping[str, Any], settings: Settings, test: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """A batch of a kind of data in a form of it."""
+    """Draws a batch of a kind of data, intact or permuted."""
     if facts["kind"] == PICTURES:
         digits = test_digits() if test else train_digits()
         x, truth, _ = batch_of(draw, digits, size)
@@ -128,12 +128,12 @@ def loss(network: Reader, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def cost(measured: Measured, kind: str, name: str) -> tuple[float, ...]:
-    """What the permutation takes away, seed by seed."""
+    """Computes the accuracy that the permutation takes away, seed by seed."""
     return measured.minus(f"{kind}, {name}, intact", f"{kind}, {name}, permuted", "validation")
 
 
 def judge(measured: Measured, settings: Settings) -> Result:
-    """The verdict by the costs of both families on pictures and on sequences."""
+    """Judges by the costs of both families on pictures and on sequences."""
 
     def effect(kind: str, ahead: str, behind: str) -> Effect:
         values = zip(cost(measured, kind, ahead), cost(measured, kind, behind), strict=True)
@@ -160,7 +160,7 @@ def judge(measured: Measured, settings: Settings) -> Result:
 
 
 def verdict_of(effects: Mapping[str, Effect]) -> str:
-    """All must hold; where that fails by a sign that flips between matchings or data sets alone, it depends on them."""
+    """Requires all to hold; where only a sign that flips between matchings or data sets fails, it depends on them."""
     pictures = [effect for name, effect in effects.items() if name.startswith("pictures")]
     sequences = [effects[kind] for kind in SEQUENCES]
     plain = [all_of(*(effect.verdict for effect in part)) for part in (pictures, sequences)]
@@ -179,35 +179,35 @@ def flips(effects: Sequence[Effect]) -> bool:
 
 
 def _told(settings: Settings) -> dict[str, str]:
-    found = {}
+    descriptions = {}
     for kind in KINDS:
         length = settings.length if kind in SEQUENCES else SIDE
         for name, design in designs(kind).items():
             seen = networks.told(design, length) if kind in SEQUENCES else "nothing (grids)"
-            found[f"{kind}, {name}"] = seen
-    return found
+            descriptions[f"{kind}, {name}"] = seen
+    return descriptions
 
 
 def _sizes(settings: Settings) -> dict[str, dict[str, int]]:
-    found = {}
+    sizes = {}
     for kind in KINDS:
         for name, design in designs(kind).items():
             facts = {"design": design, "kind": kind, "pixels": name == IN_PIXELS}
             shape = (1, 1, SIDE * SIDE) if facts["pixels"] else (1, 1, SIDE, SIDE)
             example = torch.zeros((1, 1, settings.length) if kind in SEQUENCES else shape)
-            found[f"{kind}, {name}"] = networks.sizes(network_of(facts, 0), example)
-    return found
+            sizes[f"{kind}, {name}"] = networks.sizes(network_of(facts, 0), example)
+    return sizes
 
 
 def _shown(effects: Mapping[str, Effect]) -> str:
-    def said_of(name: str) -> str:
+    def in_points(name: str) -> str:
         low, high = interval(effects[name].values, 0.995)
         return f"{100 * effects[name].mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
     return (
         "Permuted positions cost the convolutional network "
-        f"{said_of('pictures, equal parameters')} points more than the recurrent one on pictures; they cost the "
-        f"recurrent one {said_of(MOTIFS)} points more on the order of motifs and {said_of(REGIMES)} on regimes."
+        f"{in_points('pictures, equal parameters')} points more than the recurrent one on pictures; they cost the "
+        f"recurrent one {in_points(MOTIFS)} points more on the order of motifs and {in_points(REGIMES)} on regimes."
     )
 
 
@@ -224,7 +224,7 @@ def _advice(verdict: str) -> str:
 
 
 def draw(result: Mapping[str, Any]) -> Figure:
-    """Lines from intact to permuted, a panel for each kind of data."""
+    """Draws lines from intact to permuted, a panel for each kind of data."""
     from pipeline.differences.drawing import FAMILY, figure, legend
 
     curves = result["curves"]

@@ -1,4 +1,4 @@
-"""Figures of the ten differences: colours that colour-blind readers tell apart, intervals, and files of equal bytes."""
+"""Figures of the ten differences: colours for colour-blind readers, intervals, and files of equal bytes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INTERVAL_NOTE = "thick: 95 %, thin: 99.5 % (decides)"
 
 
 def styles(arms: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Arm → line style; `arms` says of which family each is. Colours differ by family, shades and markers by arm."""
+    """Maps each arm to a line style; `arms` names its family. Colours differ by family, shades and markers by arm."""
     counts = {"cnn": 0, "rnn": 0}
     chosen: dict[str, dict[str, Any]] = {}
     for name, family in arms.items():
@@ -41,7 +41,7 @@ def styles(arms: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 
 
 def effects(axes: Axes, described: Mapping[str, Mapping[str, Any]]) -> None:
-    """A row for each effect of a result: its mean, both intervals, single seeds, and the margin as a dashed line."""
+    """Draws a row for each effect of a result: mean, both intervals, single seeds, and the margin as a dashed line."""
     names = list(described)
     for row, name in enumerate(names):
         effect = described[name]
@@ -57,7 +57,7 @@ def effects(axes: Axes, described: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def band(axes: Axes, x: Sequence[float], rows: Sequence[Sequence[float]], label: str, style: Mapping[str, Any]) -> None:
-    """The mean over the seeds (rows, one for each seed) as a line, and its 95 % interval as a band."""
+    """Draws the mean over the seeds (rows, one for each seed) as a line, and its 95 % interval as a band."""
     from pipeline.differences.verdicts import SHOWN, interval
 
     values = np.asarray(rows, dtype=np.float64)
@@ -67,7 +67,7 @@ def band(axes: Axes, x: Sequence[float], rows: Sequence[Sequence[float]], label:
 
 
 def legend(drawn: Figure, axes: Axes, columns: int = 3) -> None:
-    """Below the axes, where it hides nothing."""
+    """Places the legend below the axes, where it hides nothing."""
     drawn.legend(
         *axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False, fontsize=8
     )

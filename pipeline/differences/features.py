@@ -11,7 +11,7 @@ many parameters, and so as many multiply-adds.
 
 Statistics, both fixed before anything was run:
 
-* hierarchy: linear probes of every layer tell which of the four parts ends at a step (in every other sequence the
+* hierarchy: linear probes of every layer name which of the four parts ends at a step (in every other sequence the
   first, in the others the second) and which object ends at one, on sequences that they were not fitted on, less what
   probes of shuffled labels reach. The slope over the layers (least squares, per layer) of the object's probe minus that
   of the part's; convolutional minus recurrent, above 0.
@@ -70,7 +70,7 @@ def arms(settings: Settings) -> dict[str, Arm]:
 
 
 def measure(design: Design, seed: int, rate: float, settings: Settings, counts: bool) -> dict[str, Any]:
-    """Accuracy of the network, and where it counts the probes of its layers."""
+    """Measures the accuracy of the network, and where it counts the probes of its layers."""
     network = made(seed, design, settings.letters, OBJECTS)
     draw = generator(seed, "train")
     train(network, lambda: sequences(draw, settings.batch, settings), loss, steps=settings.steps, rate=rate)
@@ -78,12 +78,12 @@ def measure(design: Design, seed: int, rate: float, settings: Settings, counts: 
     with torch.inference_mode():
         layers = layers_of(network, x)
         accuracy = float((network(x).argmax(1) == kind).float().mean())
-    found: dict[str, Any] = {"validation": accuracy}
+    figures: dict[str, Any] = {"validation": accuracy}
     if counts:
         shuffle = torch.randperm(len(x), generator=generator(seed, "shuffled"))
-        found |= probed(layers, kind, parts, ends, shuffle)
-        found["stored"] = stored(layers[-1], x, settings.back)
-    return found
+        figures |= probed(layers, kind, parts, ends, shuffle)
+        figures["stored"] = stored(layers[-1], x, settings.back)
+    return figures
 
 
 def sequences(draw: torch.Generator, batch: int, settings: Settings) -> tuple[Tensor, ...]:
@@ -98,7 +98,7 @@ def loss(network: Reader, batch: tuple[Tensor, ...]) -> Tensor:
 
 
 def layers_of(network: Reader, x: Tensor) -> list[Tensor]:
-    """The features (B, F, T) that every layer makes of (B, C, T)."""
+    """Returns the features (B, F, T) that every layer makes of (B, C, T)."""
     encoder: Any = network.encoder
     grid = hasattr(encoder, "levels")
     kept: list[Tensor] = []
@@ -115,7 +115,7 @@ def layers_of(network: Reader, x: Tensor) -> list[Tensor]:
 def probed(
     layers: Sequence[Tensor], kind: Tensor, parts: Tensor, ends: Tensor, shuffle: Tensor
 ) -> dict[str, list[float]]:
-    """Probes of every layer (B, F, T) for part and object, each where it ends."""
+    """Probes every layer (B, F, T) for part and object, each where it ends."""
     rows = torch.arange(len(kind))
     place = rows % 2  # which of its two parts a sequence is asked for
     part, end = parts[rows, place], ends[rows, place]
@@ -126,17 +126,17 @@ def probed(
 
 
 def probe(features: Tensor, labels: Tensor, shuffle: Tensor, classes: int) -> float:
-    """Accuracy of a linear probe of (N, F), fitted on one half, scored on the other, less that of shuffled labels."""
-    found = []
+    """Scores a linear probe of (N, F), fitted on one half, on the other: accuracy less that of shuffled labels."""
+    accuracies = []
     for truth in (labels, labels[shuffle]):
         answers = regressed(features, functional.one_hot(truth, classes).float()).argmax(1)
         half = len(truth) // 2
-        found.append(float((answers == truth[half:]).float().mean()))
-    return found[0] - found[1]
+        accuracies.append(float((answers == truth[half:]).float().mean()))
+    return accuracies[0] - accuracies[1]
 
 
 def regressed(features: Tensor, targets: Tensor) -> Tensor:
-    """Ridge regression of (N, K) on (N, F) by the first half of the rows → its answers (N / 2, K) to the others."""
+    """Fits a ridge regression of (N, K) on (N, F) to the first half of the rows and answers (N / 2, K) the others."""
     half = len(features) // 2
     mean, spread = features[:half].mean(0), features[:half].std(0).clamp_min(1e-6)
     x = functional.pad((features - mean) / spread, (0, 1), value=1.0).double()
@@ -148,24 +148,24 @@ def regressed(features: Tensor, targets: Tensor) -> Tensor:
 
 
 def stored(features: Tensor, x: Tensor, back: int) -> list[float]:
-    """R² of the letter k steps ago, k from 0 to `back`, from the features (B, F, T) of the last step; at least 0."""
+    """Computes R², at least 0, of the letter 0 to `back` steps ago from the features (B, F, T) of the last step."""
     state, half = features[:, :, -1], len(x) // 2
-    found = []
+    scores = []
     for k in range(back + 1):
         letter = x[:, :, x.shape[2] - 1 - k]
         error = (regressed(state, letter) - letter[half:]).square().sum()
         spread = (letter[half:] - letter[:half].mean(0)).square().sum()
-        found.append(max(0.0, 1 - float(error / spread)))
-    return found
+        scores.append(max(0.0, 1 - float(error / spread)))
+    return scores
 
 
 def slope(values: Sequence[float]) -> float:
-    """Least squares over the layers, per layer."""
+    """Fits the slope over the layers by least squares, per layer."""
     return float(np.polyfit(np.arange(len(values)), values, 1)[0])
 
 
 def judge(measured: Measured, settings: Settings) -> Result:
-    """The verdict by both statistics, see above."""
+    """Judges by both statistics, see above."""
     slopes = {name: _slopes(measured, name) for name in ("cnn", "gru")}
     areas = {name: [float(np.mean(value["stored"])) for value in measured.values[name]] for name in ("cnn", "gru")}
     unit = "share a layer"
@@ -220,13 +220,13 @@ def _minus(first: Sequence[float], second: Sequence[float]) -> tuple[float, ...]
 
 
 def _shown(effects: Mapping[str, Effect]) -> str:
-    def told_as(name: str) -> str:
+    def quoted(name: str) -> str:
         low, high = interval(effects[name].values, 0.995)
         return f"{effects[name].mean:+.3f} ({low:+.3f} to {high:+.3f})"
 
     return (
-        f"From layer to layer the object gains {told_as('hierarchy of the cnn')} on its parts in the convolutional "
-        f"network and {told_as('hierarchy of the gru')} in the GRU; the GRU's last layer is {told_as('storage')} "
+        f"From layer to layer the object gains {quoted('hierarchy of the cnn')} on its parts in the convolutional "
+        f"network and {quoted('hierarchy of the gru')} in the GRU; the GRU's last layer is {quoted('storage')} "
         "apart in the R² with which past letters can be read from it."
     )
 
@@ -242,7 +242,7 @@ def _advice(verdict: str) -> str:
 
 
 def draw(result: Mapping[str, Any]) -> Figure:
-    """Heat maps of the probes by layer, and what the states store."""
+    """Draws heat maps of the probes by layer, and what the states store."""
     from pipeline.differences.drawing import FAMILY, band, figure
 
     curves = result["curves"]

@@ -10,7 +10,7 @@ Networks: causal encoders with as many parameters, and so as many multiply-adds,
 Statistic: recalled bits at the longest delay, summed over the symbols and averaged over the two numbers of symbols: the
 mutual information of symbols and answers by their confusion table, less that of shuffled answers, as that of few
 examples is too high. Bits of the best recurrent network (picked on other seeds) minus those of the convolutional one
-that sees the whole sequence: the claim fails where the interval lies below the margin. Norms of gradients say nothing
+that sees the whole sequence: the claim fails where the interval lies below the margin. Norms of gradients show nothing
 here: a network that has latched a symbol has gradient zero and remembers it.
 
 Controls: a receptive field that ends before the symbols gives no bit, and without the symbols no network has any.
@@ -64,15 +64,15 @@ class Settings(Common):
 
 
 def designs(settings: Settings) -> dict[str, Design]:
-    """The convolutional network that sees the whole sequence sets the size."""
+    """Builds the designs; the convolutional network that sees the whole sequence sets the size."""
     whole = cnn("resnet", width=16, depth=6, kernel_size=3)
     target = networks.parameter_count(made(0, whole, settings.channels, settings.kinds))
     sizes = (target, settings.channels, settings.kinds)
-    found: dict[str, Design] = {WHOLE: whole}
-    found[SHORT] = matched(lambda width: cnn("resnet", width=width, depth=2, kernel_size=3), *sizes)
+    by_name: dict[str, Design] = {WHOLE: whole}
+    by_name[SHORT] = matched(lambda width: cnn("resnet", width=width, depth=2, kernel_size=3), *sizes)
     for cell in RECURRENT:
-        found[cell] = matched(lambda hidden, cell=cell: rnn(cell, hidden=hidden), *sizes)  # type: ignore[misc]
-    return found
+        by_name[cell] = matched(lambda hidden, cell=cell: rnn(cell, hidden=hidden), *sizes)  # type: ignore[misc]
+    return by_name
 
 
 def arms(settings: Settings) -> dict[str, Arm]:
@@ -80,7 +80,7 @@ def arms(settings: Settings) -> dict[str, Arm]:
 
 
 def measure(design: Design, seed: int, rate: float, settings: Settings, counts: bool) -> dict[str, Any]:
-    """Recalled bits by number of symbols and delay after one training, and without the symbols."""
+    """Measures recalled bits by number of symbols and delay after one training, and without the symbols."""
     network = made(seed, design, settings.channels, settings.kinds, read="each")
     draw = generator(seed, "train")
     train(
@@ -99,7 +99,7 @@ def sequences(draw: torch.Generator, batch: int, settings: Settings, **fixed: An
 
 
 def loss(network: Reader, batch: tuple[Tensor, ...], settings: Settings) -> Tensor:
-    """Cross-entropy of the symbols that are asked for."""
+    """Computes the cross-entropy of the symbols that are asked for."""
     x, symbols, count, _ = batch
     answers = network(x)[:, :, -settings.slots :]  # (B, kinds, slots)
     asked = torch.arange(settings.slots) < count[:, None]
@@ -111,12 +111,12 @@ def loss(network: Reader, batch: tuple[Tensor, ...], settings: Settings) -> Tens
 def recalled(
     network: Reader, seed: int, settings: Settings, delays: Sequence[int], ablate: bool = False
 ) -> dict[str, dict[str, float]]:
-    """{number of symbols: {delay: bits}} on fresh sequences, with `ablate` on such without the symbols."""
+    """Measures {number of symbols: {delay: bits}} on fresh sequences, with `ablate` on such without the symbols."""
     draw = generator(seed, "test")
-    found: dict[str, dict[str, float]] = {}
+    bits: dict[str, dict[str, float]] = {}
     longest = max(settings.delays)
     for count in settings.counts:
-        found[str(count)] = {}
+        bits[str(count)] = {}
         for delay in delays:
             x, symbols, _, _ = sequences(draw, settings.examples, settings, counts=[count], delays=[longest])
             x = closer(x, settings, delay)
@@ -125,19 +125,19 @@ def recalled(
                 x[:, : settings.kinds] = 0
             answers = network(x)[:, :, -settings.slots :].argmax(1)
             pairs = [information(symbols[:, slot], answers[:, slot], settings.kinds) for slot in range(count)]
-            found[str(count)][str(delay)] = float(sum(pairs))
-    return found
+            bits[str(count)][str(delay)] = float(sum(pairs))
+    return bits
 
 
 def closer(x: Tensor, settings: Settings, delay: int) -> Tensor:
-    """Sequences (B, C, T) of the longest delay with their symbols moved to another delay, of the same length."""
+    """Moves the symbols of sequences (B, C, T) of the longest delay to another delay; the length stays."""
     start, slots = max(settings.delays) - delay, settings.slots
     moved = torch.cat([x[:, :, slots : slots + start], x[:, :, :slots], x[:, :, slots + start :]], dim=2)
     return moved.clone()
 
 
 def information(truth: Tensor, answers: Tensor, kinds: int) -> float:
-    """Mutual information in bits by the confusion table, less the mean of that of shuffled answers."""
+    """Estimates mutual information in bits by the confusion table, less the mean of that of shuffled answers."""
     draw = generator(0, "shuffled answers")
     chance = [
         plain_information(truth, answers[torch.randperm(len(answers), generator=draw)], kinds) for _ in range(SHUFFLED)
@@ -146,7 +146,7 @@ def information(truth: Tensor, answers: Tensor, kinds: int) -> float:
 
 
 def plain_information(truth: Tensor, answers: Tensor, kinds: int) -> float:
-    """By the confusion table alone: of few examples it is too high."""
+    """Estimates it by the confusion table alone: of few examples it is too high."""
     table = np.zeros((kinds, kinds))
     np.add.at(table, (truth.numpy(), answers.numpy()), 1)
     joint = table / table.sum()
@@ -156,13 +156,13 @@ def plain_information(truth: Tensor, answers: Tensor, kinds: int) -> float:
 
 
 def mean_at(bits: Mapping[str, Mapping[str, float]], delay: int) -> float:
-    """Mean over the numbers of symbols."""
+    """Averages over the numbers of symbols."""
     values = [by_delay[str(delay)] for by_delay in bits.values()]
     return sum(values) / len(values) if values else 0.0
 
 
 def judge(measured: Measured, settings: Settings) -> Result:
-    """The verdict by the best recurrent network against either receptive field."""
+    """Judges by the best recurrent network against either receptive field."""
     made_of = designs(settings)
     best = best_of(measured, [name for name, design in made_of.items() if design["family"] == "rnn"])
     effects = {
@@ -186,7 +186,7 @@ def judge(measured: Measured, settings: Settings) -> Result:
         advice=_advice(verdict),
         needed="" if verdict != NOT_DECIDED else "The full setting trains four times as long with ten seeds.",
         told={name: told(design, settings.length) for name, design in made_of.items()},
-        sizes={name: {**found, "state_bytes": states[name]} for name, found in sizes.items()},
+        sizes={name: {**matchings, "state_bytes": states[name]} for name, matchings in sizes.items()},
         controls=_controls(measured, best),
         curves={
             "delays": settings.delays,
@@ -199,8 +199,8 @@ def judge(measured: Measured, settings: Settings) -> Result:
 
 
 def _controls(measured: Measured, best: str) -> dict[str, Any]:
-    """No bit beyond the field, and none without the symbols; intervals of means hold 0 or end below 0.1 bits."""
-    found = {}
+    """Checks that no bit is left beyond the field, nor without the symbols: intervals of means have to hold 0."""
+    controls = {}
     for title, arm, name in (
         ("short field has no bits beyond it", SHORT, "validation"),
         ("without the symbols the best recurrent network has no bits", best, "ablated"),
@@ -208,12 +208,12 @@ def _controls(measured: Measured, best: str) -> dict[str, Any]:
     ):
         values = measured.of(arm, name)
         low, high = interval(values, DECIDING)
-        found[title] = control(sum(values) / len(values), "0 within its 99.5 % interval", low <= 0 <= high)
-    return found
+        controls[title] = control(sum(values) / len(values), "0 within its 99.5 % interval", low <= 0 <= high)
+    return controls
 
 
 def _rows(measured: Measured, name: str, settings: Settings) -> dict[str, list[list[float]]]:
-    """{number of symbols: bits of every seed at every delay}."""
+    """Returns {number of symbols: bits of every seed at every delay}."""
     return {
         str(count): [
             [value["bits"][str(count)][str(delay)] for delay in settings.delays] for value in measured.values[name]
@@ -245,7 +245,7 @@ def _advice(verdict: str) -> str:
 
 
 def draw(result: Mapping[str, Any]) -> Figure:
-    """Bits by delay, and bits at the longest one against bytes of state."""
+    """Draws bits by delay, and bits at the longest one against bytes of state."""
     from pipeline.differences.drawing import band, figure, legend, styles
 
     curves = result["curves"]

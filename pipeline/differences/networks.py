@@ -18,7 +18,7 @@ RECURRENT = ("rnn", "lstm", "gru")
 
 
 def cnn(architecture: str, *, width: int, depth: int, kernel_size: int) -> dict[str, Any]:
-    """A convolutional design."""
+    """Describes a convolutional network."""
     sizes = {"width": width, "depth": depth, "kernel_size": kernel_size}
     return {"family": "cnn", "architecture": architecture, **sizes, "dropout": 0.0}
 
@@ -27,7 +27,7 @@ def rnn(
     architecture: str, *, hidden: int, layers: int = 1, patch: int = 1, forget_bias: float = 1.0,
     initialisation: Literal["ours", "torch"] = "ours",
 ) -> dict[str, Any]:  # fmt: skip
-    """A recurrent design; with `initialisation` torch the weights and biases are those of PyTorch's own draw."""
+    """Describes a recurrent network; `initialisation` torch keeps the weights and biases of PyTorch's own draw."""
     sizes = {"hidden": hidden, "layers": layers, "patch": patch, "dropout": 0.0, "forget_bias": forget_bias}
     return {"family": "rnn", "architecture": architecture, **sizes, "initialisation": initialisation}
 
@@ -62,7 +62,7 @@ class Reader(nn.Module):
                     module.reset_parameters()
 
     def features(self, x: Tensor) -> Tensor:
-        """(B, F, T) or (B, F, H', W')."""
+        """Returns (B, F, T) or (B, F, H', W')."""
         features: Tensor = self.encoder(x)
         return features
 
@@ -75,15 +75,15 @@ class Reader(nn.Module):
         return answer
 
 
-def made(seed: int, design: Design, in_channels: int, outputs: int, **others: Any) -> Reader:
-    """A network whose weights follow from the seed alone; leaves torch's global stream of random numbers as it was."""
+def made(seed: int, design: Design, in_channels: int, outputs: int, **options: Any) -> Reader:
+    """Makes a network whose weights follow from the seed alone; leaves torch's global random stream as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Reader(design, in_channels, outputs, **others)
+        return Reader(design, in_channels, outputs, **options)
 
 
 def field(design: Design) -> int | None:
-    """How many steps of a sequence a feature sees; None of a recurrent network, which sees all before it."""
+    """Counts the steps of a sequence that a feature sees; None for a recurrent network, which sees all before it."""
     if design["family"] == "rnn":
         return None
     kernel, depth = int(design["kernel_size"]), int(design["depth"])
@@ -91,7 +91,7 @@ def field(design: Design) -> int | None:
 
 
 def told(design: Design, length: int) -> str:
-    """What a network was told about the length of its sequences."""
+    """Describes what a network was told about the length of its sequences."""
     seen = field(design)
     if seen is not None:
         return f"receptive field {seen} of T = {length}"
@@ -102,13 +102,13 @@ def told(design: Design, length: int) -> str:
 
 
 def parameter_count(network: nn.Module) -> int:
-    """Trained numbers."""
+    """Counts the trained numbers."""
     return sum(weight.numel() for weight in network.parameters())
 
 
 @torch.no_grad()
 def multiply_adds(network: nn.Module, example: Tensor) -> int:
-    """Multiply-adds of one example (1, C, …), counted operator by operator.
+    """Counts the multiply-adds of one example (1, C, …), operator by operator.
 
     oneDNN's fused recurrent operators are unknown to the counter, so that they are taken apart for it.
     """
@@ -120,22 +120,22 @@ def multiply_adds(network: nn.Module, example: Tensor) -> int:
 
 
 def sizes(network: nn.Module, example: Tensor) -> dict[str, int]:
-    """Both matchings of a network for one example (1, C, …)."""
+    """Returns both matchings of a network for one example (1, C, …)."""
     return {"parameters": parameter_count(network), "multiply_adds": multiply_adds(network, example)}
 
 
 def matched(
     design: Callable[[int], Design], target: int, in_channels: int, outputs: int, *, example: Tensor | None = None,
-    highest: int = 512, **others: Any,
+    highest: int = 512, **options: Any,
 ) -> Design:  # fmt: skip
-    """The design whose size is nearest to `target`, by the width or the hidden size that `design` takes.
+    """Finds the design whose size is nearest to `target`, by the width or the hidden size that `design` takes.
 
     The size is the number of parameters, or with an `example` (1, C, …) that of multiply-adds. It grows with the
     width, so that halving finds it.
     """
 
     def size(width: int) -> int:
-        network = made(0, design(width), in_channels, outputs, **others)
+        network = made(0, design(width), in_channels, outputs, **options)
         return parameter_count(network) if example is None else multiply_adds(network, example)
 
     low = 16 if design(16)["family"] == "cnn" else 4
@@ -147,7 +147,7 @@ def matched(
 
 
 def state_bytes(design: Design, in_channels: int) -> int:
-    """What a causal network has to keep of the past to answer step by step, as float32.
+    """Counts the bytes that a causal network has to keep of the past to answer step by step, as float32.
 
     A recurrent cell keeps its state, an LSTM two; a convolution keeps the inputs that its kernel still reaches.
     """

@@ -16,7 +16,7 @@ Batch = TypeVar("Batch")  # whatever `batches` draws and `loss` takes
 
 
 def generator(seed: int, purpose: str) -> torch.Generator:
-    """A stream of random numbers of its own for every purpose of a seed, such as "train": networks share it."""
+    """Starts a random stream of its own for every purpose of a seed, such as "train": networks share it."""
     return torch.Generator().manual_seed(int(content_key(seed=seed, purpose=purpose)[:15], 16))
 
 

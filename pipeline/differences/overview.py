@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito (2008); signs and words say the same.
+# Okabe and Ito (2008); signs and words carry the same information.
 SIGNS = {"holds": "●", "fails": "○", "depends": "◐", "open": "?", "absent": "–"}
 COLOURS = {"holds": "#0072b2", "fails": "#d55e00", "depends": "#009e73", "open": GREY, "absent": GREY}
 LEFT = -2.6  # where the words begin; the effects have -1 to 1
@@ -22,7 +22,7 @@ REACH = 0.92  # of half the width, to which the far end of a row goes
 
 
 def draw(differences: Sequence[MeasuredDifference]) -> Figure:
-    """A row for each difference, in a scale of its own: effects of different units have none in common."""
+    """Draws a row for each difference, in a scale of its own: effects of different units have none in common."""
     drawn = figure(5.6, 0.58 * len(differences) + 0.7)
     axes = drawn.add_subplot()
     for place, difference in enumerate(differences):

@@ -27,7 +27,7 @@ Rate = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Common(Section):
-    """What the settings of every difference with trainings have in common."""
+    """The settings that all differences with trainings have in common."""
 
     seeds: Annotated[int, Field(ge=2)]  # paired trainings that count
     selection_seeds: Count  # others, on which the learning rate is picked
@@ -55,24 +55,24 @@ class Arm:
         return self.rate_of is None and self.rate is None and not self.fixed
 
     def rate_from(self, picked: float) -> float:
-        """Its learning rate, where `picked` is that of its own or of `rate_of`."""
+        """Returns its learning rate, where `picked` is that of its own or of `rate_of`."""
         return 0.0 if self.fixed else picked if self.rate is None else self.rate
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was seen of all arms."""
+    """The measurements of all arms."""
 
     values: Mapping[str, Sequence[Mapping[str, Any]]]  # arm → one entry for every seed that counts
     picked: Mapping[str, float]  # arm → its learning rate
     rates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # arm → learning rate → mean validation
 
     def of(self, arm: str, name: str) -> list[float]:
-        """A figure of an arm, seed by seed."""
+        """Returns a figure of an arm, seed by seed."""
         return [float(value[name]) for value in self.values[arm]]
 
     def minus(self, first: str, second: str, name: str) -> tuple[float, ...]:
-        """The figure of one arm minus that of another, seed by seed."""
+        """Returns the figure of one arm minus that of another, seed by seed."""
         return tuple(a - b for a, b in zip(self.of(first, name), self.of(second, name), strict=True))
 
 
@@ -96,7 +96,7 @@ class Piece:
         return Path(self.work, f"{self.name}.jsonl")
 
     def run(self) -> dict[str, Any]:
-        """What `measure` of the difference says; from its file where an earlier process has got so far."""
+        """Returns the output of `measure` of the difference; from its file where an earlier process has got so far."""
         file = Path(self.work, f"{self.name}.json")
         try:
             known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
@@ -144,14 +144,14 @@ def measure_all(module: Any, settings: Common, *, work: Path, workers: int, thre
 def _means(
     name: str, tried: Sequence[tuple[str, float, int]], scores: Sequence[Mapping[str, Any]]
 ) -> dict[float, float]:
-    """Mean validation by learning rate."""
-    found: dict[float, list[float]] = {}
+    """Averages the validation by learning rate."""
+    by_rate: dict[float, list[float]] = {}
     for (arm, rate, _), score in zip(tried, scores, strict=True):
         if arm == name:
-            found.setdefault(rate, []).append(float(score["validation"]))
-    return {rate: sum(values) / len(values) for rate, values in found.items()}
+            by_rate.setdefault(rate, []).append(float(score["validation"]))
+    return {rate: sum(values) / len(values) for rate, values in by_rate.items()}
 
 
 def best_of(measured: Measured, arms: Sequence[str]) -> str:
-    """The arm with the highest validation, which was measured on other seeds than those that count."""
+    """Picks the arm with the highest validation, which was measured on other seeds than those that count."""
     return max(arms, key=lambda arm: max(measured.rates[arm].values()))

@@ -16,8 +16,8 @@ They depend on the machine and decide nothing: they are written to timings/.
 rounds. It has two layers, as the gates of one see nothing of the past, and as many parameters as the networks of
 temporal_dependency, whose data, settings and seeds it is trained with. Statistic: accuracy of the gru there minus that
 of minGRU, at the lags that count. Where its interval lies within the margin (or minGRU is ahead), scan and loop agree,
-and its own chain grows like a convolution's, the claim is said to hold for rnn, lstm and gru, not for recurrence as
-such. The verdict is about the three cells and stays that of (a): the sentence stands in `shown`, as a verdict that
+and its own chain grows like a convolution's, the claim holds for rnn, lstm and gru, not for recurrence as
+such. The verdict is about the three cells and stays that of (a): the sentence is in `shown`, as a verdict that
 depends on something needs a condition that is named, and none is named for this difference.
 
 Every weight is used once at every step of a sequence, so that equal parameters are equal multiply-adds, too.
@@ -73,7 +73,7 @@ class Settings(Common):
 
 
 def task(settings: Settings) -> tuple[Recorded, temporal_dependency.Settings]:
-    """The result of temporal_dependency and its settings; a ParamsError where those here differ."""
+    """Reads the result of temporal_dependency and its settings. Raises ParamsError where those here differ."""
     known = recorded()
     for name in SHARED:
         if getattr(settings, name) != known.budget[name]:
@@ -85,7 +85,7 @@ def task(settings: Settings) -> tuple[Recorded, temporal_dependency.Settings]:
 
 
 def hidden_size(sequences: temporal_dependency.Settings) -> int:
-    """Of minGRU, with as many parameters as the networks of temporal_dependency."""
+    """Finds the hidden size with which minGRU has as many parameters as the networks of temporal_dependency."""
     whole = temporal_dependency.designs(sequences)[temporal_dependency.WHOLE]
     channels = sequences.distractors + 3
     return matched_hidden(networks.parameter_count(made(0, whole, channels, 2)), channels, 2)
@@ -96,7 +96,7 @@ def arms(settings: Settings) -> dict[str, Arm]:
 
 
 def measure(facts: Mapping[str, Any], seed: int, rate: float, settings: Settings, counts: bool) -> dict[str, Any]:
-    """Accuracy at every lag after one training, and how far scan and loop are apart then."""
+    """Measures accuracy at every lag after one training, and how far scan and loop are apart then."""
     sequences = task(settings)[1]
     network = made_mingru(seed, facts["hidden"], sequences.distractors + 3, 2)
     draw = generator(seed, "train")
@@ -113,7 +113,7 @@ def measure(facts: Mapping[str, Any], seed: int, rate: float, settings: Settings
 
 
 def scan_from_loop(network: nn.Module, x: Tensor) -> float:
-    """The largest difference between scan and loop, of answers and gradients, as a share of the largest above 1."""
+    """Computes the largest difference of scan and loop, in answers and gradients, as a share of the largest above 1."""
     loop = deepcopy(network)
     step_by_step(loop)
     pairs = list(zip(_answers_and_gradients(network, x), _answers_and_gradients(loop, x), strict=True))
@@ -127,18 +127,18 @@ def _answers_and_gradients(network: nn.Module, x: Tensor) -> list[Tensor]:
 
 
 def covering(length: int) -> int:
-    """Levels with which kernels of 3 see `length` steps: 1 + 2 (2^(levels + 1) - 1) of them."""
+    """Counts the levels with which kernels of 3 see `length` steps: 1 + 2 (2^(levels + 1) - 1) of them."""
     return max(1, ceil(log2((length + 1) / 2)) - 1)
 
 
 def blocks(length: int) -> dict[str, Design]:
-    """Convolutional networks that see `length` steps."""
+    """Describes convolutional networks that see `length` steps."""
     return {name: cnn(name, width=16, depth=covering(length), kernel_size=3) for name in BLOCKS}
 
 
 @cache
 def cells(longest: int, channels: int) -> Mapping[str, Design]:
-    """Recurrent networks with as many parameters as the residual one that sees `longest` steps."""
+    """Describes recurrent networks with as many parameters as the residual one that sees `longest` steps."""
     target = _target(longest, channels)
     return {cell: matched(partial(_cell, cell), target, channels, 2, highest=HIGHEST) for cell in RECURRENT}
 
@@ -152,14 +152,14 @@ def _target(longest: int, channels: int) -> int:
 
 
 def built(length: int, longest: int, channels: int) -> dict[str, Reader]:
-    """All networks, minGRU among them; the convolutional ones see `length` steps."""
+    """Makes all networks, minGRU among them; the convolutional ones see `length` steps."""
     designs = {**blocks(length), **cells(longest, channels)}
     mingru = made_mingru(0, matched_hidden(_target(longest, channels), channels, 2), channels, 2)
     return {**{name: made(0, design, channels, 2) for name, design in designs.items()}, MINGRU: mingru}
 
 
 def chains(settings: Settings, channels: int) -> dict[str, list[int]]:
-    """By network, its longest chain at every length."""
+    """Counts the longest chain of every network at every length."""
     counted: dict[str, list[int]] = {}
     for length in settings.lengths:
         for name, network in built(length, settings.lengths[-1], channels).items():
@@ -168,7 +168,7 @@ def chains(settings: Settings, channels: int) -> dict[str, list[int]]:
 
 
 def judge(measured: Measured, settings: Settings) -> Result:
-    """The verdict by the chains; minGRU says how far it reaches."""
+    """Judges by the chains; minGRU shows how far the verdict reaches."""
     known, sequences = task(settings)
     channels, longest = sequences.distractors + 3, settings.lengths[-1]
     counted = chains(settings, channels)
@@ -263,7 +263,7 @@ def after(measured: Measured, settings: Settings, folder: Path) -> None:
 
 
 def draw(result: Mapping[str, Any]) -> Figure:
-    """The longest chain by T, of three families."""
+    """Draws the longest chain by T, of three families."""
     from pipeline.differences.drawing import figure, legend, styles
 
     lengths, counted = result["curves"]["lengths"], result["curves"]["chains"]

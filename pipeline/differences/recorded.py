@@ -1,4 +1,4 @@
-"""What the difference «temporal dependency» has measured, for those that go on from it."""
+"""Measurements of the difference «temporal dependency», for differences that build on them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Recorded:
 
 
 def temporal_dependency() -> Recorded:
-    """The result in differences/results; a ParamsError where there is none."""
+    """Reads the result in differences/results. Raises ParamsError where there is none."""
     try:
         result = json.loads(FILE.read_text(encoding="utf-8"))
     except FileNotFoundError:

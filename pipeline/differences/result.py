@@ -1,4 +1,4 @@
-"""What is known of a difference when it has been measured: the contents of the file of its results."""
+"""The result of a measured difference: the contents of the file of its results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.differences.verdicts import Effect
 
 @dataclass(frozen=True)
 class Result:
-    """A verdict with all that it stands on.
+    """A verdict with all that it is based on.
 
     Attributes:
         verdict: one of `verdicts.HOLDS`, `DOES_NOT_HOLD`, `NOT_DECIDED`, or "depends on …".
@@ -36,7 +36,7 @@ class Result:
     curves: Mapping[str, Any] = field(default_factory=dict)
 
     def described(self) -> dict[str, Any]:
-        """As it stands in differences/results/<name>.json."""
+        """Returns it as it is stored in differences/results/<name>.json."""
         return {
             "verdict": self.verdict,
             "effects": {name: effect.described() for name, effect in self.effects.items()},
@@ -51,6 +51,6 @@ class Result:
         }
 
 
-def control(found: float, expected: str, passed: bool) -> dict[str, Any]:
-    """A check inside an experiment."""
-    return {"found": found, "expected": expected, "passed": bool(passed)}
+def control(measured: float, expected: str, passed: bool) -> dict[str, Any]:
+    """Describes a check inside an experiment."""
+    return {"found": measured, "expected": expected, "passed": bool(passed)}

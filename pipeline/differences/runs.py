@@ -1,4 +1,4 @@
-"""Runs of the ten differences in MLflow, one each, as the files of their results tell them."""
+"""Runs of the ten differences in MLflow, one each, built from the files of their results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TIMINGS = Path("timings", "differences")
 
 
 def planned_differences(names: Mapping[str, str]) -> list[Planned]:
-    """The runs of all differences for which there are results under the working directory."""
+    """Plans the runs of all differences for which there are results under the working directory."""
     return [_plan(difference) for difference in ten_results.read_differences(names) if difference.facts]
 
 
@@ -36,7 +36,7 @@ def _plan(difference: MeasuredDifference) -> Planned:
 
 
 def difference_run(difference: MeasuredDifference) -> RunSpec:
-    """Budget and learning rates as parameters, effects with their intervals as metrics, the verdict as tags."""
+    """Builds a run: budget and learning rates as parameters, effects with intervals as metrics, the verdict as tags."""
     facts, seconds = difference.facts, _seconds(difference)
     end = (ten_results.FOLDER / f"{difference.name}.json").stat().st_mtime
     parameters = {"setting": facts.get("setting"), "scope": facts.get("scope"), **(facts.get("budget") or {})}
@@ -81,15 +81,15 @@ def _controls(facts: Mapping[str, Any]) -> str:
 
 
 def _figures(facts: Mapping[str, Any]) -> dict[str, float]:
-    """Value, both intervals and margin of every effect."""
+    """Lists value, both intervals and margin of every effect."""
     figures: dict[str, Any] = {}
     for name, effect in (facts.get("effects") or {}).items():
         figures |= {name: effect.get("value"), f"{name}/margin": effect.get("margin")}
         for interval in ("95", "995"):
             low, high = effect.get(f"interval_{interval}") or (None, None)
             figures |= {f"{name}/low_{interval}": low, f"{name}/high_{interval}": high}
-    found = {metric_name(name): number(value) for name, value in figures.items()}
-    return {name: value for name, value in found.items() if value is not None}
+    metrics = {metric_name(name): number(value) for name, value in figures.items()}
+    return {name: value for name, value in metrics.items() if value is not None}
 
 
 def _artifacts(difference: MeasuredDifference) -> dict[str, Path]:
@@ -98,7 +98,7 @@ def _artifacts(difference: MeasuredDifference) -> dict[str, Path]:
 
 
 def _seconds(difference: MeasuredDifference) -> float | None:
-    """How long it took, where this machine has measured this very result from beginning to end."""
+    """Reads how long it took, where this machine has measured this very result from beginning to end."""
     file = TIMINGS / f"{difference.name}.json"
     timing = read_json(file) if file.is_file() else {}
     known = timing.get("whole") and timing.get("key") == difference.facts.get("key")

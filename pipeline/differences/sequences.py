@@ -12,16 +12,16 @@ MOTIF = 4  # symbols of a motif
 
 
 def one_hot(symbols: Tensor, count: int) -> Tensor:
-    """(B, T) whole numbers below `count` → (B, count, T)."""
+    """Maps whole numbers (B, T) below `count` to (B, count, T)."""
     return functional.one_hot(symbols, count).transpose(1, 2).float().contiguous()
 
 
 def which_came_first(
     draw: torch.Generator, batch: int, length: int, lags: Sequence[int], distractors: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Two marks side by side, A and B in either order, and distractors everywhere else; the last step asks.
+    """Draws two marks side by side, A and B in either order, and distractors everywhere else; the last step asks.
 
-    Both stand near the same lag, which is drawn evenly from `lags` (2 or more): a network that saw the later mark alone
+    Both are near the same lag, which is drawn evenly from `lags` (2 or more): a network that saw the later mark alone
     would know which one came before it.
 
     Returns:
@@ -43,9 +43,9 @@ def recall(
     draw: torch.Generator, batch: int, *, kinds: int, slots: int, counts: Sequence[int], delays: Sequence[int],
     distractors: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Symbols to be told again after a delay that is filled with distractors.
+    """Draws symbols to be repeated after a delay that is filled with distractors.
 
-    The last `slots` steps ask for the first symbol, the second and so on; the symbols stand in the same order `delay`
+    The last `slots` steps ask for the first symbol, the second and so on; the symbols come in the same order `delay`
     steps before. How many there are is drawn evenly from `counts`, the delay from `delays`; what is not used of the
     slots are distractors, and so is everything before.
 
@@ -69,10 +69,10 @@ def recall(
 def two_levels(
     draw: torch.Generator, batch: int, *, length: int, part: int, gap: tuple[int, int], letters: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """A grammar of two levels: four parts, each a word of `part` letters, and four objects, pairs of parts in order.
+    """Draws from a grammar of two levels: four parts, each a word of `part` letters, and four objects of two parts.
 
     Objects are part 0 or 1 and then part 2 or 3: either part leaves two objects open, so that the object takes both.
-    (Where a part stood in one object alone at its place, a probe of the object would be one of that part.) Between the
+    (If a part were in one object alone at its place, a probe of the object would be one of that part.) Between the
     two lies a gap of noise of `gap` [shortest, longest] letters, around them noise up to `length`.
 
     Returns:
@@ -97,7 +97,7 @@ def two_levels(
 
 
 def ordered_motifs(draw: torch.Generator, batch: int, length: int, motif: int) -> tuple[Tensor, Tensor]:
-    """Two motifs of `motif` steps in noise, one after the other; the class is which of them comes first.
+    """Draws two motifs of `motif` steps in noise, one after the other; the class is which of them comes first.
 
     Returns x (B, 1, T), noise of deviation 1 with a rising and a falling ramp from -2 to 2 in it, and the class (B,).
     """
@@ -113,9 +113,9 @@ def ordered_motifs(draw: torch.Generator, batch: int, length: int, motif: int) -
 
 
 def regimes(draw: torch.Generator, batch: int, length: int, strength: float) -> tuple[Tensor, Tensor]:
-    """Autoregressions of the first order that differ in the sign of their memory: x (B, 1, T) and the class (B,).
+    """Draws autoregressions of order 1 that differ in the sign of their memory: x (B, 1, T) and the class (B,).
 
-    All have variance 1, so that single values tell nothing.
+    All have variance 1, so that single values carry no information on the class.
     """
     kind = torch.randint(2, (batch,), generator=draw)
     memory = torch.where(kind == 0, strength, -strength)
@@ -127,7 +127,7 @@ def regimes(draw: torch.Generator, batch: int, length: int, strength: float) -> 
 
 
 def last_word(draw: torch.Generator, batch: int, length: int, distractors: int, word: int) -> tuple[Tensor, Tensor]:
-    """Noise that ends in one of two words of `word` letters, the second of which is the first one backwards.
+    """Draws noise that ends in one of two words of `word` letters; the second word is the first one backwards.
 
     Returns x (B, distractors + 3, T), with the symbols of `which_came_first`, and the word (B,).
     """
@@ -139,9 +139,9 @@ def last_word(draw: torch.Generator, batch: int, length: int, distractors: int, 
 
 
 def motif_in_half(draw: torch.Generator, count: int, length: int, half: int, symbols: int) -> tuple[Tensor, Tensor]:
-    """One of two motifs at a random place of the first (0) or second (1) half of random symbols.
+    """Draws one of two motifs at a random place of the first (0) or second (1) half of random symbols.
 
-    The motifs are the symbols 0 1 2 3 and 3 2 1 0, so that only their order tells them apart.
+    The motifs are the symbols 0 1 2 3 and 3 2 1 0, so that they differ in their order alone.
 
     Returns:
         x (count, symbols, length) and the class (count,), 0 for the rising motif.
@@ -155,7 +155,7 @@ def motif_in_half(draw: torch.Generator, count: int, length: int, half: int, sym
 
 
 def running_count(draw: torch.Generator, batch: int, length: int, modulus: int) -> tuple[Tensor, Tensor]:
-    """Random bits, and at every step the number of ones so far modulo `modulus` (2: their parity).
+    """Draws random bits, and gives at every step the number of ones so far modulo `modulus` (2: their parity).
 
     Returns:
         x (batch, 2, length) and the class (batch, length) of every step.

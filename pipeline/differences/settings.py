@@ -19,7 +19,7 @@ Chosen = TypeVar("Chosen", bound=Section)
 
 
 def chosen(path: Path, name: str, kind: type[Chosen]) -> tuple[str, Chosen]:
-    """The setting, quick or full, and the values of a difference in it.
+    """Returns the setting, quick or full, and the values of a difference in it.
 
     Raises ParamsError with all that is wrong about them at once.
     """
@@ -32,7 +32,7 @@ def chosen(path: Path, name: str, kind: type[Chosen]) -> tuple[str, Chosen]:
 
 
 def check_all(path: Path = FILE) -> str:
-    """How many differences the file has, in words. Raises ParamsError with all that is wrong with it.
+    """Describes how many differences the file has. Raises ParamsError with all that is wrong with it.
 
     Imports the differences that it names, and with them PyTorch.
     """
@@ -44,7 +44,7 @@ def check_all(path: Path = FILE) -> str:
 
 
 def read_by(name: str | None, path: Path = FILE) -> list[Path]:
-    """The file or folder that a difference reads besides its settings; nothing where the file does not say so."""
+    """Returns the file or folder that a difference reads besides its settings; none where the file names none."""
     entries = read_raw(path).get("differences")
     entry = entries.get(name) if isinstance(entries, Mapping) else None
     place = entry.get(FOR_DVC[0]) if isinstance(entry, Mapping) else None
@@ -71,19 +71,19 @@ def _faults_of_setting(raw: Mapping[str, Any]) -> list[str]:
 
 
 def _faults_of_entry(raw: Mapping[str, Any], name: str, kind: type[Section]) -> list[str]:
-    """What is wrong with an entry in any of the settings, each fault once."""
+    """Lists what is wrong with an entry in any of the settings, each fault once."""
     entries = raw.get("differences")
     entry = entries.get(name) if isinstance(entries, Mapping) else None
     if not isinstance(entry, Mapping):
         return [f"differences.{name}: missing; add it"]
-    found = [line for setting in SETTINGS for line in problems(_values(entry, setting), kind)]
+    faults = [line for setting in SETTINGS for line in problems(_values(entry, setting), kind)]
     if not isinstance(entry.get(FOR_DVC[0]), str):
-        found.append(f"reads: found {entry.get('reads')!r}; allowed: a file or folder that the difference depends on")
-    return [f"differences.{name}.{line}" for line in dict.fromkeys(found)]
+        faults.append(f"reads: found {entry.get('reads')!r}; allowed: a file or folder that the difference depends on")
+    return [f"differences.{name}.{line}" for line in dict.fromkeys(faults)]
 
 
 def _values(entry: Mapping[str, Any], setting: str) -> dict[str, Any]:
-    """The values of an entry in a setting."""
+    """Returns the values of an entry in a setting."""
     return {key: _of(setting, value) for key, value in entry.items() if key not in FOR_DVC}
 
 

@@ -70,14 +70,14 @@ class Settings(Common):
 
 
 def task(settings: Settings) -> HalfTask:
-    """(a)."""
+    """Returns the task of (a)."""
     sizes = (settings.length, settings.symbols, settings.width)
     return HalfTask(*sizes, settings.motif_steps, settings.batch, settings.tested)
 
 
 @cache
 def counting_designs() -> dict[str, Design]:
-    """The networks of (b): the convolutional one sets the size."""
+    """Describes the networks of (b): the convolutional one sets the size."""
     whole = cnn("resnet", width=16, depth=6, kernel_size=3)
     target = networks.parameter_count(made(0, whole, 2, 2))
     designs: dict[str, Design] = {"cnn": whole}
@@ -100,7 +100,7 @@ def arms(settings: Settings) -> dict[str, Arm]:
 
 
 def measure(arm: Mapping[str, Any], seed: int, rate: float, settings: Settings, counts: bool) -> dict[str, Any]:
-    """One part of the experiment."""
+    """Measures one part of the experiment."""
     if arm["part"] == "motif":
         examples = settings.examples if counts else [settings.examples[len(settings.examples) // 2]]
         rows = [task(settings).accuracy(arm["layer"], arm["tied"], seed, rate, count) for count in examples]
@@ -119,7 +119,7 @@ def measure(arm: Mapping[str, Any], seed: int, rate: float, settings: Settings, 
 
 
 def count_accuracy(design: Design, seed: int, rate: float, settings: Settings, modulus: int) -> list[float]:
-    """(b): accuracy of the last answer, by length. Answers see no later step, so that the longest run holds all."""
+    """Measures (b), accuracy of the last answer by length: answers see no later step, so the longest run holds all."""
     network = made(seed, design, 2, modulus, read="each")
     draw = generator(seed, f"count {modulus}")
     batch = (settings.batch, settings.trained_to, modulus)
@@ -132,7 +132,7 @@ def count_accuracy(design: Design, seed: int, rate: float, settings: Settings, m
 
 
 def judge(measured: Measured, settings: Settings) -> Result:
-    """The verdict by both layers of (a) and by the best recurrent network of (b)."""
+    """Judges by both layers of (a) and by the best recurrent network of (b)."""
     best = best_of(measured, RECURRENT)
     effects = {f"{TIED} − {UNTIED}, {name}": _tied(measured, name) for name in LAYERS}
     effects[LENGTHS] = Effect(
@@ -181,7 +181,7 @@ def _told(settings: Settings) -> dict[str, str]:
 
 
 def _sizes(settings: Settings) -> dict[str, dict[str, int]]:
-    """Layers of (a) have equal widths, the networks of (b), and those of (c), about as many parameters."""
+    """Returns sizes: layers of (a) have equal widths, networks of (b), and those of (c), about as many parameters."""
     bits = torch.zeros(1, 2, max(settings.lengths))
     counting = {
         name: networks.sizes(made(0, design, 2, 2, read="each"), bits) for name, design in counting_designs().items()
@@ -192,7 +192,7 @@ def _sizes(settings: Settings) -> dict[str, dict[str, int]]:
 
 
 def _controls(measured: Measured, best: str, settings: Settings) -> dict[str, dict[str, Any]]:
-    """Whether what is compared has been learnt at all, where it was trained."""
+    """Checks whether what is compared has been learnt at all, where it was trained."""
     controls = {}
     for name in LAYERS:
         for kind in (TIED, UNTIED):
@@ -234,7 +234,7 @@ def _shown(effects: Mapping[str, Effect], measured: Measured, best: str, setting
 
 
 def _advice(effects: Mapping[str, Effect]) -> str:
-    """One half for either part that is decided."""
+    """Advises in one half of a sentence for either part that is decided."""
     layers = all_of(*(effect.verdict for name, effect in effects.items() if name != LENGTHS))
     halves = {
         HOLDS: "share weights over positions where a feature may come up anywhere",
@@ -255,7 +255,7 @@ def _needed(effects: Mapping[str, Effect]) -> str:
 
 
 def draw(result: Mapping[str, Any]) -> Figure:
-    """Left accuracy by test length with the trained ones shaded, right tied against untied weights."""
+    """Draws on the left accuracy by test length, trained ones shaded, on the right tied against untied weights."""
     from pipeline.differences.drawing import band, figure, legend, styles
 
     curves = result["curves"]
@@ -276,7 +276,7 @@ def draw(result: Mapping[str, Any]) -> Figure:
 
 
 def _halves(axes: Any, curves: Mapping[str, Any]) -> None:
-    """A row for each layer and n: the mean of both kinds of weights with its 95 % (thick) and 99.5 % intervals."""
+    """Draws a row for each layer and n: the means of both kinds of weights with 95 % (thick) and 99.5 % intervals."""
     from pipeline.differences.drawing import FAMILY
     from pipeline.differences.verdicts import SHOWN
 

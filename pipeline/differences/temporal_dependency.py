@@ -2,7 +2,7 @@
 
 Claim: recurrence carries long lags, convolutions do not.
 
-Data: T symbols. Two marks, A and B, stand next to each other `lag` steps before the last one, where the network is
+Data: T symbols. Two marks, A and B, lie next to each other `lag` steps before the last one, where the network is
 asked which of them came first; everything else is noise. Lags are mixed in one training. A network whose receptive
 field ends before the marks cannot do better than chance, or the task leaks.
 
@@ -49,16 +49,16 @@ class Settings(Common):
 
 
 def designs(settings: Settings) -> dict[str, Design]:
-    """The networks by the names that a reader sees: the convolutional one that sees all of T sets the size."""
+    """Describes the networks by their shown names: the convolutional one that sees all of T sets the size."""
     whole = cnn("resnet", width=16, depth=5, kernel_size=3)
     channels = settings.distractors + 3
     target = networks.parameter_count(made(0, whole, channels, 2))
-    found: dict[str, Design] = {WHOLE: whole}
-    found[SHORT] = matched(lambda width: cnn("resnet", width=width, depth=2, kernel_size=3), target, channels, 2)
+    by_name: dict[str, Design] = {WHOLE: whole}
+    by_name[SHORT] = matched(lambda width: cnn("resnet", width=width, depth=2, kernel_size=3), target, channels, 2)
     for cell in RECURRENT:
-        found[cell] = matched(lambda hidden, cell=cell: rnn(cell, hidden=hidden), target, channels, 2)  # type: ignore[misc]
-        found[f"{cell}, PyTorch's start"] = {**found[cell], "initialisation": "torch"}
-    return found
+        by_name[cell] = matched(lambda hidden, cell=cell: rnn(cell, hidden=hidden), target, channels, 2)  # type: ignore[misc]
+        by_name[f"{cell}, PyTorch's start"] = {**by_name[cell], "initialisation": "torch"}
+    return by_name
 
 
 def arms(settings: Settings) -> dict[str, Arm]:
@@ -66,7 +66,7 @@ def arms(settings: Settings) -> dict[str, Arm]:
 
 
 def measure(design: Design, seed: int, rate: float, settings: Settings, counts: bool) -> dict[str, Any]:
-    """Accuracy at every lag after one training."""
+    """Measures accuracy at every lag after one training."""
     network = made(seed, design, settings.distractors + 3, 2)
     draw = generator(seed, "train")
     train(network, lambda: sequences(draw, settings.batch, settings), loss, steps=settings.steps, rate=rate)
@@ -84,23 +84,23 @@ def loss(network: Reader, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
 
 @torch.inference_mode()
 def accuracy_by_lag(network: Reader, seed: int, settings: Settings) -> dict[str, float]:
-    """On fresh sequences, the same for all networks of a seed."""
+    """Measures it on fresh sequences, the same for all networks of a seed."""
     draw = generator(seed, "test")
-    found = {}
+    accuracies = {}
     for lag in settings.lags:
         x, first, _ = which_came_first(draw, settings.examples, settings.length, [lag], settings.distractors)
-        found[str(lag)] = float((network(x).argmax(1) == first).float().mean())
-    return found
+        accuracies[str(lag)] = float((network(x).argmax(1) == first).float().mean())
+    return accuracies
 
 
 def long_accuracy(accuracy: Mapping[str, float], settings: Settings) -> float:
-    """Mean over the lags that count."""
+    """Averages over the lags that count."""
     values = [accuracy[str(lag)] for lag in settings.lags if lag >= settings.long]
     return sum(values) / len(values)
 
 
 def judge(measured: Measured, settings: Settings) -> Result:
-    """The verdict by the best recurrent network against either receptive field."""
+    """Judges by the best recurrent network against either receptive field."""
     made_of = designs(settings)
     recurrent = [name for name, design in made_of.items() if design["family"] == "rnn"]
     best = best_of(measured, recurrent)
@@ -132,12 +132,12 @@ def judge(measured: Measured, settings: Settings) -> Result:
 
 
 def _rows(measured: Measured, name: str, settings: Settings) -> list[list[float]]:
-    """Accuracy of every seed at every lag."""
+    """Returns the accuracy of every seed at every lag."""
     return [[value["accuracy"][str(lag)] for lag in settings.lags] for value in measured.values[name]]
 
 
 def _leak(measured: Measured, settings: Settings) -> dict[str, Any]:
-    """Whether the 99.5 % interval of accuracy beyond the short field holds chance."""
+    """Checks whether the 99.5 % interval of accuracy beyond the short field holds chance."""
     seen = networks.field(designs(settings)[SHORT]) or 0
     beyond = [str(lag) for lag in settings.lags if lag > seen]
     values = [sum(value["accuracy"][lag] for lag in beyond) / len(beyond) for value in measured.values[SHORT]]
@@ -162,7 +162,7 @@ def _advice(verdict: str) -> str:
 
 
 def draw(result: Mapping[str, Any]) -> Figure:
-    """Accuracy by lag with 95 % bars, and the end of the short receptive field."""
+    """Draws accuracy by lag with 95 % bars, and the end of the short receptive field."""
     from pipeline.differences.drawing import figure, legend
 
     curves = result["curves"]
@@ -186,7 +186,7 @@ def draw(result: Mapping[str, Any]) -> Figure:
 
 
 def _look(name: str) -> dict[str, Any]:
-    """A colour for every cell, open markers and dashes where it starts as PyTorch has it."""
+    """Picks a colour for every cell, open markers and dashes where it starts as PyTorch has it."""
     from pipeline.differences.drawing import MARKERS, SHADES
 
     if name in (WHOLE, SHORT):

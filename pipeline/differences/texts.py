@@ -38,7 +38,7 @@ and this table keeps how long each took in either setting, wherever it ran last 
 
 
 def terminal(differences: Sequence[MeasuredDifference]) -> str:
-    """A row for each difference, with its main effect."""
+    """Formats a row for each difference, with its main effect."""
     rows = [["", "difference", "verdict", "effect", "99.5 % interval", "margin"], *map(_terminal_row, differences)]
     rows = [[in_one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -48,7 +48,7 @@ def terminal(differences: Sequence[MeasuredDifference]) -> str:
 
 
 def document(differences: Sequence[MeasuredDifference], seconds: Json) -> str:
-    """docs/differences.md. `seconds`: setting → name → how long it took and where."""
+    """Composes docs/differences.md. `seconds`: setting → name → how long it took and where."""
     parts = ["# Ten differences, measured", _prose(RULES)]
     parts += [f"![The verdicts and main effects of all ten]({OVERVIEW.removeprefix('docs/')})"]
     parts += ["\n".join(_table(differences))]
@@ -60,8 +60,8 @@ def document(differences: Sequence[MeasuredDifference], seconds: Json) -> str:
 
 
 def readme_lines(differences: Sequence[MeasuredDifference]) -> str:
-    """A paragraph and a picture."""
-    known = sorted({str(found.facts["setting"]) for found in differences if found.facts.get("setting")})
+    """Composes a paragraph and a picture for the README."""
+    known = sorted({str(entry.facts["setting"]) for entry in differences if entry.facts.get("setting")})
     setting = f" ({readable.enumerated(known)} setting)" if known else ""
     text = (
         f"Of the ten differences that textbooks name between the families, measured here with paired seeds{setting}: "
@@ -72,7 +72,7 @@ def readme_lines(differences: Sequence[MeasuredDifference]) -> str:
 
 
 def with_lines(readme: str, lines: str) -> str:
-    """The README with these lines between its two marks. Raises ValueError where the marks are not there once each."""
+    """Puts the lines between the two marks of the README. Raises ValueError where not exactly one of each is there."""
     if readme.count(BEGIN) != 1 or readme.count(END) != 1 or readme.index(BEGIN) > readme.index(END):
         raise ValueError(f"README.md has no place for the differences; put these two lines there: {BEGIN} and {END}")
     before, rest = readme.split(BEGIN)
@@ -167,7 +167,7 @@ def _rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def row(cells: Sequence[str]) -> str:
-    """A line of a Markdown table; its cells are escaped already."""
+    """Joins cells, which are escaped already, to a line of a Markdown table."""
     return "| " + " | ".join(cells) + " |"
 
 

@@ -5,7 +5,7 @@ Claim: large images make convolutional networks expensive to train; in recurrent
 (a) Counted, no training: multiply-adds of one square picture by its side, of a convolutional network and of a gru that
 is swept over rows and columns. Statistic: the slope of a straight line through both logarithms, 2 where the cost grows
 as the number of pixels. This part holds from `slope` on; where the slope of the swept network lies within `near` of it,
-the cost is not specific to convolutions, and the sentence of the figure says so.
+the cost is not specific to convolutions, and the sentence of the figure states it.
 
 (b) Data, networks, seeds and learning rates are those of the temporal dependency, whose results are read: every
 recurrent cell with two initialisations. s is the difference of both logits at the last of T steps; h(d) is the state
@@ -67,7 +67,7 @@ class Settings(Common):
 
 
 def arms(settings: Settings) -> dict[str, Arm]:
-    """The recurrent networks of the temporal dependency with the learning rates that it has picked."""
+    """Takes the recurrent networks of the temporal dependency with the learning rates that it has picked."""
     known = earlier_results(settings.seeds, settings.far)
     return {
         name: Arm({"design": design, "task": known["budget"]}, rate=known["picked"][name])
@@ -76,7 +76,7 @@ def arms(settings: Settings) -> dict[str, Arm]:
 
 
 def measure(arm: Mapping[str, Any], seed: int, rate: float, settings: Settings, counts: bool) -> dict[str, Any]:
-    """Decimal logarithms of g by state and lag within one training, and its accuracy at the lag that decides."""
+    """Measures log10 of g by state and lag within one training, and its accuracy at the lag that decides."""
     task = temporal.Settings(**arm["task"])
     network = made(seed, arm["design"], task.distractors + 3, 2)
     x = temporal.sequences(generator(seed, "survival"), settings.sequences, task)[0]
@@ -96,7 +96,7 @@ def measure(arm: Mapping[str, Any], seed: int, rate: float, settings: Settings, 
 
 
 def judge(measured: Measured, settings: Settings) -> Result:
-    """The verdict by the counted slope and by the gradients and accuracies of all cells."""
+    """Judges by the counted slope and by the gradients and accuracies of all cells."""
     costs = counted(settings.sides)
     slopes = {name: slope_of(settings.sides, cost) for name, cost in costs.items()}
     grid, swept = slopes.values()
@@ -130,7 +130,7 @@ def judge(measured: Measured, settings: Settings) -> Result:
 
 
 def _far(measured: Measured, name: str, state: int, settings: Settings) -> list[float]:
-    """The logarithm of g at the lag that decides, seed by seed."""
+    """Returns the logarithm of g at the lag that decides, seed by seed."""
     place = settings.lags.index(settings.far)
     return [float(value["log10_g"][str(state)][place]) for value in measured.values[name]]
 
@@ -138,7 +138,7 @@ def _far(measured: Measured, name: str, state: int, settings: Settings) -> list[
 def _effects(
     measured: Measured, name: str, accuracy: Mapping[str, Sequence[float]], settings: Settings
 ) -> list[tuple[str, Effect]]:
-    """Both halves of the rule for one network; positive where its gradient vanishes and where it learns nothing."""
+    """Applies both halves of the rule to a network; positive where its gradient vanishes and it learns nothing."""
     by_state = [_far(measured, name, state, settings) for state in settings.states]
     largest = [max(column) for column in zip(*by_state, strict=True)]
     below = tuple(float(np.log10(settings.vanished)) - value for value in largest)
@@ -158,7 +158,7 @@ def _effects(
 def ranked(
     measured: Measured, accuracy: Mapping[str, Sequence[float]], state: int, settings: Settings
 ) -> dict[str, Any]:
-    """Spearman's correlation over the networks between g and accuracy, of the seeds in which neither is constant."""
+    """Ranks g against accuracy over the networks (Spearman), for the seeds in which neither is constant."""
     from scipy.stats import spearmanr
 
     survived = np.array([_far(measured, name, state, settings) for name in accuracy]).T  # (seeds, networks)
@@ -172,7 +172,7 @@ def ranked(
 
 
 def _sizes(known: Mapping[str, Any], designs: Mapping[str, Design], settings: Settings) -> dict[str, dict[str, int]]:
-    """Of the recurrent networks for one sequence, and of those on grids for the smallest picture."""
+    """Returns sizes of the recurrent networks for one sequence, and of those on grids for the smallest picture."""
     task = temporal.Settings(**known["budget"])
     channels = task.distractors + 3
     sequence = torch.zeros(1, channels, task.length)
@@ -211,14 +211,14 @@ def _shown(
 
 
 def _range(curves: Mapping[str, Any], state: str, settings: Settings) -> tuple[float, float]:
-    """The smallest and the largest geometric mean of g at the lag that decides."""
+    """Returns the smallest and the largest geometric mean of g at the lag that decides."""
     place = settings.lags.index(settings.far)
     means = [float(np.mean([seed[place] for seed in by_state[state]])) for by_state in curves["log10_g"].values()]
     return 10 ** min(means), 10 ** max(means)
 
 
 def _vanishing(verdicts: Mapping[str, str]) -> str:
-    """By the rule of both halves."""
+    """Describes by the rule of both halves in which networks gradients vanish."""
     vanishing = [name for name, verdict in verdicts.items() if verdict == HOLDS]
     if not vanishing:
         return f"by the rule, gradients vanish in none of {len(verdicts)} networks"
@@ -239,7 +239,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _advice(gradients: str, alike: bool, accuracy: Mapping[str, Sequence[float]]) -> str:
-    """What to do about gradients where that is decided, and about large pictures."""
+    """Advises on gradients where that is decided, and on large pictures."""
     pictures = "large pictures are no reason against convolutions alone" if alike else ""
     able = [name for name, values in accuracy.items() if float(np.mean(values)) >= 0.95]
     which = "any of the recurrent networks" if len(able) == len(accuracy) else _listed(able)
@@ -258,7 +258,7 @@ def _needed(verdicts: Mapping[str, str]) -> str:
 
 
 def draw(result: Mapping[str, Any]) -> Figure:
-    """g by d, one panel for each state of the training, with the limit below which a gradient has vanished."""
+    """Draws g by d, a panel for each state of the training, with the limit below which a gradient has vanished."""
     from pipeline.differences.drawing import figure
 
     curves = result["curves"]
@@ -279,7 +279,7 @@ def draw(result: Mapping[str, Any]) -> Figure:
 
 
 def _panel(axes: Any, curves: Mapping[str, Any], state: int) -> None:
-    """Geometric means over the seeds: a colour for each cell, dashed with PyTorch's initialisation."""
+    """Draws geometric means over the seeds: a colour for each cell, dashed with PyTorch's initialisation."""
     from pipeline.differences.drawing import MARKERS, SHADES
 
     for name, by_state in curves["log10_g"].items():
@@ -296,5 +296,5 @@ def _panel(axes: Any, curves: Mapping[str, Any], state: int) -> None:
     axes.set_xticks(curves["lags"], [str(lag) for lag in curves["lags"]])
     axes.set(yscale="log", ylim=(1e-16, 30))
     rank = curves["rank_correlation"][str(state)]["value"]
-    beside = "" if rank is None else f" (rank correlation with accuracy {rank:+.2f})"
-    axes.set_title(f"{f'step {state}' if state else 'start'}{beside}", fontsize=9)
+    correlation = "" if rank is None else f" (rank correlation with accuracy {rank:+.2f})"
+    axes.set_title(f"{f'step {state}' if state else 'start'}{correlation}", fontsize=9)

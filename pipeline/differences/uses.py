@@ -4,7 +4,7 @@ Claim: convolutional networks for classification, detection, generation and styl
 sentiment, speech and forecasting.
 
 Data: the measured results of this project, docs/results, of all that were published for a use. Nothing is trained.
-Every use counts the same, and so does every data set within a use. Classification of series stands apart: the list does
+Every use counts the same, and so does every data set within a use. Series classification is kept apart: the list does
 not name it.
 
 Statistic: the loss of the family that a rule picks, less that of the other rule's pick, as a share of the larger loss
@@ -42,7 +42,7 @@ TEXTBOOK = {  # task → the family that textbooks name
     "translation": "rnn", "sentiment_analysis": "rnn", "speech_recognition": "rnn", "forecasting": "rnn",
 }  # fmt: skip
 APART = "series_classification"
-BEST = {"bleu": 100.0}  # of other scores of which more is better: 1
+BEST = {"bleu": 100.0}  # of other scores that are better when higher: 1
 RULES = ("textbook", "always cnn", "always rnn", "validation")
 NORMAL = 1.959964  # half of a 95 % interval in standard errors
 
@@ -66,7 +66,7 @@ class Measurement:
         return max(self.losses.values()) or 1.0
 
     def regret(self, family: str, other: str) -> tuple[float, float]:
-        """How much more loss one family has than another, as a share, and its variance."""
+        """Returns the excess loss of one family over another, as a share, and its variance."""
         if family == other:
             return 0.0, 0.0
         return (self.losses[family] - self.losses[other]) / self.scale, (self.error / self.scale) ** 2
@@ -82,9 +82,9 @@ def arms(settings: Settings) -> dict[str, Arm]:
 
 
 def measurements(folder: Path = RESULTS) -> list[Measurement]:
-    """All published results with a candidate of either family. Raises ParamsError where there are none."""
-    found = [_measurement(json.loads(file.read_text(encoding="utf-8"))) for file in sorted(folder.glob("*.json"))]
-    kept = [entry for entry in found if entry is not None]
+    """Reads all published results with a candidate of either family. Raises ParamsError where there are none."""
+    entries = [_measurement(json.loads(file.read_text(encoding="utf-8"))) for file in sorted(folder.glob("*.json"))]
+    kept = [entry for entry in entries if entry is not None]
     if missing := sorted(set(TEXTBOOK) - {entry.task for entry in kept}):
         raise ParamsError(f"{folder}: no result of {', '.join(missing)}; `python -m pipeline results` writes them")
     return kept
@@ -106,7 +106,7 @@ def _measurement(facts: Mapping[str, Any]) -> Measurement | None:
 
 
 def regret_of_use(entries: Sequence[Measurement], rule: str, other: str) -> tuple[float, float]:
-    """Mean over the data sets of a use, and its variance; `other` is a rule too, or "other family"."""
+    """Averages over the data sets of a use, with a variance; `other` is a rule too, or "other family"."""
     each = []
     for entry in entries:
         mine = entry.pick(rule)
@@ -116,14 +116,14 @@ def regret_of_use(entries: Sequence[Measurement], rule: str, other: str) -> tupl
 
 
 def _mean(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Mean and variance of the mean of independent values."""
+    """Returns mean and variance of the mean of independent values."""
     return sum(value for value, _ in parts) / len(parts), sum(variance for _, variance in parts) / len(parts) ** 2
 
 
 def judge(measured: Measured, settings: Settings) -> Result:
-    """The verdict by all uses that the list names."""
-    found = measurements()
-    by_use = {task: [entry for entry in found if entry.task == task] for task in TEXTBOOK}
+    """Judges by all uses that the list names."""
+    published = measurements()
+    by_use = {task: [entry for entry in published if entry.task == task] for task in TEXTBOOK}
     lost = _mean([regret_of_use(entries, "textbook", "validation") for entries in by_use.values()])
     main = Estimated.of(
         "lead of the textbook's picks over those of validation, as a share of the larger loss, mean over uses", "share",
@@ -150,20 +150,20 @@ def judge(measured: Measured, settings: Settings) -> Result:
         told={"all": "nothing: their recipes search the same budget for both families"},
         curves={
             "rules": {rule: _mean([_loss(entries, rule) for entries in by_use.values()])[0] for rule in RULES},
-            "uses": {task: [_row(entry) for entry in found if entry.task == task] for task in (*TEXTBOOK, APART)},
+            "uses": {task: [_row(entry) for entry in published if entry.task == task] for task in (*TEXTBOOK, APART)},
         },
     )
 
 
 def verdict_of(main: str, wrong: int) -> str:
-    """By the main effect and the number of uses that are decided against the textbook."""
+    """Judges by the main effect and the number of uses that are decided against the textbook."""
     if wrong >= 2:
         return DOES_NOT_HOLD
     return HOLDS if main == HOLDS and not wrong else NOT_DECIDED
 
 
 def _loss(entries: Sequence[Measurement], rule: str) -> tuple[float, float]:
-    """The regret of a rule against the family that is better on test: for orientation, as test has picked it."""
+    """Returns the regret of a rule against the family that test itself has picked, for orientation only."""
     each = []
     for entry in entries:
         best = min(sorted(entry.losses), key=lambda family: entry.losses[family])
@@ -172,7 +172,7 @@ def _loss(entries: Sequence[Measurement], rule: str) -> tuple[float, float]:
 
 
 def _row(entry: Measurement) -> dict[str, Any]:
-    """The lead of the convolutional network on one data set, as a share of the larger loss."""
+    """Describes the lead of the convolutional network on one data set, as a share of the larger loss."""
     value, variance = entry.regret("rnn", "cnn")
     return {"experiment": entry.experiment, "lead of the cnn": value, "error": sqrt(variance)}
 
@@ -180,9 +180,9 @@ def _row(entry: Measurement) -> dict[str, Any]:
 def _shown(uses: Mapping[str, Estimated], main: Estimated, wrong: Sequence[str]) -> str:
     right = [task for task, effect in uses.items() if effect.verdict == HOLDS]
     low, high = main.ends(DECIDING)
-    told = f", and against it on {_listed(wrong)}" if wrong else ", and on none against it"
+    lost = f", and against it on {_listed(wrong)}" if wrong else ", and on none against it"
     return (
-        f"Of eight uses the textbook's family is decided ahead on {len(right)} ({_listed(right) or 'none'}){told}; its "
+        f"Of eight uses the textbook's family is decided ahead on {len(right)} ({_listed(right) or 'none'}){lost}; its "
         f"picks lose {-main.mean:+.2f} ({-high:+.2f} to {-low:+.2f}) of the larger loss against those of validation."
     )
 
@@ -200,7 +200,7 @@ def _advice(verdict: str) -> str:
 
 
 def draw(result: Mapping[str, Any]) -> Figure:
-    """A forest plot by use: the lead of either family, with the side of the textbook shaded."""
+    """Draws a forest plot by use: the lead of either family, with the side of the textbook shaded."""
     from pipeline.differences.drawing import FAMILY, figure
 
     rows = [(task, row) for task, entries in result["curves"]["uses"].items() for row in entries]

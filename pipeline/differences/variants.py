@@ -74,7 +74,7 @@ class Settings(Common):
     """`margin` is that of (a); all others are of (b)."""
 
     seeds: Annotated[int, Field(ge=FEWEST, le=MOST)]
-    depth: Count  # levels, each of which halves the picture
+    depth: Count  # levels; each halves the picture
     places: Count  # of every test digit
     margin: float
     interaction_margin: float
@@ -82,7 +82,7 @@ class Settings(Common):
 
 @cache
 def designs(depth: int) -> Mapping[str, Design]:
-    """The three blocks, with as many multiply-adds as the residual one of the least width."""
+    """Describes the three blocks, with as many multiply-adds as the residual one of the least width."""
     example = torch.zeros(1, 1, SIDE, SIDE)
 
     def sized(block: str, width: int) -> Design:
@@ -103,7 +103,7 @@ def arms(settings: Settings) -> dict[str, Arm]:
 
 
 def measure(facts: Mapping[str, Any], seed: int, rate: float, settings: Settings, counts: bool) -> dict[str, Any]:
-    """Accuracy on test digits after one training."""
+    """Measures accuracy on test digits after one training."""
     network = made(seed, facts["design"], 1, OUTPUTS, **PICTURES)
     draw, digits = generator(seed, "train"), train_digits()
     loss = class_loss if facts["task"] == "class" else place_loss
@@ -116,24 +116,24 @@ def class_loss(network: Reader, batch: Batch) -> Tensor:
 
 
 def place_loss(network: Reader, batch: Batch) -> Tensor:
-    """Mean over row and column."""
+    """Averages over row and column."""
     rows, columns = torch.split(network(batch[0]), PLACES, 1)
     return (functional.cross_entropy(rows, batch[2][:, 0]) + functional.cross_entropy(columns, batch[2][:, 1])) / 2
 
 
 @torch.inference_mode()
 def accuracy(network: Reader, task: str, seed: int, settings: Settings) -> float:
-    """On every test digit at some places, the same for all networks of a seed."""
+    """Measures it on every test digit at some places, the same for all networks of a seed."""
     draw, (digits, classes) = generator(seed, "test"), test_digits()
-    found = []
+    scores = []
     for _ in range(settings.places):
         pictures, corners = placed(draw, digits)
-        found.append(right(network(pictures), task, classes, corners))
-    return float(torch.cat(found).mean())
+        scores.append(right(network(pictures), task, classes, corners))
+    return float(torch.cat(scores).mean())
 
 
 def right(answers: Tensor, task: str, classes: Tensor, corners: Tensor) -> Tensor:
-    """(B,) 0 or 1, for a place 1/2 where only its row or only its column was named."""
+    """Scores answers (B,) 0 or 1, for a place 1/2 where only its row or only its column was named."""
     if task == "class":
         return (answers.argmax(1) == classes).float()
     rows, columns = torch.split(answers, PLACES, 1)
@@ -141,15 +141,15 @@ def right(answers: Tensor, task: str, classes: Tensor, corners: Tensor) -> Tenso
 
 
 def judge(measured: Measured, settings: Settings) -> Result:
-    """The verdict by both parts."""
+    """Judges by both parts."""
     known = recorded()
     cells = cell_effects(known, settings.margin)
     accuracies = {
         block: (measured.of(f"{block}, class", "validation"), measured.of(f"{block}, place", "validation"))
         for block in BLOCKS
     }  # fmt: skip
-    found = interactions(accuracies, TASKS, settings.interaction_margin)
-    recurrent, pictures = cells_verdict(cells), largest_verdict(list(found.values()))
+    pairs = interactions(accuracies, TASKS, settings.interaction_margin)
+    recurrent, pictures = cells_verdict(cells), largest_verdict(list(pairs.values()))
     verdict = overall(recurrent, pictures)
     share = found_by_chance(accuracies, TASKS, settings.interaction_margin, PERMUTED)
     chance = 1 - DECIDING
@@ -157,8 +157,8 @@ def judge(measured: Measured, settings: Settings) -> Result:
     names = [f"{cell}{suffix}" for suffix in INITIALISATIONS.values() for cell in ("rnn", "lstm", "gru")]
     return Result(
         verdict=verdict,
-        effects={**cells, **found},
-        shown=_shown(known, cells, recurrent, found, pictures),
+        effects={**cells, **pairs},
+        shown=_shown(known, cells, recurrent, pairs, pictures),
         advice=_advice(recurrent, pictures),
         needed=_needed(recurrent, pictures) if verdict == NOT_DECIDED else "",
         told={**{name: known.told[name] for name in names}, **{block: "nothing (pictures)" for block in BLOCKS}},
@@ -172,7 +172,7 @@ def judge(measured: Measured, settings: Settings) -> Result:
             "long_lags": {name: list(known.long[name]) for name in names},
             "accuracy": {block: dict(zip(TASKS, values, strict=True)) for block, values in accuracies.items()},
             "cells": list(cells),
-            "pairs": list(found),
+            "pairs": list(pairs),
         },
     )  # fmt: skip
 
@@ -182,7 +182,7 @@ def network_sizes(design: Design) -> dict[str, int]:
 
 
 def cell_effects(known: Recorded, margin: float) -> dict[str, Effect]:
-    """lstm and gru minus the rnn, under both initialisations."""
+    """Compares lstm and gru with the rnn, under both initialisations."""
     return {
         f"{cell} − rnn, {start}": Effect(
             f"accuracy at lags from {known.budget['long']} on, {cell} − rnn, initialisation: {start}", "share",
@@ -194,7 +194,7 @@ def cell_effects(known: Recorded, margin: float) -> dict[str, Effect]:
 
 
 def cells_verdict(effects: Mapping[str, Effect]) -> str:
-    """Both cells have to be ahead; where the initialisations are decided and disagree, it depends on them."""
+    """Requires both cells to be ahead; where the initialisations are decided and disagree, it depends on them."""
     return by_condition(
         "the initialisation",
         {start: all_of(*(effects[f"{cell} − rnn, {start}"].verdict for cell in ("lstm", "gru")))
@@ -203,17 +203,17 @@ def cells_verdict(effects: Mapping[str, Effect]) -> str:
 
 
 def overall(recurrent: str, pictures: str) -> str:
-    """Both parts have to hold; a part that depends on something is passed on where the other one holds."""
+    """Requires both parts to hold; a part that depends on something is passed on where the other one holds."""
     if recurrent == depends_on("the initialisation") and pictures == HOLDS:
         return recurrent
     return all_of(recurrent, pictures)
 
 
 def _shown(
-    known: Recorded, cells: Mapping[str, Effect], recurrent: str, found: Mapping[str, Interaction], pictures: str
+    known: Recorded, cells: Mapping[str, Effect], recurrent: str, pairs: Mapping[str, Interaction], pictures: str
 ) -> str:
-    largest = max(found.values(), key=lambda effect: abs(effect.mean))
-    name = next(name for name, effect in found.items() if effect is largest).split(",")[0]
+    largest = max(pairs.values(), key=lambda effect: abs(effect.mean))
+    name = next(name for name, effect in pairs.items() if effect is largest).split(",")[0]
     low, high = largest.interval(DECIDING)
     beyond = {HOLDS: "beyond", DOES_NOT_HOLD: "inside", NOT_DECIDED: "not decided against"}[pictures]
     return (
@@ -259,7 +259,7 @@ def _needed(recurrent: str, pictures: str) -> str:
 
 
 def draw(result: Mapping[str, Any]) -> Figure:
-    """The effects of both parts, one below the other."""
+    """Draws the effects of both parts, one below the other."""
     from pipeline.differences.drawing import INTERVAL_NOTE, effects, figure
 
     curves, described = result["curves"], result["effects"]
@@ -279,7 +279,7 @@ def draw(result: Mapping[str, Any]) -> Figure:
 
 
 def _points(described: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Effects in points instead of shares, with the first part of their names."""
+    """Converts effects from shares to points, with the first part of their names."""
     keys = ("interval_95", "interval_995", "per_seed")
     return {
         name.removesuffix(", class − place"): {

@@ -19,12 +19,12 @@ DECIDING, SHOWN = 0.995, 0.95
 
 
 def depends_on(condition: str) -> str:
-    """The verdict where two conditions that are both decided disagree."""
+    """Returns the verdict where two conditions that are both decided disagree."""
     return f"depends on {condition}"
 
 
 def interval(values: Sequence[float], confidence: float) -> tuple[float, float]:
-    """Student's interval of the mean of at least two values."""
+    """Computes Student's interval of the mean of at least two values."""
     from scipy import stats
 
     mean = float(np.mean(values))
@@ -57,7 +57,7 @@ class Effect:
         return float(np.mean(self.values))
 
     def ends(self, confidence: float) -> tuple[float, float]:
-        """Student's interval of the mean."""
+        """Computes Student's interval of the mean."""
         return interval(self.values, confidence)
 
     @property
@@ -71,7 +71,7 @@ class Effect:
         return NOT_DECIDED
 
     def described(self) -> dict[str, Any]:
-        """As it stands in the results."""
+        """Returns it as it is stored in the results."""
         return {
             "statistic": self.statistic,
             "unit": self.unit,
@@ -102,22 +102,22 @@ class Estimated(Effect):
 
 
 def all_of(*verdicts: str) -> str:
-    """A claim that holds where every part of it does, and fails where one does not hold."""
+    """Joins the parts of a claim: it holds where every part does, and fails where one does not hold."""
     if all(verdict == HOLDS for verdict in verdicts):
         return HOLDS
     return DOES_NOT_HOLD if DOES_NOT_HOLD in verdicts else NOT_DECIDED
 
 
 def by_condition(condition: str, verdicts: Mapping[str, str]) -> str:
-    """The verdict that all conditions share; where decided ones disagree, that it depends on the condition."""
+    """Returns the verdict that all conditions share; where decided ones disagree, it depends on the condition."""
     different = set(verdicts.values())
     if len(different) == 1:
         return different.pop()
     return depends_on(condition) if {HOLDS, DOES_NOT_HOLD} <= different else NOT_DECIDED
 
 
-def refined(main: str, condition: str, others: Sequence[str]) -> str:
-    """The main verdict; where it and another one, under another condition, are decided and disagree, it depends."""
+def refined(main: str, condition: str, alternatives: Sequence[str]) -> str:
+    """Returns the main verdict; where it and one under another condition are decided and disagree, it depends."""
     decided = {HOLDS, DOES_NOT_HOLD}
-    disagree = main in decided and any(other in decided and other != main for other in others)
+    disagree = main in decided and any(other in decided and other != main for other in alternatives)
     return depends_on(condition) if disagree else main

@@ -23,8 +23,8 @@ def fetch_file(url: str, sha256: str | None, work: Path, copy: Path | None = Non
 
     url: http(s)://…, file:///absolute/path or package://<installed package>/<path in it>. A `copy`, as `mirrored_file`
     finds it, is read instead of any of them. The `.part` lies outside the outputs, which DVC deletes before a
-    stage reruns, so that an interrupted transfer goes on where it stopped. Without a checksum of the file each run
-    begins anew, and `check_contents` has to follow. Raises ValueError for a source that is missing, cannot be reached
+    stage reruns, so that an interrupted transfer resumes where it stopped. Without a checksum of the file each run
+    starts again, and `check_contents` has to follow. Raises ValueError for a source that is missing, cannot be reached
     or has another checksum; in the last case the `.part` is removed.
     """
     work.mkdir(parents=True, exist_ok=True)
@@ -37,29 +37,29 @@ def fetch_file(url: str, sha256: str | None, work: Path, copy: Path | None = Non
     remote = copy is None and urlsplit(url).scheme in ("http", "https")
     local = None if remote else copy or local_source(url)
     try:
-        found = transferred(url, part) if local is None else _copied(local, part)
-        if found != sha256 and left and remote:
+        digest = transferred(url, part) if local is None else _copied(local, part)
+        if digest != sha256 and left and remote:
             logger.warning("%s: what an earlier transfer left does not fit; starting over", shown(url))
             part.unlink()
-            found = transferred(url, part)
+            digest = transferred(url, part)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise disk_full(work) from error
         raise
-    if sha256 is not None and found != sha256:
+    if sha256 is not None and digest != sha256:
         part.unlink()
         raise ValueError(
-            f"{local or shown(url)}: found SHA-256 {found}; params.yaml asks for {sha256}. The download was removed. "
+            f"{local or shown(url)}: found SHA-256 {digest}; params.yaml asks for {sha256}. The download was removed. "
             "Either the transfer was disturbed (try again) or the source has changed (look at it, then change sha256)"
         )
     return part
 
 
 def mirrored_file(mirror: Path | None, name: str, file: str, sha256: str | None) -> Path | None:
-    """The copy of a file of the download `name` in the mirror; None where there is none.
+    """Finds the copy of a file of the download `name` in the mirror; None where there is none.
 
-    A copy of an archive that has no lasting checksum may be packed anew, or a part: what is known of it stands in
-    SHA256SUMS of the mirror. Raises ValueError for a mirror that is no folder, and for a copy that is not as listed.
+    A copy of an archive that has no lasting checksum may be packed again, or a part: what is known of it is stored in
+    SHA256SUMS of the mirror. Raises ValueError for a mirror that is not a folder, and for a copy that is not as listed.
     """
     if mirror is None:
         return None
@@ -74,41 +74,41 @@ def mirrored_file(mirror: Path | None, name: str, file: str, sha256: str | None)
     if listed is None:
         logger.info("%s/%s: from the mirror, whose %s does not list it", name, file, SUMS)
         return copy
-    found = file_digest(copy)
-    if found != listed:
-        raise ValueError(f"{copy}: found SHA-256 {found}; {SUMS} of the mirror has {listed}. Copy it anew")
+    digest = file_digest(copy)
+    if digest != listed:
+        raise ValueError(f"{copy}: found SHA-256 {digest}; {SUMS} of the mirror has {listed}. Copy it anew")
     logger.info("%s/%s: from the mirror, packed anew there or a part; checked by its %s", name, file, SUMS)
     return copy
 
 
 def _listed(sums: Path) -> dict[str, str]:
-    """What `sha256sum` has written: digest and name in a line, the name after a blank and a blank or an asterisk."""
+    """Reads the output of `sha256sum`: a line has a digest, a blank, a blank or an asterisk, and a name."""
     try:
         lines = sums.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{sums}: not readable as text in UTF-8 ({error}); write it anew with sha256sum") from None
-    found = (line.split(maxsplit=1) for line in lines)
-    return {entry[1].lstrip("*").removeprefix("./"): entry[0].lower() for entry in found if len(entry) == 2}
+    entries = (line.split(maxsplit=1) for line in lines)
+    return {entry[1].lstrip("*").removeprefix("./"): entry[0].lower() for entry in entries if len(entry) == 2}
 
 
 def check_contents(folder: Path, contents: str, file: str) -> None:
     """Raises ValueError if what was unpacked of an archive into the folder is not what params.yaml asks for.
 
-    This tells the same of every packing of the same files: of one that a server makes for each request, and of a
+    The digest is the same for every packing of the same files: for one that a server makes for each request, and for a
     repacked copy in a mirror.
     """
-    found = folder_digest(folder)
-    if found != contents:
+    digest = folder_digest(folder)
+    if digest != contents:
         raise ValueError(
-            f"{file}: the files of its folder {folder.name} have the digest {found}; params.yaml asks for {contents}. "
+            f"{file}: the files of its folder {folder.name} have the digest {digest}; params.yaml asks for {contents}. "
             "Either the archive is damaged (try again) or the source has changed (look at it, then change contents)"
         )
 
 
 def local_source(url: str) -> Path:
-    """The file behind a file:// or package:// address. Raises ValueError if there is none."""
+    """Finds the file behind a file:// or package:// address. Raises ValueError if there is none."""
     parts = urlsplit(url)
     if parts.scheme == "package":
         path = _inside(_package_folder(parts.netloc, url), unquote(parts.path).lstrip("/"), url)
@@ -123,7 +123,7 @@ def local_source(url: str) -> Path:
 
 
 def _package_folder(package: str, url: str) -> Path:
-    """Where a package is installed, without importing it, which could take seconds."""
+    """Finds the folder of an installed package without importing it, which could take seconds."""
     try:
         spec = importlib.util.find_spec(package) if package.isidentifier() else None
     except (ImportError, ValueError):
@@ -137,7 +137,7 @@ def _package_folder(package: str, url: str) -> Path:
 
 
 def _inside(package: Path, name: str, url: str) -> Path:
-    """A file of an installed package. Raises ValueError for what leads out of its folder, also by a link in it."""
+    """Finds a file of an installed package. Raises ValueError for what leads out of its folder, also by a link."""
     folder, path = package.resolve(), package / name
     if "\0" in name or not path.resolve().is_relative_to(folder):
         raise ValueError(

@@ -20,11 +20,11 @@ XZ, GZIP, BZIP2 = b"\xfd7zXZ", b"\x1f\x8b", b"BZh"
 
 
 class TooMuch(Exception):
-    """What an archive asks for, in words."""
+    """An archive asks for too much; the message describes what."""
 
 
 class Header(tarfile.TarInfo):
-    """The header of a file; the library would read of it as many bytes as it says it has."""
+    """The header of a file; the library would read of it as many bytes as it declares."""
 
     def _proc_member(self, archive: Any) -> Any:
         if self.type in (*EXTENDED, *NAMES) and self.size > MOST_HEADER:
@@ -35,14 +35,14 @@ class Header(tarfile.TarInfo):
             self._proc_gnusparse_10()
         return super()._proc_member(archive)  # type: ignore[misc]
 
-    def _proc_gnusparse_10(self, *others: Any) -> None:
-        """A file with holes: the table of them would be read as a whole, and has no size."""
+    def _proc_gnusparse_10(self, *arguments: Any) -> None:
+        """Refuses a file with holes: the table of them would be read as a whole, and has no size."""
         raise TooMuch("holds a sparse file (tar --sparse)")
 
 
 @contextmanager
 def opened_tar(path: Path) -> Iterator[tarfile.TarFile]:
-    """An archive, packed or not, to be read from its beginning to its end."""
+    """Opens an archive, packed or not, to be read from its beginning to its end."""
     with ExitStack() as stack:
         stream = stack.enter_context(path.open("rb"))
         head = stream.read(6)
@@ -59,14 +59,14 @@ def opened_tar(path: Path) -> Iterator[tarfile.TarFile]:
 
 
 def members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The entries one after another; the library would keep them all."""
+    """Yields the entries one after another; the library would keep them all."""
     while (member := archive.next()) is not None:
         yield member
         archive.members.clear()  # type: ignore[attr-defined]
 
 
 class Unpacked(io.RawIOBase):
-    """What was packed by xz. `lzma.open` has no limit for the memory, which every block of a file may set anew."""
+    """The contents of a file packed by xz. `lzma.open` does not limit the memory, which every block may set again."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.stream = stream
@@ -81,7 +81,7 @@ class Unpacked(io.RawIOBase):
         return len(data)
 
     def _next(self, size: int) -> bytes:
-        """Up to so many bytes; none at the end. Raises EOFError for a file that is cut short."""
+        """Reads up to so many bytes; none at the end. Raises EOFError for a file that is cut short."""
         while True:
             packed = b""
             if self.decompressor.eof:

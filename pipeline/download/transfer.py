@@ -32,7 +32,7 @@ PASSING = (408, 425, 429)  # answers below 500 that a later attempt may change
 
 
 def transferred(url: str, part: Path) -> str:
-    """Downloads into `part`, going on where it ends, and returns the SHA-256 of the whole file.
+    """Downloads into `part`, from where it ends, and returns the SHA-256 of the whole file.
 
     Raises ValueError if the server refuses, or ATTEMPTS in a row brought nothing; `part` is kept then.
     """
@@ -43,7 +43,7 @@ def transferred(url: str, part: Path) -> str:
             return _attempt(url, part)
         except urllib.error.HTTPError as error:
             error.close()
-            if error.code == 416 and before:  # nothing beyond what is here: the checksum tells if it is the file
+            if error.code == 416 and before:  # nothing beyond what is here: the checksum shows whether it is the file
                 return _digest_of(part).hexdigest()
             if error.code < 500 and error.code not in PASSING:
                 message = f"the server answered {error.code} ({error.reason}); check the address and your access to it"
@@ -71,19 +71,19 @@ def transferred(url: str, part: Path) -> str:
 
 
 def shown(url: str) -> str:
-    """An address for messages: without user, password and query, which may be secrets."""
+    """Shortens an address for messages: without user, password and query, which may be secrets."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def chunks_of(stream: Any) -> Iterator[bytes]:
-    """The bytes of a file or an answer, piece by piece."""
+    """Yields the bytes of a file or an answer, piece by piece."""
     while chunk := stream.read(CHUNK):
         yield chunk
 
 
 def _attempt(url: str, part: Path) -> str:
-    """One request. Raises ConnectionError if less arrives than the server announced."""
+    """Sends one request. Raises ConnectionError if less arrives than the server announced."""
     done = _size(part)
     with urllib.request.urlopen(_request(url, done), timeout=TIMEOUT) as response:
         if done and not _continues(response, done):  # this server sends the whole file again
@@ -102,7 +102,7 @@ def _attempt(url: str, part: Path) -> str:
 
 
 def _request(url: str, start: int) -> urllib.request.Request:
-    """Credentials come from outside of the address; a redirection to another host does not take them along."""
+    """Builds a request with credentials from outside of the address; a redirection to another host drops them."""
     parts = urlsplit(url)
     authorization, query = _credentials(parts.hostname or "")
     whole = "&".join(filter(None, (parts.query, query)))
@@ -119,7 +119,7 @@ def _request(url: str, start: int) -> urllib.request.Request:
 
 
 def _credentials(host: str) -> tuple[str | None, str]:
-    """(what the header Authorization says, what is added to the query) for a host, from environment and ~/.netrc.
+    """Returns (the header Authorization, what is added to the query) for a host, from environment and ~/.netrc.
 
     Of `files.example.org` the variables are PIPELINE_TOKEN_FILES_EXAMPLE_ORG, a token, and
     PIPELINE_QUERY_FILES_EXAMPLE_ORG, the signed part of an address, such as `sv=…&sig=…`. ~/.netrc (or the file that
@@ -171,7 +171,7 @@ def _size(part: Path) -> int:
 
 
 def _digest_of(part: Path) -> hashlib._Hash:
-    """A SHA-256 that has seen what is already there."""
+    """Starts a SHA-256 with what is already there."""
     digest = hashlib.sha256()
     if part.is_file():
         with part.open("rb") as stream:

@@ -34,7 +34,7 @@ def unpack(
 ) -> int:
     """Unpacks an archive into `folder` and returns the number of files. Its kind follows from the file name `name`.
 
-    With `only`, the folder of this name and what is below it are taken, wherever it stands in the archive, without
+    With `only`, the folder of this name and what is below it are taken, wherever it is in the archive, without
     hidden files; of them those whose names fit one of the `patterns`. Raises ValueError for another kind of file,
     damage, a name that leads out of the folder, occurs twice or is none, a link among what is taken, more than RATIO
     times the size of the archive (or SMALLEST_LIMIT, if that is more), over MOST_FILES, and none at all.
@@ -75,7 +75,7 @@ def unpack(
 
 
 def _below(path: PurePosixPath, only: str) -> PurePosixPath | None:
-    """The path from the folder `only` on; None for what lies outside of it or is hidden."""
+    """Returns the path from the folder `only` on; None for what lies outside of it or is hidden."""
     if only not in path.parts[:-1]:
         return None
     parts = path.parts[path.parts.index(only) :]
@@ -83,7 +83,7 @@ def _below(path: PurePosixPath, only: str) -> PurePosixPath | None:
 
 
 def _created(target: Path, entry: str, name: str) -> Path:
-    """The path of a file that is not there yet, in a folder that is."""
+    """Returns the path of a file that is not there yet, in a folder that is."""
     try:
         if target.exists():
             raise ValueError(f"{name}: {entry!r} occurs twice, in this archive or in the download")
@@ -96,7 +96,7 @@ def _created(target: Path, entry: str, name: str) -> Path:
 
 
 def _inside(entry: str, name: str) -> PurePosixPath:
-    """The path of an entry below the folder. Raises ValueError if it leads out of it, or to the folder itself."""
+    """Returns the path of an entry below the folder. Raises ValueError if it leads out of it, or to the folder."""
     path = PurePosixPath(entry.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in path.as_posix().partition("/")[0]:
         raise ValueError(f"{name}: {entry!r} leads out of the folder; nothing was unpacked from this archive")
@@ -140,7 +140,7 @@ def _opened(source: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> IO[byt
 
 
 def _name(info: zipfile.ZipInfo) -> str:
-    """Many programs write UTF-8 without the flag that says so, and the library takes it for the letters of DOS."""
+    """Decodes a name: many programs write UTF-8 without its flag, and the library takes it for the letters of DOS."""
     if info.flag_bits & IN_UTF8:
         return info.filename
     try:
@@ -150,5 +150,5 @@ def _name(info: zipfile.ZipInfo) -> str:
 
 
 def _refuse_link(name: str, entry: str) -> IO[bytes]:
-    """Of no concern where a link lies outside of what is taken; so it is asked only where it would be opened."""
+    """Raises ValueError, when a link would be opened: one that lies outside of what is taken does no harm."""
     raise ValueError(f"{name}: {entry!r} is a link or a device, which is not unpacked; make an archive of plain files")

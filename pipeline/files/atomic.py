@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Of files and folders that are being made, beside those whose place they take: on the same disk, so that they can take
+# Of files and folders that are being made, next to those whose place they take: on the same disk, so that they can take
 # it in one step. A killed process leaves them; .dvcignore names them, so that DVC never takes them for a part of a
 # dependency, and the next stage removes them.
 NEW, OLD, PART = ".pipeline-new", ".pipeline-old", ".pipeline-part"
@@ -22,7 +22,7 @@ NEW, OLD, PART = ".pipeline-new", ".pipeline-old", ".pipeline-part"
 def replaced_folder(folder: Path) -> Iterator[Path]:
     """Yields an empty folder that takes the place of `folder` when the block ends well.
 
-    If the block fails, what stood in `folder` before is untouched. A full disk becomes a ValueError.
+    If the block fails, what was in `folder` before is untouched. A full disk becomes a ValueError.
     """
     fresh, old = (folder.with_name(f".{folder.name}{ending}") for ending in (NEW, OLD))
     try:
@@ -69,30 +69,30 @@ def _is_free(descriptor: int) -> bool:
 
 
 def disk_full(folder: Path) -> ValueError:
-    """What to tell a user whose disk ended while `folder` was written."""
+    """Makes the error for a user whose disk was full while `folder` was written."""
     return ValueError(f"{folder}: no space left on the disk; free some and try again. Nothing earlier was changed.")
 
 
 def damaged(path: Path, error: Exception) -> ValueError:
-    """What to tell a user about an output that cannot be read; DVC sees that it has changed and makes it anew."""
+    """Makes the error for an output that cannot be read; DVC notices the change and makes it again."""
     return ValueError(f"{path} is damaged ({error}); run `dvc repro`, which makes it anew")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An output that holds an object. Raises ValueError that names the file where it is missing or damaged."""
+    """Reads an output that holds an object. Raises ValueError that names the file where it is missing or damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path} is missing; run `dvc repro` (or `dvc pull`) first, which makes it") from None
     except ValueError as error:  # no JSON, or no UTF-8
         raise damaged(path, error) from None
-    if not isinstance(found, dict):
-        raise damaged(path, ValueError(f"found {type(found).__name__}, allowed: an object"))
-    return found
+    if not isinstance(content, dict):
+        raise damaged(path, ValueError(f"found {type(content).__name__}, allowed: an object"))
+    return content
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Sorted, indented JSON."""
+    """Writes sorted, indented JSON."""
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     write_whole(path, text.encode())
 

@@ -1,4 +1,4 @@
-"""Which code a result comes from: the files that a module imports, and one digest of them."""
+"""The code that a result comes from: the files that a module imports, and one digest of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXEMPT = (
 
 
 def import_closure(*starts: str, root: Path = ROOT, whole_tasks: bool = False) -> list[str]:
-    """Files of this package that the given files import, directly or not, relative to the repository, sorted.
+    """Lists files of this package that the given files import, directly or not, relative to the repository, sorted.
 
     Imports inside functions count, but for those of a task: its `prepare`, `pictures` and `answer` belong to one stage
     each, which names what they need; `whole_tasks` counts them, too. Imports under `if TYPE_CHECKING` do not run.
@@ -40,12 +40,12 @@ def import_closure(*starts: str, root: Path = ROOT, whole_tasks: bool = False) -
 
 
 def sources(stage: str, task: str, family: str) -> list[str]:
-    """The files from which the imports of a candidate's stage start."""
+    """Lists the files from which the imports of a candidate's stage start."""
     return [f"pipeline/stages/{stage}.py", f"pipeline/tasks/{task}/task.py", f"pipeline/models/{family}/encoder.py"]
 
 
 def code_digest(*starts: str, root: Path = ROOT) -> str:
-    """One digest of the sources that the given files import, directly or not."""
+    """Computes one digest of the sources that the given files import, directly or not."""
     return content_key(**{file: file_digest(root / file) for file in import_closure(*starts, root=root)})
 
 
@@ -54,9 +54,9 @@ def _imports(file: str, root: Path, functions: bool) -> Iterable[str]:
         yield from _files_of(name, root)
 
 
-@lru_cache(maxsize=1024)  # of texts, so that an edited file is read anew; one command asks for many closures
+@lru_cache(maxsize=1024)  # of texts, so that an edited file is read again; one command asks for many closures
 def _modules(text: str, functions: bool) -> tuple[str, ...]:
-    """Names of this package that a source imports; a name may be a module or something in it."""
+    """Lists names of this package that a source imports; a name may be a module or something in it."""
     names: list[str] = []
     for node in _running_nodes(ast.parse(text), functions):
         if isinstance(node, ast.Import):
@@ -67,7 +67,7 @@ def _modules(text: str, functions: bool) -> tuple[str, ...]:
 
 
 def _running_nodes(tree: ast.AST, functions: bool) -> Iterable[ast.AST]:
-    """All nodes but those under `if TYPE_CHECKING` and, unless `functions`, those inside functions."""
+    """Yields all nodes but those under `if TYPE_CHECKING` and, unless `functions`, those inside functions."""
     for child in ast.iter_child_nodes(tree):
         if isinstance(child, ast.If) and getattr(child.test, "id", "") == "TYPE_CHECKING":
             continue
@@ -78,7 +78,7 @@ def _running_nodes(tree: ast.AST, functions: bool) -> Iterable[ast.AST]:
 
 
 def _files_of(module: str, root: Path) -> Iterable[str]:
-    """The file of a module and the `__init__.py` of the packages around it, where they hold code."""
+    """Yields the file of a module and the `__init__.py` of the packages around it, where they hold code."""
     parts = module.split(".")
     for end in range(1, len(parts) + 1):
         base = Path(*parts[:end])

@@ -1,4 +1,4 @@
-"""What killed processes have left of files and folders that they were making. It is no output, and goes."""
+"""Remains of files and folders that killed processes were making. They are not outputs, and are removed."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ YOUNG = 10.0  # seconds in which a new one is left alone: its maker may not hold
 
 def remove_leftovers(root: Path) -> list[Path]:
     """Removes what nobody is making any more and returns it. An old folder whose successor never came is put back."""
-    found = []
+    removed = []
     for path in list(_leftovers(root)):
         with suppress(FileNotFoundError):  # another process was faster
             if _is_gone(path):
-                found.append(path)
-    return found
+                removed.append(path)
+    return removed
 
 
 def _leftovers(root: Path) -> Iterator[Path]:
-    """The new ones first: whoever is making one may have put the old one aside at this moment."""
+    """Yields the new ones first: whoever is making one may have put the old one aside at this moment."""
     for ending in (NEW, PART, OLD):
         for place, depth in PLACES.items():
             for level in range(1, depth + 1):

@@ -88,26 +88,26 @@ def class_folders(folder: Path, *, directory: str, height: int, width: int, mode
     _check_mode(mode)
     root = _class_root(folder, directory)
     entries = sorted(entry for entry in root.iterdir() if not is_hidden(entry.name))
-    found: list[tuple[Path, str]] = []
+    labelled: list[tuple[Path, str]] = []
     ignored = sum(not entry.is_dir() for entry in entries)
     for entry in (entry for entry in entries if entry.is_dir()):
         check_no_link(entry)
-        pictures, others = image_paths(entry)
+        pictures, other_files = image_paths(entry)
         if not pictures:
             raise ValueError(f"{entry}: this class folder has no images; add some or remove the folder")
-        found += [(picture, entry.name) for picture in pictures]
-        ignored += others
-    if not found:
+        labelled += [(picture, entry.name) for picture in pictures]
+        ignored += other_files
+    if not labelled:
         raise ValueError(f"{root}: found no folders with images; expected one folder for every class")
-    paths, labels = zip(*glanced(found), strict=True)
+    paths, labels = zip(*glanced(labelled), strict=True)
     pixels = np.empty((len(paths), 3 if mode == "RGB" else 1, height, width), dtype=np.uint8)
     read = partial(read_image, height=height, width=width, mode=mode)
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets other threads run; map keeps the order
         for row, picture in enumerate(pool.map(read, paths)):
             pixels[row] = picture
-    said = f"{ignored} files in {root.as_posix()} are not images in class folders and were ignored"
+    message = f"{ignored} files in {root.as_posix()} are not images in class folders and were ignored"
     names = [path.relative_to(folder).as_posix() for path in paths]
-    warnings = (said,) if ignored else ()
+    warnings = (message,) if ignored else ()
     return Images(pixels, np.array(labels), maximum=255, names=names, warnings=warnings, files=list(paths))
 
 
@@ -135,7 +135,7 @@ def parallel_text(folder: Path, *, source: str, target: str) -> Pairs:
 def labelled_text(folder: Path, *, file: str, classes: dict[str, str] | None = None) -> LabelledText:
     """A text file, plain or gzipped, with a sentence, a tab and its label a line.
 
-    `classes` says what the labels mean, such as {"0": negative, "1": positive}; no other label may occur then.
+    `classes` gives the meanings of the labels, such as {"0": negative, "1": positive}; no other label may occur then.
     """
     texts, labels, warnings = labelled_sentences(folder, file, classes)
     return LabelledText(texts, np.array(labels) if classes else typed_labels(labels), warnings)
@@ -164,8 +164,8 @@ def coco(folder: Path, *, images: str, annotations: str, height: int, width: int
     """A folder of pictures and COCO's JSON file of boxes; pictures are made as large as they fit."""
     _check_mode(mode)
     _check_positive(height=height, width=width)
-    found, warnings = read_coco(folder, images, annotations)
-    return annotated_images(folder, found, height=height, width=width, mode=mode, warnings=warnings)
+    entries, warnings = read_coco(folder, images, annotations)
+    return annotated_images(folder, entries, height=height, width=width, mode=mode, warnings=warnings)
 
 
 def recordings(folder: Path, *, transcripts: str, sample_rate: int, directory: str = ".") -> Recordings:
@@ -183,7 +183,7 @@ def named_recordings(
 ) -> Recordings:  # fmt: skip
     """WAV, FLAC or OGG files whose names tell what is said, by a `pattern` such as {text}_{speaker}_{number}.
 
-    `words` says what the text of a name stands for. `speakers`, and `numbers` [first, end), pick some of the files.
+    `words` maps the text of a name to its meaning. `speakers`, and `numbers` [first, end), pick some of the files.
     """
     return read_entries(folder, named(folder, directory, pattern, words, speakers, numbers), sample_rate)
 
@@ -240,7 +240,7 @@ def _check_mode(mode: str) -> None:
 
 
 def _is_header(fields: list[str]) -> bool:
-    """Of the names of pixels and label."""
+    """Whether a row holds the names of pixels and label."""
 
     def is_number(field: str) -> bool:
         try:
@@ -255,7 +255,7 @@ def _is_header(fields: list[str]) -> bool:
 
 
 def _pixel_row(fields: list[str], maximum: int, place: str) -> np.ndarray:
-    """(C·H·W,) uint8 of one row. Raises ValueError naming line and column."""
+    """Returns the (C·H·W,) uint8 of one row. Raises ValueError naming line and column."""
     try:
         values = np.array(fields[:-1], dtype=np.float64)
     except ValueError:
@@ -264,8 +264,8 @@ def _pixel_row(fields: list[str], maximum: int, place: str) -> np.ndarray:
     wrong = ~((values >= 0) & (values <= maximum) & (values == np.floor(values)))  # NaN is wrong, too
     if wrong.any():
         column = int(wrong.argmax())
-        found = fields[column].strip()
-        raise ValueError(f"{place}, column {column + 1}: found {found!r}; allowed: a whole number from 0 to {maximum}")
+        text = fields[column].strip()
+        raise ValueError(f"{place}, column {column + 1}: found {text!r}; allowed: a whole number from 0 to {maximum}")
     if not fields[-1].strip():
         raise ValueError(f"{place}, column {len(fields)}: the label is missing")
     return values.astype(np.uint8)

@@ -19,18 +19,18 @@ PACKED = (
     16  # samples for each byte of a file that may be more: speech and music have fewer, packed silence has thousands
 )
 BLOCK = 1 << 18  # samples that are read at a time
-FULL = 32_768  # the size of a sample that stands for 1.0
+FULL = 32_768  # the size of a sample that represents 1.0
 LOUDEST = 10.0  # of samples that are floating-point numbers from -1 to 1; a little beyond is a loud recording
-PIPED = 0x7FFF_0000  # sizes from here on stand in the header of a WAV file that was written into a pipe, or 0
+PIPED = 0x7FFF_0000  # sizes from here on are in the header of a WAV file that was written into a pipe, or 0
 CHUNKS = 1_000  # pieces of a WAV file among which its samples are looked for
 COUNTED = 64  # bytes of a header that some programs count among the samples
 LONGEST_PAGE = 65_307  # bytes of an Ogg page
-TABLE = 23  # where the sizes of its segments stand, behind their number, counted from behind its first four bytes
+TABLE = 23  # where the sizes of its segments are, behind their number, counted from behind its first four bytes
 
 
 @dataclass(frozen=True)
 class Sound:
-    """What a file holds, and the form that it had there."""
+    """The samples of a file, and the form that they had there."""
 
     samples: np.ndarray  # (T,) int16, one channel, T at least 1
     rate: int  # samples a second in the file
@@ -38,10 +38,10 @@ class Sound:
 
 
 def read_sound(source: Path | IO[bytes], sample_rate: int) -> Sound:
-    """One recording at `sample_rate` samples a second; channels are mixed, other rates are resampled.
+    """Reads one recording at `sample_rate` samples a second; channels are mixed, other rates are resampled.
 
     16 bits at the same rate come through unchanged. Raises ValueError for a file that is damaged, cut short, empty or
-    no recording.
+    not a recording.
     """
     soundfile = _library()
     name = source if isinstance(source, Path) else "the recording"
@@ -64,7 +64,7 @@ def read_sound(source: Path | IO[bytes], sample_rate: int) -> Sound:
 
 
 def written(samples: np.ndarray, sample_rate: int) -> bytes:
-    """(T,) or (T, channels) int16 as a WAV file."""
+    """Encodes (T,) or (T, channels) int16 as a WAV file."""
     import io
     import wave
 
@@ -78,7 +78,7 @@ def written(samples: np.ndarray, sample_rate: int) -> bytes:
 
 
 def padded_samples(sounds: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """(N, S) int16 with zeros behind the shorter ones, and (N,) their lengths."""
+    """Returns (N, S) int16 with zeros behind the shorter ones, and (N,) their lengths."""
     lengths = np.array([len(sound) for sound in sounds], dtype=np.int64)
     check_padding(lengths, 2)
     table = np.zeros((len(sounds), int(lengths.max(initial=1))), dtype=np.int16)
@@ -88,7 +88,7 @@ def padded_samples(sounds: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _one_channel(file: Any) -> tuple[np.ndarray, float]:
-    """(T,) float64, the mean of all channels, and the largest size of a sample in any of them; not all read at once."""
+    """Returns (T,) float64, the mean of all channels, and the largest sample of any; reads not all at once."""
     count, highest = int(file.frames), 0.0
     values = np.empty(count)
     start = 0
@@ -105,7 +105,7 @@ def _one_channel(file: Any) -> tuple[np.ndarray, float]:
 
 
 def _at_rate(values: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    """(T,) at another rate, by a filter that lets nothing through that the lower rate cannot hold."""
+    """Resamples (T,) to another rate, by a filter that lets nothing through that the lower rate cannot hold."""
     from scipy.signal import resample_poly  # in any case: what is loaded for an answer is pinned with a served model
 
     if rate == wanted:
@@ -137,9 +137,9 @@ def _check_header(file: Any, size: int) -> None:
     if file.frames > LONGEST * file.samplerate:
         raise ValueError(f"it lasts {file.frames / file.samplerate:,.0f} s; allowed: up to {LONGEST} s")
     if file.frames * file.channels > max(MOST_SAMPLES, PACKED * size):
-        found = f"{file.frames:,} samples in each of {file.channels} channels"
+        contents = f"{file.frames:,} samples in each of {file.channels} channels"
         raise ValueError(
-            f"it has {found}; allowed: up to {MOST_SAMPLES:,} in all, or {PACKED} for each byte of the file; cut it "
+            f"it has {contents}; allowed: up to {MOST_SAMPLES:,} in all, or {PACKED} for each byte of the file; cut it "
             "into pieces"
         )
 
@@ -156,9 +156,9 @@ def _check_whole(source: Path | IO[bytes]) -> None:
     if head[:4] == b"OggS" and not _ends_with_a_page(source, length):
         raise ValueError("the file is cut short in the middle of a page")
     if head[:4] == b"RIFF" and length > len(head):
-        said, samples = _end(8, head[4:8]), _end_of_samples(source)
-        if said > length + 1 or samples > length + COUNTED:  # 1: a byte that makes the size even
-            raise ValueError(f"the file is cut short: its header says {max(said, samples)} bytes, {length} are there")
+        stated, samples = _end(8, head[4:8]), _end_of_samples(source)
+        if stated > length + 1 or samples > length + COUNTED:  # 1: a byte that makes the size even
+            raise ValueError(f"the file is cut short: its header says {max(stated, samples)} bytes, {length} are there")
     source.seek(0)
 
 
@@ -172,7 +172,7 @@ def _ends_with_a_page(source: IO[bytes], length: int) -> bool:
 
 
 def _end_of_samples(source: IO[bytes]) -> int:
-    """Bytes of a WAV file up to the end of its samples, as the header of these says."""
+    """Counts the bytes of a WAV file up to the end of its samples, by the header of these."""
     place = 12
     for _ in range(CHUNKS):
         source.seek(place)
@@ -185,13 +185,13 @@ def _end_of_samples(source: IO[bytes]) -> int:
 
 
 def _end(start: int, written: bytes) -> int:
-    """Where a piece of a WAV file ends; 0 where nobody knew when it was written."""
+    """Returns where a piece of a WAV file ends; 0 where nobody knew when it was written."""
     size = int.from_bytes(written, "little")
     return 0 if size == 0 or size >= PIPED else start + size
 
 
 def _reason(error: Exception) -> str:
-    """What the library says, without the object that it read from."""
+    """Returns the message of the library, without the object that it read from."""
     text = getattr(error, "error_string", None) or str(error)
     return text.strip().rstrip(".") or type(error).__name__
 

@@ -17,7 +17,7 @@ FURTHEST = 1e9  # pixels that a box may be away from its picture
 
 
 def read_coco(folder: Path, images: str, annotations: str) -> tuple[list[Annotation], list[str]]:
-    """Pictures with their boxes in the order of the file, and warnings. Boxes of crowds (`iscrowd`) are left out.
+    """Reads pictures with their boxes in the order of the file, and warnings; leaves out crowds (`iscrowd`).
 
     Raises ValueError that names the entry for a picture that is not there and for entries that cannot be read.
     """
@@ -35,11 +35,11 @@ def read_coco(folder: Path, images: str, annotations: str) -> tuple[list[Annotat
         number, name = _value(entry, "id", int, place), _value(entry, "name", str, place)
         if classes.setdefault(number, name) != name:
             raise ValueError(f"{place}: {classes[number]} has the id {number}, too; give each category its own")
-    found: dict[int, Annotation] = {}
+    by_id: dict[int, Annotation] = {}
     seen: set[str] = set()
     for place, entry in pictures:
         number, picture = _value(entry, "id", int, place), _picture(folder, images, entry, place)
-        if number in found:
+        if number in by_id:
             raise ValueError(f"{place}: the id {number} occurs twice; give each picture its own")
         if os.path.normpath(picture) in seen:
             raise ValueError(f"{place}: its picture {picture} has an earlier entry, too; put all boxes under one id")
@@ -47,20 +47,20 @@ def read_coco(folder: Path, images: str, annotations: str) -> tuple[list[Annotat
         size = None
         if entry.get("height") and entry.get("width"):
             size = _value(entry, "height", int, place), _value(entry, "width", int, place)
-        found[number] = Annotation(picture, size, [], [])
+        by_id[number] = Annotation(picture, size, [], [])
     crowds = 0
     for place, entry in boxes:
         if _is_crowd(entry, place):
             crowds += 1
             continue
-        picture_of = _known(found, entry, "image_id", place)
+        picture_of = _known(by_id, entry, "image_id", place)
         picture_of.labels.append(_known(classes, entry, "category_id", place))
         picture_of.boxes.append(_box(entry, place))
-    return list(found.values()), [*_left_out(folder / images, found), *_crowds(crowds)]
+    return list(by_id.values()), [*_left_out(folder / images, by_id), *_crowds(crowds)]
 
 
 def _entries(document: Any, key: str, path: Path) -> list[tuple[str, Mapping[str, Any]]]:
-    """(place for messages, entry) of a list of objects."""
+    """Lists (place for messages, entry) of a list of objects."""
     entries = document.get(key) if isinstance(document, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError(f"{path}: has no list of objects `{key}`; allowed: COCO's images, annotations and categories")
@@ -77,7 +77,7 @@ def _value(entry: Mapping[str, Any], key: str, kind: type, place: str) -> Any:
 
 
 def _encodable(text: str) -> bool:
-    """JSON can escape halves of signs."""
+    """Whether a text holds whole signs: JSON can escape halves of them."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -115,7 +115,7 @@ def _known(table: Mapping[int, Any], entry: Mapping[str, Any], key: str, place: 
 
 
 def _box(entry: Mapping[str, Any], place: str) -> tuple[float, float, float, float]:
-    """left, top, right, bottom of COCO's left, top, width, height."""
+    """Converts COCO's left, top, width, height to left, top, right, bottom."""
     box = entry.get("bbox")
     sound = isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float) for side in box)
     if not sound or not all(-FURTHEST < side < FURTHEST for side in box):  # type: ignore[union-attr]
@@ -124,9 +124,9 @@ def _box(entry: Mapping[str, Any], place: str) -> tuple[float, float, float, flo
     return left, top, left + width, top + height
 
 
-def _left_out(folder: Path, found: Mapping[int, Annotation]) -> list[str]:
+def _left_out(folder: Path, by_id: Mapping[int, Annotation]) -> list[str]:
     there, _ = image_paths(folder)
-    strangers = sorted({path.as_posix() for path in there} - {entry.picture.as_posix() for entry in found.values()})
+    strangers = sorted({path.as_posix() for path in there} - {entry.picture.as_posix() for entry in by_id.values()})
     if not strangers:
         return []
     pictures = "picture" if len(strangers) == 1 else "pictures"

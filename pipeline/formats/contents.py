@@ -1,4 +1,4 @@
-"""What identifies a record: a digest of its content, by which it keeps its split and is known again."""
+"""Identity of records: a digest of the content, by which a record keeps its split and is recognised."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def digests_of(contents: Iterable[bytes]) -> np.ndarray:
-    """(N,) uint64, 64 bits of the BLAKE2b hash of every content."""
-    found = [int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little") for content in contents]
-    return np.array(found, dtype=np.uint64)
+    """Returns (N,) uint64, 64 bits of the BLAKE2b hash of every content."""
+    digests = [int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little") for content in contents]
+    return np.array(digests, dtype=np.uint64)
 
 
 def digests_of_pictures(files: Sequence[Path]) -> np.ndarray:
-    """(N,) uint64 of the pixels of picture files, upright and in their own size: what else a file says is no matter."""
+    """Returns (N,) uint64 of the pixels of picture files, upright and in their own size; ignores other contents."""
     from pipeline.formats.image import upright_image
 
     def content(file: Path) -> bytes:
@@ -35,30 +35,30 @@ def digests_of_pictures(files: Sequence[Path]) -> np.ndarray:
 
 
 def digests_of_files(files: Sequence[Path]) -> np.ndarray:
-    """(N,) uint64 of the files' bytes."""
+    """Returns (N,) uint64 of the files' bytes."""
     return digests_of(file.read_bytes() for file in files)
 
 
 def digests_of_recordings(recordings: Recordings) -> np.ndarray:
-    """(N,) uint64 of the files' bytes, or of the samples where there is no file."""
+    """Returns (N,) uint64 of the files' bytes, or of the samples where there is no file."""
     if recordings.files is None:
         return digests_of(sound.tobytes() for sound in recordings.samples)
     return digests_of_files(recordings.files)
 
 
 def digests_of_texts(texts: Iterable[str]) -> np.ndarray:
-    """(N,) uint64 of texts, in which capitals, accents taken apart and the width of blanks make no difference."""
+    """Returns (N,) uint64 of texts, whatever their capitals, composition of accents and width of blanks."""
 
     return digests_of(normalised(text, lowercase=True).encode() for text in texts)
 
 
 def digests_of_times(times: np.ndarray) -> np.ndarray:
-    """(T,) uint64 of datetime64 or seconds: a row of a series is known by its time, also where values are corrected."""
+    """Returns (T,) uint64 of datetime64 or seconds: a row is known by its time, also where values are corrected."""
     seconds = times.astype("datetime64[s]").astype(np.int64)
     return digests_of(int(second).to_bytes(8, "little", signed=True) for second in seconds)
 
 
 def normalised(text: str, lowercase: bool) -> str:
-    """Compatible forms of letters are one (Unicode NFKC), blanks are single; lower case where wanted."""
+    """Unifies compatible forms of letters (Unicode NFKC) and makes blanks single; lower case on request."""
     text = " ".join(unicodedata.normalize("NFKC", text).split())
     return text.lower() if lowercase else text

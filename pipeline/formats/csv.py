@@ -24,7 +24,7 @@ Row = tuple[int, list[str]]  # line of the file, counted from 1, and the fields
 
 
 def raw_file(folder: Path, name: str) -> Path:
-    """A file of a raw data folder. Raises ValueError if folder or file is missing, elsewhere, or the file is empty."""
+    """Finds a file of a raw data folder. Raises ValueError if folder or file is missing, elsewhere, or empty."""
     if folder.is_file():
         raise ValueError(f"{folder}: this is a file; put it into a folder of its own and give data.path that folder")
     check_inside(folder, str(name))
@@ -53,7 +53,7 @@ def check_inside(folder: Path, name: str) -> None:
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a file, unpacked where its first bytes say gzip, whatever its name says.
+    """Opens a file for reading, unpacked where its first bytes are those of gzip, whatever its name is.
 
     Raises ValueError for lines that are read beyond LONGEST_LINE, and for more than RATIO times the size of a gzip file
     (or SMALLEST_LIMIT, if that is more): a few kilobytes of it can hold gigabytes.
@@ -75,7 +75,7 @@ class _Bounded:
         self.path, self.stream, self.left = path, stream, left
 
     def read(self) -> bytes:
-        """All of it."""
+        """Reads all of it."""
         return self._counted(self.stream.read(-1 if self.left is None else self.left + 1))
 
     def __iter__(self) -> Iterator[bytes]:
@@ -99,7 +99,7 @@ DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)  # what a truncated or altere
 
 
 def csv_rows(path: Path) -> Iterator[Row]:
-    """Rows of a CSV file in UTF-8; blank lines are skipped. Raises ValueError with the line of the fault.
+    """Reads rows of a CSV file in UTF-8; blank lines are skipped. Raises ValueError with the line of the fault.
 
     A quotation mark that is never closed swallows rows up to the next mark, which is an error, too; text of several
     lines is none.
@@ -134,7 +134,7 @@ def _swallows_rows(fields: list[str]) -> bool:
 
 
 def number(text: str, place: str) -> float:
-    """A number up to LARGEST, or NaN for a missing one (blank, NA, NaN, null, None). `place` stands in the message."""
+    """Reads a number up to LARGEST, NaN for a missing one (blank, NA, NaN, null, None); `place` is for the message."""
     text = text.strip()
     if text.lower() in MISSING:
         return math.nan
@@ -149,21 +149,21 @@ def number(text: str, place: str) -> float:
 
 
 def moment(text: str, date_format: str, place: str) -> datetime:
-    """A date without time zone (with one in the text: in UTC). Raises ValueError naming the place and the format."""
+    """Reads a date without time zone (with one in the text: in UTC). Raises ValueError naming place and format."""
     text = text.strip()
     try:
-        found = datetime.fromisoformat(text) if date_format == "ISO8601" else datetime.strptime(text, date_format)
-        found = found if found.tzinfo is None else found.astimezone(UTC).replace(tzinfo=None)
+        date = datetime.fromisoformat(text) if date_format == "ISO8601" else datetime.strptime(text, date_format)
+        date = date if date.tzinfo is None else date.astimezone(UTC).replace(tzinfo=None)
     except (ValueError, OverflowError, re.error):  # beyond the year 9999 in UTC; a form that names a field twice
         raise ValueError(
             f"{place}: found {text!r}, which is not a date of the form {date_format!r}; "
             "set date_format in params.yaml to the form of the file, such as '%Y-%m-%d', or ISO8601"
         ) from None
-    return found
+    return date
 
 
 def position(header: list[str], column: str, path: Path) -> int:
-    """Where a column stands. Raises ValueError with the nearest name if it does not, or stands there twice."""
+    """Returns the position of a column. Raises ValueError with the nearest name if it is missing or there twice."""
     names = [name.strip() for name in header]
     if names.count(column) == 1:
         return names.index(column)
@@ -177,7 +177,7 @@ def position(header: list[str], column: str, path: Path) -> int:
 
 
 def row_range(rows: list[int] | None, count: int, path: Path) -> slice:
-    """The rows [first, end) of a file with `count` rows. Raises ValueError if they are not all there."""
+    """Returns the rows [first, end) of a file with `count` rows. Raises ValueError if they are not all there."""
     if rows is None:
         return slice(0, count)
     whole = isinstance(rows, list | tuple) and len(rows) == 2 and all(type(row) is int for row in rows)

@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 @dataclass
 class Glance:
-    """How many records are read of each part, at most, and how many there were."""
+    """The most records that are read of each part, and how many there were."""
 
     most: int
     total: int = 0
@@ -34,7 +34,7 @@ def glancing(most: int) -> Iterator[Glance]:
 
 
 def glanced(items: Sequence[Item]) -> list[Item]:
-    """All items; within `glancing` some of them, evenly spread, so that classes in their order are all among them."""
+    """Returns all items; within `glancing` some, evenly spread, so that classes in their order are all among them."""
     glance = _glance.get()
     if glance is None:
         return list(items)

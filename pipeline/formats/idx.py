@@ -14,7 +14,7 @@ IMAGES, LABELS = 2051, 2049  # magic numbers: unsigned bytes in three dimensions
 
 
 def read_idx(folder: Path, name: str, magic: int) -> np.ndarray:
-    """(N, H, W) or (N,) uint8. Raises ValueError for another magic number, a short or a damaged file."""
+    """Reads (N, H, W) or (N,) uint8. Raises ValueError for another magic number, a short or a damaged file."""
     path = raw_file(folder, name)
     try:
         with opened(path) as stream:
@@ -23,10 +23,10 @@ def read_idx(folder: Path, name: str, magic: int) -> np.ndarray:
         raise ValueError(f"{path}: the gzip file is damaged ({error}); fetch it again") from None
     dimensions = magic % 256
     start = 4 + 4 * dimensions
-    found = int.from_bytes(data[:4], "big")
-    if len(data) >= 4 and found != magic:
-        allowed = f"{magic} ({_meaning(magic)}){_swapped(found)}"
-        raise ValueError(f"{path}: found the magic number {found}; allowed: {allowed}")
+    actual = int.from_bytes(data[:4], "big")
+    if len(data) >= 4 and actual != magic:
+        allowed = f"{magic} ({_meaning(magic)}){_swapped(actual)}"
+        raise ValueError(f"{path}: found the magic number {actual}; allowed: {allowed}")
     if len(data) < start:
         raise ValueError(f"{path}: found {len(data)} bytes, too few for the header of an IDX file; fetch it again")
     shape = struct.unpack(f">{dimensions}I", data[4:start])
@@ -42,5 +42,5 @@ def _meaning(magic: int) -> str:
     return "images" if magic == IMAGES else "labels"
 
 
-def _swapped(found: int) -> str:
-    return f"; it holds {_meaning(found)}, are images and labels swapped?" if found in (IMAGES, LABELS) else ""
+def _swapped(magic: int) -> str:
+    return f"; it holds {_meaning(magic)}, are images and labels swapped?" if magic in (IMAGES, LABELS) else ""

@@ -38,10 +38,10 @@ SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".t
 
 
 def read_image(source: Path | IO[bytes], *, height: int, width: int, mode: str) -> np.ndarray:
-    """One picture as (C, H, W) uint8, C = 1 for mode L, 3 for RGB.
+    """Reads one picture as (C, H, W) uint8, C = 1 for mode L, 3 for RGB.
 
-    Turned as its EXIF orientation says, laid on white where it is transparent, stretched to the size with a filter
-    over the whole area. Raises ValueError for a file that is damaged or no picture.
+    Turned by its EXIF orientation, laid on white where it is transparent, stretched to the size with a filter
+    over the whole area. Raises ValueError for a file that is damaged or not a picture.
     """
     return _resized(_decoded(source, mode), height, width)
 
@@ -49,9 +49,9 @@ def read_image(source: Path | IO[bytes], *, height: int, width: int, mode: str) 
 def read_fitted_image(
     source: Path | IO[bytes], *, height: int, width: int, mode: str
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """One picture as (C, H, W) uint8 with its proportions kept, and its own (height, width).
+    """Reads one picture as (C, H, W) uint8 with its proportions kept, and its own (height, width).
 
-    It fills the upper left corner as far as `fitted_size` says; the rest is black. Otherwise like `read_image`.
+    It fills the upper left corner up to `fitted_size`; the rest is black. Otherwise like `read_image`.
     """
     flat = _decoded(source, mode)
     inner = fitted_size(flat.height, flat.width, height, width)
@@ -61,14 +61,14 @@ def read_fitted_image(
 
 
 def upright_image(source: Path | IO[bytes]) -> Image:
-    """One picture in its own size and in colour, otherwise like `read_image`."""
+    """Reads one picture in its own size and in colour, otherwise like `read_image`."""
     return _decoded(source, "RGB")
 
 
 def read_scaled_image(
     source: Path | IO[bytes], *, mode: str, scaled: Callable[[int, int], tuple[int, int]]
 ) -> np.ndarray:
-    """One picture as (C, H, W) uint8, stretched to the size that `scaled` makes of its own (height, width).
+    """Reads one picture as (C, H, W) uint8, stretched to the size that `scaled` makes of its (height, width).
 
     Otherwise like `read_image`.
     """
@@ -77,13 +77,13 @@ def read_scaled_image(
 
 
 def fitted_size(height: int, width: int, most_height: int, most_width: int) -> tuple[int, int]:
-    """(height, width) of a picture made as large as it fits, with its proportions kept."""
+    """Returns the (height, width) of a picture made as large as it fits, with its proportions kept."""
     scale = min(most_height / height, most_width / width)
     return min(max(round(height * scale), 1), most_height), min(max(round(width * scale), 1), most_width)
 
 
 def png(pixels: np.ndarray, maximum: int = 255) -> bytes:
-    """(C, H, W) values from 0 to `maximum`, C = 1 or 3 → the bytes of a PNG file with 256 values a channel."""
+    """Encodes (C, H, W) values from 0 to `maximum`, C = 1 or 3, as a PNG file with 256 values a channel."""
     from PIL import Image
 
     values = np.rint(pixels.astype(np.float64) * 255 / maximum).astype(np.uint8)
@@ -93,16 +93,16 @@ def png(pixels: np.ndarray, maximum: int = 255) -> bytes:
 
 
 def image_paths(folder: Path) -> tuple[list[Path], int]:
-    """Picture files below a folder, sorted, and the number of other files. Hidden files are not counted."""
-    found = sorted(visible_files(folder))
-    pictures = [path for path in found if path.suffix.lower() in SUFFIXES]
+    """Lists picture files below a folder, sorted, and counts other files. Hidden files are not counted."""
+    files = sorted(visible_files(folder))
+    pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
     for path in pictures:
         check_name(path)
-    return pictures, len(found) - len(pictures)
+    return pictures, len(files) - len(pictures)
 
 
 def is_hidden(name: str) -> bool:
-    """What systems leave behind: .DS_Store, ._photo.jpg, __MACOSX, @eaDir, lost+found, Thumbs.db."""
+    """Whether systems leave it behind: .DS_Store, ._photo.jpg, __MACOSX, @eaDir, lost+found, Thumbs.db."""
     return name.startswith(".") or name in ("__MACOSX", "@eaDir", "lost+found", "Thumbs.db", "desktop.ini")
 
 
@@ -121,12 +121,12 @@ def check_no_link(path: Path) -> None:
 
 
 def composed(name: str) -> str:
-    """A name as most systems write it; macOS takes letters and their accents apart."""
+    """Composes a name as most systems write it; macOS takes letters and their accents apart."""
     return unicodedata.normalize("NFC", name)
 
 
 def _decoded(source: Path | IO[bytes], mode: str) -> Image:
-    """A picture in its own size, upright and without transparency. Raises ValueError where it is none."""
+    """Decodes a picture in its own size, upright and without transparency. Raises ValueError where it is none."""
     from PIL import Image, UnidentifiedImageError
     from PIL.TiffImagePlugin import TiffImageFile
 
@@ -146,7 +146,7 @@ def _decoded(source: Path | IO[bytes], mode: str) -> Image:
 
 
 def _check_size(image: Image) -> None:
-    """Raises ValueError for a picture, or tiles of one, of more than MOST_PIXELS, as its header says."""
+    """Raises ValueError for a picture, or tiles of one, of more than MOST_PIXELS by its header."""
     from PIL.TiffImagePlugin import TiffImageFile
 
     sizes = [image.size]
@@ -158,7 +158,7 @@ def _check_size(image: Image) -> None:
 
 
 def _upright(image: Image) -> Image:
-    """Turned as its EXIF block says. A block that is damaged says nothing, as for every other viewer."""
+    """Turns a picture by its EXIF block. A damaged block is ignored, as by every other viewer."""
     from PIL.Image import Transpose
 
     turns = {
@@ -173,7 +173,7 @@ def _upright(image: Image) -> Image:
 
 
 def _resized(flat: Image, height: int, width: int) -> np.ndarray:
-    """(C, H, W) uint8, stretched to the size."""
+    """Returns (C, H, W) uint8, stretched to the size."""
     from PIL.Image import Resampling
 
     if flat.size != (width, height):
@@ -183,7 +183,7 @@ def _resized(flat: Image, height: int, width: int) -> np.ndarray:
 
 
 def visible_files(folder: Path) -> Iterator[Path]:
-    """All files below a folder, but for what systems leave behind.
+    """Lists all files below a folder, but for what systems leave behind.
 
     Raises ValueError for a folder that cannot be read and a link to a folder.
     """
@@ -199,7 +199,7 @@ def visible_files(folder: Path) -> Iterator[Path]:
 
 
 def _flattened(image: Image, mode: str) -> Image:
-    """Eight bits a channel, no transparency, in the mode asked for."""
+    """Converts to eight bits a channel without transparency, in the requested mode."""
     from PIL import Image as pillow
 
     if image.mode.startswith("I") or image.mode == "F":  # convert("L") would cut 16 bits off at 255
@@ -214,10 +214,10 @@ def _flattened(image: Image, mode: str) -> Image:
 
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:
-    """(H, W) from 0 to 65,535 → uint8, band by band: all at once would take eight times the memory."""
-    found = np.empty(values.shape, dtype=np.uint8)
+    """Scales (H, W) from 0 to 65,535 to uint8, band by band: all at once would take eight times the memory."""
+    pixels = np.empty(values.shape, dtype=np.uint8)
     rows = max(BAND // values.shape[1], 1)
     for start in range(0, len(values), rows):
         band = slice(start, start + rows)
-        found[band] = (values[band] / 257).round()
-    return found
+        pixels[band] = (values[band] / 257).round()
+    return pixels

@@ -14,12 +14,12 @@ MOST_WORDS, LONGEST_GAP = 100, 10.0  # of a string, and seconds between two word
 
 
 def joined(single: Recordings, words: Sequence[int], gap: Sequence[float], passes: int) -> Recordings:
-    """Strings of `words` [fewest, most] recordings with `gap` [shortest, longest] seconds of silence between them.
+    """Joins `words` [fewest, most] recordings to strings with `gap` [shortest, longest] seconds of silence between.
 
-    Every recording stands in `passes` strings, each time beside others; a string at the end of a pass takes what is
+    Every recording is in `passes` strings, each time next to others; a string at the end of a pass takes what is
     left and may be shorter. The draw depends on the names of the recordings alone, so that parts of a data set are
-    joined in their own ways. A string is known by the digests of its recordings, `sources`: whoever has heard one of
-    them has heard a part of it. Raises ValueError for options out of range, and where no speakers are known.
+    joined in their own ways. A string is known by the digests of its recordings, `sources`: whoever knows one of
+    them knows a part of it. Raises ValueError for options out of range, and where no speakers are known.
     """
     _check(single, words, gap, passes)
     assert single.speakers is not None
@@ -47,14 +47,14 @@ def joined(single: Recordings, words: Sequence[int], gap: Sequence[float], passe
 
 
 def _sources(digests: np.ndarray, strings: Sequence[Sequence[int]]) -> np.ndarray:
-    """(N, S) digests of the recordings of every string; shorter ones repeat their first."""
+    """Returns (N, S) digests of the recordings of every string; shorter ones repeat their first."""
     longest = max(map(len, strings), default=0)
     filled = [[*rows, *[rows[0]] * (longest - len(rows))] for rows in strings]
     return digests[np.array(filled, dtype=np.int64).reshape(len(strings), longest)]
 
 
 def _cut(rows: np.ndarray, words: Sequence[int], draw: np.random.Generator) -> Iterator[list[int]]:
-    """Rows in strings of random lengths."""
+    """Cuts rows into strings of random lengths."""
     start = 0
     while start < len(rows):
         count = int(draw.integers(words[0], words[1] + 1))

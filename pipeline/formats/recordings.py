@@ -33,36 +33,36 @@ class Entry:
 
 
 def listed(folder: Path, directory: str, transcripts: str) -> tuple[list[Entry], tuple[str, ...]]:
-    """The recordings of a list whose lines are a file of `directory`, a tab and what is said in it.
+    """Reads the recordings of a list whose lines are a file of `directory`, a tab and what is said in it.
 
-    A third field may name the speaker. Recordings that are not in the list are left out, and the second result says
-    so. Raises ValueError with the line of a file that is not there, is named twice or lies elsewhere.
+    A third field may name the speaker. Recordings that are not in the list are left out, with a warning in the second
+    result. Raises ValueError with the line of a file that is not there, is named twice or lies elsewhere.
     """
     root, path = _directory(folder, directory), folder / transcripts
     present: dict[str, Path] = {}
-    for found in _recordings(root):
-        name = composed(found.relative_to(root).as_posix())
+    for file in _recordings(root):
+        name = composed(file.relative_to(root).as_posix())
         if name in present:
-            raise ValueError(f"{found}: another file has the same name, its accents written in another way; keep one")
-        present[name] = found
+            raise ValueError(f"{file}: another file has the same name, its accents written in another way; keep one")
+        present[name] = file
     entries: dict[str, Entry] = {}
     for line, row in enumerate(sentences(folder, transcripts), 1):
-        name, *others = (field.strip() for field in row.split("\t"))
+        name, *fields = (field.strip() for field in row.split("\t"))
         name = composed(name)
         place = f"{path}, line {line}"
-        if len(others) not in (1, 2) or not all((name, *others)):
+        if len(fields) not in (1, 2) or not all((name, *fields)):
             raise ValueError(
-                f"{place}: found {len(others) + 1} fields; allowed: a file, a tab and what is said in it, and perhaps "
+                f"{place}: found {len(fields) + 1} fields; allowed: a file, a tab and what is said in it, and perhaps "
                 "a tab and the speaker"
             )
         if name in entries:
             raise ValueError(f"{place}: {name} stands in an earlier line, too; keep one")
         if name not in present:
             raise ValueError(f"{place}: no recording {name!r} in {root}{_nearest(name, list(present))}")
-        entries[name] = Entry(present[name], others[0], others[1] if len(others) > 1 else None)
+        entries[name] = Entry(present[name], fields[0], fields[1] if len(fields) > 1 else None)
     ignored = len(present) - len(entries)
-    said = f"{ignored} recordings in {root.as_posix()} have no transcript in {transcripts} and were ignored"
-    return list(entries.values()), (said,) if ignored else ()
+    message = f"{ignored} recordings in {root.as_posix()} have no transcript in {transcripts} and were ignored"
+    return list(entries.values()), (message,) if ignored else ()
 
 
 def named(
@@ -73,9 +73,9 @@ def named(
     speakers: Sequence[str] | None,
     numbers: Sequence[int] | None,
 ) -> list[Entry]:
-    """The recordings of a folder whose names follow a pattern such as {text}_{speaker}_{number}, sorted by name.
+    """Lists the recordings of a folder whose names follow a pattern such as {text}_{speaker}_{number}, by name.
 
-    `words` says what the texts in the names stand for. `speakers`, and `numbers` [first, end), pick some of them.
+    `words` maps the texts in the names to their meanings. `speakers`, and `numbers` [first, end), pick some of them.
     Raises ValueError for a name of another form or that can be read in two ways, a text that `words` lacks, and a
     speaker that is not there.
     """
@@ -90,13 +90,13 @@ def named(
     entries, known = [], set()
     for path in _recordings(root):
         stem = composed(path.stem)
-        found = form.fullmatch(stem)
-        if found is None:
+        match = form.fullmatch(stem)
+        if match is None:
             raise ValueError(f"{path}: the name is not of the form {pattern!r}; rename the file or change the pattern")
-        fields = found.groupdict()
+        fields = match.groupdict()
         if words is None and (other := longest.fullmatch(stem)) and other.groupdict() != fields:
             raise ValueError(
-                f"{path}: by the pattern {pattern!r} this is {_told(fields)} or {_told(other.groupdict())}; rename the "
+                f"{path}: by the pattern {pattern!r} this is {_join(fields)} or {_join(other.groupdict())}; rename the "
                 "file, or give data.options.words"
             )
         text, speaker = fields["text"], fields.get("speaker")
@@ -118,7 +118,7 @@ def named(
 def read_entries(
     folder: Path, entries: Sequence[Entry], sample_rate: int, warnings: tuple[str, ...] = ()
 ) -> Recordings:
-    """The recordings themselves, one channel each, at `sample_rate`; what was changed for that is said and counted."""
+    """Reads the recordings, one channel each, at `sample_rate`; changes for that are counted in the warnings."""
     if type(sample_rate) is not int or not SAMPLE_RATES[0] <= sample_rate <= SAMPLE_RATES[1]:
         allowed = f"a whole number from {SAMPLE_RATES[0]} to {SAMPLE_RATES[1]}, such as 16000"
         raise ValueError(f"data.options.sample_rate: found {sample_rate!r}; allowed: {allowed}")
@@ -139,13 +139,13 @@ def read_entries(
 
 def _changed(sounds: Sequence[Sound], sample_rate: int) -> Iterator[str]:
     mixed = sum(sound.channels > 1 for sound in sounds)
-    others = sorted({sound.rate for sound in sounds} - {sample_rate})
+    other_rates = sorted({sound.rate for sound in sounds} - {sample_rate})
     resampled = sum(sound.rate != sample_rate for sound in sounds)
     silent = sum(not sound.samples.any() for sound in sounds)
     if mixed:
         yield f"{mixed} of {len(sounds)} recordings had more than one channel, which were mixed"
     if resampled:
-        rates = ", ".join(map(str, others[:4])) + ("…" if len(others) > 4 else "")
+        rates = ", ".join(map(str, other_rates[:4])) + ("…" if len(other_rates) > 4 else "")
         yield f"{resampled} of {len(sounds)} recordings were resampled from {rates} to {sample_rate} samples a second"
     if silent:
         yield f"{silent} of {len(sounds)} recordings are silent throughout"
@@ -161,21 +161,21 @@ def _directory(folder: Path, directory: str) -> Path:
 
 
 def _recordings(root: Path) -> list[Path]:
-    """Recordings below a folder, sorted. Raises ValueError where there are none."""
-    found = sorted(path for path in visible_files(root) if path.suffix.lower() in SUFFIXES and path.is_file())
-    for path in found:
+    """Lists recordings below a folder, sorted. Raises ValueError where there are none."""
+    files = sorted(path for path in visible_files(root) if path.suffix.lower() in SUFFIXES and path.is_file())
+    for path in files:
         check_name(path)
-    if not found:
+    if not files:
         raise ValueError(f"{root}: found no recordings; allowed: files that end with {', '.join(sorted(SUFFIXES))}")
-    return found
+    return files
 
 
-def _told(fields: Mapping[str, str]) -> str:
+def _join(fields: Mapping[str, str]) -> str:
     return ", ".join(f"{field} {value}" for field, value in fields.items())
 
 
 def _form(pattern: str, expressions: Mapping[str, str]) -> re.Pattern[str]:
-    """The regular expression of a pattern. Raises ValueError for a field that is unknown, missing or there twice."""
+    """Builds the regular expression of a pattern. Raises ValueError for a field that is unknown, missing or twice."""
     literals = re.split(r"\{(\w*)\}", str(pattern))
     fields = literals[1::2]
     if set(fields) - set(FIELDS) or len(set(fields)) != len(fields) or "text" not in fields:

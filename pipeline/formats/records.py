@@ -1,4 +1,4 @@
-"""What a raw format yields: the records of one part, before they are split."""
+"""Records of one part, as a raw format yields them, before they are split."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Images:
 class AnnotatedImages:
     """Pictures, each with any number of boxes around objects, brought to one size with their proportions kept.
 
-    A picture stands in the upper left corner and black fills the rest. Boxes are (left, top, right, bottom) in pixels
+    A picture is in the upper left corner and black fills the rest. Boxes are (left, top, right, bottom) in pixels
     of the picture as it is here, edges and not centres of pixels, and lie inside of it.
     """
 
@@ -107,10 +107,10 @@ Records = AnnotatedImages | Images | LabelledSeries | LabelledText | Pairs | Rec
 
 
 def typed_labels(labels: list[str]) -> np.ndarray:
-    """Labels as whole numbers where all are written as such, so that 10 comes after 9; as text otherwise."""
-    found = np.array(labels)
+    """Returns labels as whole numbers where all are written as such, so that 10 comes after 9; as text otherwise."""
+    texts = np.array(labels)
     try:
-        numbers = found.astype(np.int64)
+        numbers = texts.astype(np.int64)
     except (ValueError, OverflowError):
-        return found
-    return numbers if (numbers.astype(str) == found).all() else found
+        return texts
+    return numbers if (numbers.astype(str) == texts).all() else texts

@@ -11,7 +11,7 @@ from pipeline.formats.records import Series
 
 
 def read_series(path: Path, date: str, date_format: str, columns: list[str], rows: list[int] | None) -> Series:
-    """The columns of a CSV file over its dates; see `formats.csv_series`. Raises ValueError with line and column."""
+    """Reads columns of a CSV file over its dates; see `formats.csv_series`. Raises ValueError with line and column."""
     if not isinstance(columns, list) or not columns or len(set(columns)) != len(columns):
         raise ValueError(f"data.options.columns: found {columns!r}; allowed: a list of different columns of {path}")
     if not isinstance(date_format, str):

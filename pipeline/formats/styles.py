@@ -28,13 +28,13 @@ def read_styled(
     if size > shorter_side:
         raise ValueError(f"data.options.size: found {size}; allowed: at most shorter_side, which is {shorter_side}")
     contents, ignored = _picture_files(folder, content, "content")
-    styles, others = _picture_files(folder, style, "style")
+    styles, ignored_styles = _picture_files(folder, style, "style")
     contents, styles = glanced(contents), glanced(styles)
     read = partial(_scaled, shorter_side=shorter_side)
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets other threads run; map keeps the order
         cut = [np.stack(list(squares(picture, size))) for picture in pool.map(read, contents)]
         whole = list(pool.map(read, styles))
-    ignored += others
+    ignored += ignored_styles
     return StyledPictures(
         squares=np.concatenate(cut),
         pictures=np.repeat(np.arange(len(cut)), [len(part) for part in cut]),
@@ -50,7 +50,7 @@ def read_styled(
 
 
 def squares(picture: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """(C, size, size) parts of a picture (C, H, W), evenly spread and without overlap, row by row."""
+    """Cuts a picture (C, H, W) into parts (C, size, size), evenly spread and without overlap, row by row."""
     rows, columns = (_starts(length, size) for length in picture.shape[1:])
     for top in rows:
         for left in columns:
@@ -77,25 +77,25 @@ def _scaled(path: Path, shorter_side: int) -> np.ndarray:
 
 
 def _picture_files(folder: Path, entries: list[str], option: str) -> tuple[list[Path], int]:
-    """The pictures that an option names by themselves or by their folders, and how many other files lie there."""
+    """Lists the pictures that an option names, alone or by their folders, and counts the other files there."""
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, str) for entry in entries):
         raise ValueError(f"data.{option}: found {entries!r}; allowed: a list of folders and files in {folder}")
-    found: list[Path] = []
+    files: list[Path] = []
     ignored = 0
     for entry in entries:
         place = _existing(folder, entry, option)
         if not place.is_dir():
-            found.append(place)
+            files.append(place)
             continue
-        pictures, others = image_paths(place)
+        pictures, other_files = image_paths(place)
         if not pictures:
             raise ValueError(f"{place}: this folder of {option} pictures has none; add some or name another folder")
-        found += pictures
-        ignored += others
-    twice = sorted(path.relative_to(folder).as_posix() for path, count in Counter(found).items() if count > 1)
+        files += pictures
+        ignored += other_files
+    twice = sorted(path.relative_to(folder).as_posix() for path, count in Counter(files).items() if count > 1)
     if twice:
         raise ValueError(f"data.{option}: {twice[0]} is named twice; name every picture once")
-    return found, ignored
+    return files, ignored
 
 
 def _existing(folder: Path, entry: str, option: str) -> Path:

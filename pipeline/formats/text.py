@@ -11,37 +11,37 @@ HEADERS = {"category", "class", "label", "labels", "polarity", "sentiment", "tar
 
 
 def sentences(folder: Path, name: str) -> list[str]:
-    """The lines of a UTF-8 file without blanks at their ends. Raises ValueError for an empty or unreadable line.
+    """Reads the lines of a UTF-8 file without blanks at their ends. Raises ValueError for an empty or unreadable line.
 
-    Lines end at \\n or \\r\\n only: str.splitlines() would also cut at signs that stand inside of sentences.
+    Lines end at \\n or \\r\\n only: str.splitlines() would also cut at signs inside of sentences.
     """
     path = raw_file(folder, name)
-    found: list[str] = []
+    lines: list[str] = []
     try:
         with opened(path) as stream:
             for line, data in enumerate(stream, 1):
                 text = data.decode("utf-8-sig" if line == 1 else "utf-8").strip()
                 if not text:
                     raise ValueError(f"{path}, line {line}: found an empty line; each line is a sentence")
-                found.append(text)
+                lines.append(text)
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}, line {len(found) + 1}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
+        raise ValueError(f"{path}, line {len(lines) + 1}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
     except DAMAGED as error:
         raise ValueError(
-            f"{path}: the gzip file is damaged after line {len(found)} ({error}); fetch it again"
+            f"{path}: the gzip file is damaged after line {len(lines)} ({error}); fetch it again"
         ) from None
-    if not found:
+    if not lines:
         raise ValueError(f"{path}: the file holds no sentences")
-    return found
+    return lines
 
 
 def labelled_sentences(
     folder: Path, name: str, classes: Mapping[str, str] | None = None
 ) -> tuple[list[str], list[str], tuple[str, ...]]:
-    """(sentences, labels, warnings) of lines such as `a fine film<TAB>1`. Quotation marks are signs like any other.
+    """Returns (sentences, labels, warnings) of lines such as `a fine film<TAB>1`; quotation marks are plain signs.
 
-    `classes` says what the labels mean. A header is recognised by a label that is no number above labels that are, or
-    one of HEADERS that no other line has.
+    `classes` gives the meanings of labels. A header is recognised by a label above numbers that is not a
+    number itself, or is one of HEADERS that no other line has.
     """
     path, texts, labels = raw_file(folder, name), [], []
     for line, row in enumerate(sentences(folder, name), 1):

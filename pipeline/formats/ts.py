@@ -26,19 +26,19 @@ Line = tuple[int, str]  # its number, counted from 1, and its text without blank
 
 @dataclass
 class Header:
-    """What a header says; None where it does not say it."""
+    """The entries of a header; None for one that it lacks."""
 
     channels: int | None = None
     steps: int | None = None  # of every series
     classes: list[str] = field(default_factory=list)
-    unlabelled: str = ""  # the place that says that there are no labels
+    unlabelled: str = ""  # the place where the header declares that there are no labels
     ignored: list[str] = field(default_factory=list)  # keys
 
 
 def read_ts(path: Path, labelled: bool = True) -> LabelledSeries:
-    """All series of a file, plain or gzipped. Raises ValueError with the line of the fault.
+    """Reads all series of a file, plain or gzipped. Raises ValueError with the line of the fault.
 
-    Where labels are not needed (`labelled` is False), the header may say `@classLabel false`: then there are none, and
+    Where labels are not needed (`labelled` is False), the header may hold `@classLabel false`: then there are none, and
     all are "".
     """
     lines = _lines(path)
@@ -67,7 +67,7 @@ def read_ts(path: Path, labelled: bool = True) -> LabelledSeries:
 
 
 def _lines(path: Path) -> Iterator[Line]:
-    """Lines that say something; comments and blank lines are skipped."""
+    """Reads lines with content; comments and blank lines are skipped."""
     line = 0
     try:
         with opened(path) as stream:
@@ -139,7 +139,7 @@ def _count(key: str, words: list[str], place: str) -> int:
 
 
 def _series(channels: list[str], steps: int | None, place: str) -> np.ndarray:
-    """(C, T) float64. Raises ValueError naming the channel."""
+    """Reads (C, T) float64. Raises ValueError naming the channel."""
     rows = [_numbers(text, f"{place}, channel {number}") for number, text in enumerate(channels, start=1)]
     for number, row in enumerate(rows, start=1):
         if len(row) != len(rows[0]):
@@ -155,7 +155,7 @@ def _series(channels: list[str], steps: int | None, place: str) -> np.ndarray:
 
 
 def _numbers(text: str, place: str) -> np.ndarray:
-    """(T,) float64, NaN for missing. Raises ValueError naming the value."""
+    """Reads (T,) float64, NaN for missing. Raises ValueError naming the value."""
     fields = text.split(",")
     try:
         values = np.array(fields, dtype=np.float64)

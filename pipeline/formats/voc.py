@@ -19,7 +19,7 @@ SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def read_voc(root: Path, image_set: str | None) -> list[Annotation]:
-    """The pictures that ImageSets/Main/<image_set>.txt names, in its order; without a list all, sorted by their names.
+    """Reads the pictures of ImageSets/Main/<image_set>.txt in its order; without a list all, sorted by their names.
 
     Coordinates are taken as edges in pixels. Objects that are marked as difficult are objects like all others. Raises
     ValueError for a name without picture or annotation, and for annotations that cannot be read.
@@ -31,7 +31,7 @@ def read_voc(root: Path, image_set: str | None) -> list[Annotation]:
     else:
         listing = raw_file(root, f"ImageSets/Main/{image_set}.txt")
         names, source = _names(listing, pictures), listing.as_posix()
-    found = []
+    entries = []
     for name in names:
         if name not in annotations:
             raise ValueError(
@@ -41,21 +41,21 @@ def read_voc(root: Path, image_set: str | None) -> list[Annotation]:
             raise ValueError(
                 f"{source}: annotation {name} has no picture; {_expected(root, 'JPEGImages', name, 'jpg')}"
             )
-        found.append(_annotation(annotations[name], pictures[name]))
-    if not found:
+        entries.append(_annotation(annotations[name], pictures[name]))
+    if not entries:
         raise ValueError(f"{source}: names no pictures; check data.parts in params.yaml")
-    return found
+    return entries
 
 
 def _by_name(files: Iterable[Path]) -> dict[str, Path]:
-    """The files by their names without suffix. Raises ValueError for two of one name."""
-    found: dict[str, Path] = {}
+    """Maps names without suffix to their files. Raises ValueError for two of one name."""
+    by_stem: dict[str, Path] = {}
     for path in files:
         name = composed(path.stem)
-        if name in found:
-            raise ValueError(f"{path}: {found[name].name} has the same name; keep one of them")
-        found[name] = path
-    return found
+        if name in by_stem:
+            raise ValueError(f"{path}: {by_stem[name].name} has the same name; keep one of them")
+        by_stem[name] = path
+    return by_stem
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -70,7 +70,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _names(listing: Path, pictures: Mapping[str, Path]) -> list[str]:
-    """The names of a list, one a line. Raises ValueError for the list of a class, and for a name that stands twice."""
+    """Reads the names of a list, one a line. Raises ValueError for the list of a class, and for a repeated name."""
     try:
         text = listing.read_text(encoding="utf-8-sig")  # some editors of Windows put a mark before the first name
     except UnicodeDecodeError as error:
@@ -123,7 +123,7 @@ class _Defined(Exception):
 
 
 def _check_entities(content: bytes, file: Path) -> None:
-    """Raises ValueError for entities, a few lines of which unfold to gigabytes, in whatever encoding they are written.
+    """Raises ValueError for entities, in any encoding: a few lines of them unfold to gigabytes.
 
     Anything else that is wrong is left to the reader proper.
     """
@@ -141,7 +141,7 @@ def _check_entities(content: bytes, file: Path) -> None:
 
 
 def _size(root: Element, file: Path) -> tuple[int, int] | None:
-    """Height and width; None where the file does not say, or says zero as some programs do."""
+    """Returns height and width; None where the file has none, or zero as some programs write it."""
     if root.find("size") is None:
         return None
     height, width = (int(_number(root, f"size/{side}", str(file))) for side in ("height", "width"))

@@ -20,7 +20,7 @@ FAMILIES: dict[str, str] = {
 
 
 def load_family(name: str) -> type[nn.Module]:
-    """The encoder class of a family (see ``encoder.Encoder`` for what it offers); imports this family only."""
+    """Returns the encoder class of a family (see ``encoder.Encoder`` for what it offers); imports this family only."""
     module, attribute = choose(name, FAMILIES, "family").split(":")
     family: type[nn.Module] = getattr(import_module(f"{__name__}.{module}"), attribute)
     return family

@@ -36,7 +36,7 @@ class Encoder(Protocol):
     raster: Raster | None  # of a causal grid: what `raster.Walk` asks position by position; else None
 
     def __call__(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Features (B, out_channels, H', W') of a grid or (B, out_channels, T') of a sequence.
+        """Computes features (B, out_channels, H', W') of a grid or (B, out_channels, T') of a sequence.
 
         `lengths` (B,) counts the steps of each sequence that are not padding; features of padding are zero. A grid
         takes no lengths.
@@ -44,7 +44,7 @@ class Encoder(Protocol):
 
 
 def choose(name: str, table: Mapping[str, Entry], kind: str) -> Entry:
-    """The entry called `name`; a ValueError that names the nearest and all valid names if there is none."""
+    """Returns the entry called `name`. Raises ValueError that names the nearest and all valid names."""
     if name in table:
         return table[name]
     near = get_close_matches(str(name), table, n=1, cutoff=0.5)
@@ -70,14 +70,14 @@ def check_shape(dimensions: int) -> None:
 
 
 def inside(lengths: Tensor | None, steps: int) -> Tensor | None:
-    """(B, steps) bool, True where a step belongs to its sequence; None where all do."""
+    """Returns (B, steps) bool, True where a step belongs to its sequence; None where all do."""
     if lengths is None:
         return None
     return torch.arange(steps, device=lengths.device) < lengths[:, None]
 
 
 def trimmed(x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
-    """(B, …, T) without the steps that are padding in all, and lengths (B,) only where some padding is left."""
+    """Cuts (B, …, T) to the steps that are not padding in all; lengths (B,) only where some padding is left."""
     shortest, longest = (int(end) for end in torch.aminmax(lengths))
     return x[..., :longest], None if shortest == longest else lengths
 
@@ -89,18 +89,18 @@ def check_pooling(pooling: str) -> None:
 
 
 def pooled(features: Tensor, lengths: Tensor | None, stride: int, pooling: Pooling) -> Tensor:
-    """(B, F, T') features of sequences, zero in padding → (B, F) means or maxima over the steps, or (B, 2 F) both.
+    """Pools features (B, F, T') of sequences, zero in padding, to means or maxima (B, F), or both (B, 2 F).
 
     `lengths` (B,) are those of the sequences before an encoder of this `stride`.
     """
     steps = features.shape[2]
     if lengths is not None:
         lengths = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
-    found = []
+    parts = []
     if pooling != "maximum":
-        found.append(features.sum(2) / (steps if lengths is None else lengths[:, None]))
+        parts.append(features.sum(2) / (steps if lengths is None else lengths[:, None]))
     if pooling != "mean":
         mask = inside(lengths, steps)
         seen = features if mask is None else features.masked_fill(~mask[:, None], -torch.inf)
-        found.append(seen.amax(2))
-    return torch.cat(found, dim=1)
+        parts.append(seen.amax(2))
+    return torch.cat(parts, dim=1)

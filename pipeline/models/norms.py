@@ -21,7 +21,7 @@ class ChannelNorm(nn.LayerNorm):
 class StepNorm(nn.Module):
     """Batch normalisation (Ioffe and Szegedy, 2015) over the steps of sequences, those of padding left out.
 
-    Unlike a norm of each position it keeps how strongly a pattern shows at one step beside another one.
+    Unlike a norm of each position it keeps how strongly a pattern shows at one step compared to another one.
     """
 
     running_mean: Tensor
@@ -35,7 +35,7 @@ class StepNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, C, 1, T) and, where lengths differ, mask (B, 1, 1, T) → (B, C, 1, T)."""
+        """Maps (B, C, 1, T) to the same shape; where lengths differ with a mask (B, 1, 1, T)."""
         if mask is None and self.training and x.shape[0] * x.shape[-1] == 1:
             mask = x.new_ones(1, dtype=torch.bool)  # torch refuses a single value, which here has no deviation
         if mask is None or not self.training:
@@ -53,6 +53,6 @@ class StepNorm(nn.Module):
 
 
 def normed(norm: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:
-    """A norm of a grid knows no mask, whatever a trainer has put in its place."""
+    """Applies a norm; that of a grid takes no mask, whatever a trainer has put in its place."""
     y: Tensor = norm(x) if mask is None else norm(x, mask)
     return y

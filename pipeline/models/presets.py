@@ -28,7 +28,7 @@ class Trunk(nn.Module):
     out_channels: int
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """`lengths` is there for the common interface; a grid has none."""
+        """Computes the last feature map; `lengths` is there for the common interface, a grid has none."""
         height, width = x.shape[2:]
         if height % self.stride or width % self.stride:
             x = F.pad(x, (0, -width % self.stride, 0, -height % self.stride))
@@ -67,7 +67,7 @@ class NormalisedConvolution(nn.Module):
 
 
 class InceptionModule(nn.Module):
-    """Four branches beside each other; the third has a kernel of 3 where the paper has 5."""
+    """Four parallel branches; the third has a kernel of 3 where the paper has 5."""
 
     def __init__(
         self, in_channels: int, point: int, single: tuple[int, int], double: tuple[int, int], pooled: int
@@ -110,7 +110,7 @@ class GoogLeNet(Trunk):
 
 
 class ResidualBlock(nn.Module):
-    """A chain of convolutions with batch norm beside a shortcut: two of size 3, or 1-3-1 in the bottleneck form."""
+    """A chain of convolutions with batch norm and a shortcut: two of size 3, or 1-3-1 in the bottleneck form."""
 
     def __init__(self, in_channels: int, width: int, stride: int, bottleneck: bool) -> None:
         super().__init__()
@@ -184,7 +184,7 @@ PRESETS: Mapping[str, Callable[[int], Trunk]] = {
 
 
 def preset(name: str, in_channels: int = 3) -> Trunk:
-    """A published trunk with new random weights; a ValueError for an unknown name."""
+    """Makes a published trunk with new random weights. Raises ValueError for an unknown name."""
     trunk = choose(name, PRESETS, "preset")(in_channels)
     trunk.apply(initialise)
     return trunk

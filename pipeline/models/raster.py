@@ -3,7 +3,7 @@
 Positions are in raster order, row by row and from left to right, as in PixelRNN and PixelCNN (van den Oord et al.,
 2016, "Pixel recurrent neural networks"). Two stacks share the work, which leaves no blind spot ("Conditional image
 generation with PixelCNN decoders", 2016): the one above knows whole rows down to its own; the one beside knows its own
-row to the left, and hears from the other one about the rows above. What a level of a stack does is up to the family:
+row to the left, and receives the rows above from the other one. What a level of a stack does is up to the family:
 convolutions that look up and left, or scans that run down and to the right.
 """
 
@@ -16,17 +16,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-State = Any  # what a level remembers of the rows above, or of what stands to the left; None at the border
+State = Any  # what a level remembers of the rows above, or of what is to the left; None at the border
 
 
 class Level(Protocol):
-    """An ``nn.Module`` with a layer of either stack; both go on from a state, so that a grid can come in pieces."""
+    """An ``nn.Module`` with a layer of either stack; both continue from a state, so that a grid can come in pieces."""
 
     def above(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """(B, C, H, W) whole rows → (B, F, H, W); row i sees rows up to i, all columns of them."""
+        """Maps whole rows (B, C, H, W) to (B, F, H, W); row i sees rows up to i, all columns of them."""
 
     def beside(self, x: Tensor, context: Tensor, state: State) -> tuple[Tensor, State]:
-        """(B, C, H, W) and what is known from above (B, F, H, W) → (B, F, H, W); (i, j) sees row i up to column j."""
+        """Maps (B, C, H, W) and context from above (B, F, H, W) to (B, F, H, W); (i, j) sees row i up to column j."""
 
 
 class Raster(nn.Module):
@@ -45,11 +45,11 @@ class Raster(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) → (B, F, H, W)."""
+        """Maps (B, C, H, W) to (B, F, H, W)."""
         above = beside = x
         for level in self.levels:
             above, _ = level.above(above, None)
-            context = F.pad(above, (0, 0, 1, 0))[:, :, :-1]  # one row down: a row hears of those above it alone
+            context = F.pad(above, (0, 0, 1, 0))[:, :, :-1]  # one row down: a row receives those above it alone
             beside, _ = level.beside(beside, context, None)
             beside = self.dropout(beside)
         return beside
@@ -79,11 +79,11 @@ class GatedLevel(nn.Module):
 
     def above(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         rows, state = continued(x, state, self.reach, dimension=2)
-        found = []
+        parts = []
         for up, size in zip(self.up, self.sizes, strict=True):
             half = size // 2
-            found.append(gated(up(F.pad(rows[:, :, self.reach - half :], (half, size - 1 - half, 0, 0)))))
-        y = torch.cat(found, dim=1)
+            parts.append(gated(up(F.pad(rows[:, :, self.reach - half :], (half, size - 1 - half, 0, 0)))))
+        y = torch.cat(parts, dim=1)
         return (x + y if self.shortcut else y), state
 
     def beside(self, x: Tensor, context: Tensor, state: State) -> tuple[Tensor, State]:
@@ -93,12 +93,12 @@ class GatedLevel(nn.Module):
 
 
 def gated(x: Tensor) -> Tensor:
-    """(B, 2 F, H, W) → (B, F, H, W): one half says what, by tanh(x / 2), the other how much of it, by sigmoid(x).
+    """Maps (B, 2 F, H, W) to (B, F, H, W): one half is the signal, tanh(x / 2), the other its gate, sigmoid(x).
 
     tanh(x / 2) = 2 sigmoid(x) - 1: one function of all channels takes half the time of two on halves of them.
     """
-    what, how_much = x.sigmoid().chunk(2, dim=1)
-    return (2 * what - 1) * how_much
+    signal, gate = x.sigmoid().chunk(2, dim=1)
+    return (2 * signal - 1) * gate
 
 
 class Walk:
@@ -116,7 +116,7 @@ class Walk:
         self.column = 0
 
     def next_row(self, above: Tensor) -> None:
-        """Begins a row. `above` (B, C, W) is what stood in the row before it; zeros for the first."""
+        """Begins a row. `above` (B, C, W) is the row before it; zeros for the first."""
         first = not self.contexts
         x = above[:, :, None]  # (B, C, 1, W)
         contexts = []
@@ -129,7 +129,7 @@ class Walk:
         self.contexts, self.left, self.column = contexts, [None] * len(contexts), 0
 
     def next(self, x: Tensor) -> Tensor:
-        """(B, C) what stands at the next position of the row → (B, F) its features."""
+        """Maps the values (B, C) at the next position of the row to its features (B, F)."""
         beside = x[:, :, None, None]
         for place, level in enumerate(self.raster.levels):
             context = self.contexts[place][..., self.column : self.column + 1]
@@ -139,7 +139,7 @@ class Walk:
 
 
 def continued(x: Tensor, state: Tensor | None, reach: int, dimension: int) -> tuple[Tensor, Tensor]:
-    """The grid with `reach` positions before it along a dimension, zeros at the border, and the state that follows."""
+    """Extends a grid by `reach` positions before it along a dimension, zeros at the border; returns the next state."""
     if state is None:
         shape = list(x.shape)
         shape[dimension] = reach

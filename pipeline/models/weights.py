@@ -1,4 +1,4 @@
-"""Where the weights of a network come from: drawn at random, or read from a file in torchvision's published form."""
+"""Sources of the weights of a network: drawn at random, or read from a file in torchvision's published form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-HEADS = ("classifier.", "fc.", "aux1.", "aux2.")  # what a published network has behind or beside its trunk
+HEADS = ("classifier.", "fc.", "aux1.", "aux2.")  # what a published network has behind or next to its trunk
 COUNTER = "num_batches_tracked"  # of a batch norm; files from before 2018 have none
 NAMED = 4  # keys in a message, at most
 
@@ -23,7 +23,7 @@ def initialise(module: nn.Module) -> None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by name out of a file `.safetensors`, or of `.pth` or `.pt` as `torch.save` writes a state dict.
+    """Reads tensors by name out of a file `.safetensors`, or of `.pth` or `.pt` as `torch.save` writes a state dict.
 
     Nothing but tensors is read: a file that would run code is refused. Raises ValueError that names the file.
     """
@@ -35,19 +35,19 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        weights = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
             f"{path}: not readable as weights ({reason[:160]}); allowed: .safetensors, or a state dict of tensors in a "
             ".pth that torch.load reads with weights_only=True"
         ) from None
-    if not isinstance(found, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
+    if not isinstance(weights, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()
     ):
-        kind = "something else beside tensors with names" if isinstance(found, dict) else type(found).__name__
+        kind = "something else beside tensors with names" if isinstance(weights, dict) else type(weights).__name__
         raise ValueError(f"{path}: found {kind}; allowed: a state dict, that is a dictionary of tensors by their names")
-    return found
+    return weights
 
 
 def load_trunk(trunk: nn.Module, weights: Mapping[str, Tensor], source: str | Path) -> None:
@@ -61,10 +61,10 @@ def load_trunk(trunk: nn.Module, weights: Mapping[str, Tensor], source: str | Pa
     strangers = [name for name in weights if name not in own and not name.startswith(HEADS)]
     missing = [name for name in own if name not in weights and not name.endswith(COUNTER)]
     if strangers or missing:
-        said = [f"{what} {_named(names)}" for what, names in (("lacks", missing), ("has", strangers)) if names]
+        faults = [f"{what} {_named(names)}" for what, names in (("lacks", missing), ("has", strangers)) if names]
         raise ValueError(
             f"{source}: these are not the weights of a {type(trunk).__name__} in torchvision's form: the file "
-            + " and ".join(said)
+            + " and ".join(faults)
         )
     taken = {name: _for_channels(weights[name], own[name]) for name in own if name in weights}
     wrong = [name for name, value in taken.items() if value.shape != own[name].shape]

@@ -25,12 +25,12 @@ TASKS: dict[str, str] = {
 
 
 def task_type(name: str) -> type[Task]:
-    """The class of a task. Raises KeyError for an unknown name."""
+    """Returns the class of a task. Raises KeyError for an unknown name."""
     module, attribute = TASKS[name].split(":")
-    found: type[Task] = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
-    return found
+    task_class: type[Task] = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+    return task_class
 
 
 def load_task(name: str, settings: Mapping[str, Any]) -> Task:
-    """The task of an experiment with the experiment's settings."""
+    """Returns the task of an experiment with the experiment's settings."""
     return task_type(name)(settings)

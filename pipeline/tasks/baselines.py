@@ -1,6 +1,6 @@
 """The names of the baselines and guesses that each task compares candidates with; a candidate cannot have one of them.
 
-It stands beside the tasks, so that a new name reruns no search. A test compares it with what the tasks return.
+It is stored next to the tasks, so that a new name reruns no search. A test compares it with what the tasks return.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from pipeline.tasks.classification import prediction_table
 
 
 def class_guesses(tables: Mapping[str, Table], card: Card) -> dict[str, dict[str, pd.DataFrame]]:
-    """`most_common_class`, of equal ones the first, with the shares of the classes in train as probabilities."""
+    """Guesses `most_common_class`, of equals the first, with the shares of the classes in train as probabilities."""
     counts = np.bincount(tables["train"]["labels"].numpy(), minlength=len(card["classes"]))
     labels = {split: tables[split]["labels"].numpy() for split in ("validation", "test")}
     shares = counts / counts.sum()

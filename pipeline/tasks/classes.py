@@ -1,4 +1,4 @@
-"""Which classes a table of predictions says nothing of: those without truth, and those that nothing was taken for."""
+"""The classes that a table of predictions does not cover: those without truth, and those that are never predicted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 
 def untested_classes(predictions: pd.DataFrame, card: Mapping[str, Any]) -> list[str]:
-    """The classes of which no test example exists: how well they are recognised is unknown.
+    """Lists the classes without a test example: how well they are recognised is unknown.
 
     The truth is a `label` an example, or the number of true boxes of every class, `truths_<class>`.
     """
@@ -20,7 +20,7 @@ def untested_classes(predictions: pd.DataFrame, card: Mapping[str, Any]) -> list
 
 
 def never_predicted(predictions: pd.DataFrame, card: Mapping[str, Any]) -> list[str]:
-    """The classes that a model gives to no test example."""
+    """Lists the classes that a model gives to no test example."""
     return _without(set(predictions["predicted"]), card) if "predicted" in predictions else []
 
 

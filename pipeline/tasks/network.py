@@ -23,13 +23,13 @@ from pipeline.tasks.task import Task
 
 
 def keyword_names(function: Any) -> list[str]:
-    """The names of a function's keyword-only arguments: its parameters in params.yaml."""
+    """Returns the names of a function's keyword-only arguments: its parameters in params.yaml."""
     parameters = inspect.signature(function).parameters.values()
     return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
 
 
 def build_network(task: Task, family: str, card: Card, parameters: Mapping[str, Any]) -> nn.Module:
-    """The task's head on an encoder of the family. Raises ValueError for parameters out of range.
+    """Puts the task's head on an encoder of the family. Raises ValueError for parameters out of range.
 
     A published trunk has a width and a depth of its own, and takes no notice of the family's other parameters. Whatever
     computes with a network builds one first, so the kernels of this process are settled here.
@@ -45,14 +45,14 @@ def build_network(task: Task, family: str, card: Card, parameters: Mapping[str, 
             made: Any = preset(encoder_type.PRESETS[chosen["architecture"]], channels)
         else:
             made = encoder_type(channels, task.dimensions, causal, **chosen)
-        found: Encoder = made
-        return found
+        encoder: Encoder = made
+        return encoder
 
     return task.network(encoders, card, **{name: parameters[name] for name in keyword_names(task.network)})
 
 
 def by_length(network: nn.Module, x: Tensor, lengths: Tensor, steps: int) -> Tensor:
-    """(N, …) what a network answers to sequences (N, …, T) with their lengths (N,), about so many steps at once.
+    """Returns the answers (N, …) of a network to sequences (N, …, T) with lengths (N,), about so many steps at once.
 
     Sequences of similar length go together, so that long ones do not make short ones long.
     """
@@ -71,16 +71,16 @@ def start_from(network: nn.Module, weights: Mapping[str, str]) -> None:
     trunks = [module for module in network.modules() if isinstance(module, Trunk)]
     if not trunks:
         raise ValueError(f"weights: found {file}, but the architecture is no published trunk; remove `weights`")
-    found = read_weights(file)
+    tensors = read_weights(file)
     digest = file_digest(file)
     if digest != weights["sha256"]:
         raise ValueError(f"{file}: found SHA-256 {digest}; params.yaml asks for {weights['sha256']}")
     for trunk in trunks:
-        load_trunk(trunk, found, file)
+        load_trunk(trunk, tensors, file)
 
 
 def load_network(folder: Path) -> tuple[Task, nn.Module, dict[str, Any], dict[str, Any]]:
-    """(task, network in evaluation mode, card, model.json) of a folder with model.json and model.safetensors.
+    """Loads (task, network in evaluation mode, card, model.json) of a folder with model.json and model.safetensors.
 
     Raises ValueError that names the file where one of them is missing or damaged.
     """
@@ -92,7 +92,7 @@ def load_network(folder: Path) -> tuple[Task, nn.Module, dict[str, Any], dict[st
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors by name. Raises ValueError that names the file where it is missing or damaged."""
+    """Loads tensors by name. Raises ValueError that names the file where it is missing or damaged."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -18,7 +18,7 @@ MOST_CLASSES_WITH_NUMBERS = 20
 
 
 def confusion_matrix(predictions: pd.DataFrame, classes: list[str], path: Path, title: str) -> Path:
-    """How often each class was taken for which: shares of the true class as colour, counts as numbers."""
+    """Draws how often each class was taken for which: shares of the true class as colour, counts as numbers."""
     count = len(classes)
     matrix = np.zeros((count, count), dtype=int)
     np.add.at(matrix, (predictions["label"].to_numpy(), predictions["predicted"].to_numpy()), 1)

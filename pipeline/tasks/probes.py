@@ -25,7 +25,7 @@ BOX_CLOSE = 1e-2  # pixels
 
 @dataclass(frozen=True)
 class Probe:
-    """One request: either an answer comes back, close to `answer` where that is known, or an error that says `error`.
+    """One request: either an answer comes back, close to `answer` where that is known, or an error containing `error`.
 
     Of an answer the columns of `answer` count. Numbers may differ by `absolute` plus the share `relative` of what is
     expected; everything else is exact.
@@ -39,7 +39,7 @@ class Probe:
     relative: float = 0.0
 
     def document(self) -> dict[str, Any]:
-        """As plain JSON; the request is what a user would send over HTTP."""
+        """Returns the probe as plain JSON; the request is what a user would send over HTTP."""
         return {
             "name": self.name,
             "request": _split(self.request),
@@ -51,18 +51,18 @@ class Probe:
 
 
 def image_probes(encoded: list[bytes], predictions: pd.DataFrame, card: Card) -> list[Probe]:
-    """`encoded` are the first test images as files, `predictions` the rows that were stored of all test images."""
+    """Lists requests: `encoded` are the first test images as files, `predictions` the rows stored of all images."""
     answers = class_answer(predictions[: len(encoded)], card)
-    found = []
+    probes = []
     for size in BATCHES:
         rows = [row % len(encoded) for row in range(size)]
         request = pd.DataFrame({"image": [encoded[row] for row in rows]})
         answer = answers.iloc[rows].reset_index(drop=True)
-        found.append(Probe(f"{size} images", request, answer, absolute=CLOSE))
-    found += [Probe(f"an image of {side} × {side} pixels", _images(_blank(side))) for side in (1, 5, 64)]
-    found.append(Probe("no image", _images(), answers.iloc[:0]))
-    found.append(Probe("an empty file", _images(b""), error="not readable as an image"))
-    return found
+        probes.append(Probe(f"{size} images", request, answer, absolute=CLOSE))
+    probes += [Probe(f"an image of {side} × {side} pixels", _images(_blank(side))) for side in (1, 5, 64)]
+    probes.append(Probe("no image", _images(), answers.iloc[:0]))
+    probes.append(Probe("an empty file", _images(b""), error="not readable as an image"))
+    return probes
 
 
 def _blank(side: int) -> bytes:
@@ -78,7 +78,7 @@ def _images(*files: bytes) -> pd.DataFrame:
 
 
 def _split(frame: pd.DataFrame) -> dict[str, Any]:
-    """Columns and rows; bytes in base64, as JSON carries them."""
+    """Splits a frame into columns and rows; bytes in base64, as JSON carries them."""
     rows = [[_plain(value) for value in row] for row in frame.itertuples(index=False, name=None)]
     return {"columns": [str(name) for name in frame.columns], "data": rows}
 
@@ -90,19 +90,19 @@ def _plain(value: Any) -> Any:
 
 
 def translation_probes(predictions: pd.DataFrame) -> list[Probe]:
-    """Batches of sentences, shorter and longer ones, none, and an empty one."""
+    """Lists batches of sentences, shorter and longer ones, none, and an empty one."""
     sources = predictions["source"].tolist()
-    found = []
+    probes = []
     for size in BATCHES:
         rows = [row % len(sources) for row in range(size)]
         answer = pd.DataFrame({"translation": predictions["translation"].iloc[rows].to_numpy()})
-        found.append(Probe(f"{size} sentences", _texts(*(sources[row] for row in rows)), answer))
-    found += [Probe(name, _texts(text)) for name, text in (
+        probes.append(Probe(f"{size} sentences", _texts(*(sources[row] for row in rows)), answer))
+    probes += [Probe(name, _texts(text)) for name, text in (
         ("a word", sources[0].split()[0]), ("a long sentence", " ".join(sources[:5])), ("signs of no alphabet", "☃ ☃"),
     )]  # fmt: skip
-    found.append(Probe("no sentence", _texts(), pd.DataFrame({"translation": pd.Series([], dtype=object)})))
-    found.append(Probe("an empty sentence", _texts(" "), error="expected a sentence"))
-    return found
+    probes.append(Probe("no sentence", _texts(), pd.DataFrame({"translation": pd.Series([], dtype=object)})))
+    probes.append(Probe("an empty sentence", _texts(" "), error="expected a sentence"))
+    return probes
 
 
 def _texts(*texts: str) -> pd.DataFrame:
@@ -110,39 +110,39 @@ def _texts(*texts: str) -> pd.DataFrame:
 
 
 def labelled_series_probes(series: list[np.ndarray], predictions: pd.DataFrame, card: Card) -> list[Probe]:
-    """`series` (C, T) are the first test examples, `predictions` the rows that were stored of all of them."""
-    answers, found = class_answer(predictions[: len(series)], card), []
+    """Lists requests: `series` (C, T) are the first test examples, `predictions` the rows stored of all of them."""
+    answers, probes = class_answer(predictions[: len(series)], card), []
     for size in BATCHES:
         rows = [row % len(series) for row in range(size)]
         answer = answers.iloc[rows].reset_index(drop=True)
         answer.insert(0, "series", [str(number) for number in range(1, size + 1)])
         request = request_of_series([series[row] for row in rows], card)
-        found.append(Probe(f"{size} series", request, answer, absolute=CLOSE))
+        probes.append(Probe(f"{size} series", request, answer, absolute=CLOSE))
     first = series[0]
-    others = {"one step": first[:, :1], "half": first[:, : -(-first.shape[1] // 2)], "three times": np.tile(first, 3)}
-    for name, values in others.items():
-        found.append(Probe(f"{name} of a series beside a whole one", request_of_series([values, first], card)))
+    variants = {"one step": first[:, :1], "half": first[:, : -(-first.shape[1] // 2)], "three times": np.tile(first, 3)}
+    for name, values in variants.items():
+        probes.append(Probe(f"{name} of a series beside a whole one", request_of_series([values, first], card)))
     gap = request_of_series([first, first], card)
     gap.loc[gap["series"] == "2", card["columns"][-1]] = np.nan
-    found.append(Probe("a series without a value", gap, error="has no value at all"))
-    found.append(Probe("no series", gap.iloc[:0], answers.iloc[:0]))
-    return found
+    probes.append(Probe("a series without a value", gap, error="has no value at all"))
+    probes.append(Probe("no series", gap.iloc[:0], answers.iloc[:0]))
+    return probes
 
 
 def detection_probes(encoded: list[bytes], predictions: pd.DataFrame, card: Card) -> list[Probe]:
-    """`encoded` are the first test pictures as files, `predictions` the boxes that were stored of all test pictures."""
+    """Lists requests: `encoded` are the first test pictures as files, `predictions` the boxes stored of all of them."""
     classes = [str(name) for name in card["classes"]]
     boxes = predictions[predictions["predicted"] >= 0]
     answers = pd.DataFrame({"example": boxes["example"], "class": [classes[label] for label in boxes["predicted"]]})
     answers = answers.join(boxes[["confidence", "left", "top", "right", "bottom"]])
-    found = []
+    probes = []
     for size in BATCHES:
         rows = [row % len(encoded) for row in range(size)]
         request = pd.DataFrame({"image": [encoded[row] for row in rows]})
         parts = [answers[answers["example"] == row].assign(example=place) for place, row in enumerate(rows)]
         answer = pd.concat(parts, ignore_index=True).rename(columns={"example": "image"})
-        found.append(Probe(f"{size} pictures", request, answer, absolute=BOX_CLOSE, relative=CLOSE))
-    found += [Probe(f"a picture of {side} × {side} pixels", _images(_blank(side))) for side in (1, 64, 700)]
-    found.append(Probe("no picture", _images(), pd.DataFrame({name: [] for name in ("image", *answers.columns[1:])})))
-    found.append(Probe("an empty file", _images(b""), error="not readable as an image"))
-    return found
+        probes.append(Probe(f"{size} pictures", request, answer, absolute=BOX_CLOSE, relative=CLOSE))
+    probes += [Probe(f"a picture of {side} × {side} pixels", _images(_blank(side))) for side in (1, 64, 700)]
+    probes.append(Probe("no picture", _images(), pd.DataFrame({name: [] for name in ("image", *answers.columns[1:])})))
+    probes.append(Probe("an empty file", _images(b""), error="not readable as an image"))
+    return probes

@@ -1,7 +1,6 @@
 """A user's files as requests to a served model, read so that every complaint names the file and, in tables, the line.
 
-One function a kind of file; a task says in `reads` which one is its own. A new kind is one function here and one line
-in READERS.
+One function a kind of file; a task names its own in `reads`. A new kind is one function here and one line in READERS.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ Cell = Callable[[str, str], Any]  # makes a value of a text and its place in the
 
 
 def picture(file: Path, card: Mapping[str, Any], options: Options) -> pd.DataFrame:
-    """One picture of any size, depth and orientation."""
+    """Reads one picture of any size, depth and orientation."""
     upright_image(file)  # raises where it is none
     return pd.DataFrame({"image": pd.Series([file.read_bytes()], dtype=object)})
 
 
 def recording(file: Path, card: Mapping[str, Any], options: Options) -> pd.DataFrame:
-    """One recording in WAV, FLAC or OGG, at any rate and of any number of channels."""
+    """Reads one recording in WAV, FLAC or OGG, at any rate and of any number of channels."""
     from pipeline.formats.audio import read_sound
 
     read_sound(file, card["sample_rate"])  # raises where it is none
@@ -38,35 +37,35 @@ def recording(file: Path, card: Mapping[str, Any], options: Options) -> pd.DataF
 
 
 def text(file: Path, card: Mapping[str, Any], options: Options) -> pd.DataFrame:
-    """Text in UTF-8, plain or gzipped, a sentence a line."""
+    """Reads text in UTF-8, plain or gzipped, a sentence a line."""
     return request_of_texts(sentences(file.parent, file.name))
 
 
 def request_of_texts(texts: list[str]) -> pd.DataFrame:
-    """The request of a task that reads text."""
+    """Builds the request of a task that reads text."""
     return pd.DataFrame({"text": pd.Series(texts, dtype=object)})
 
 
 def history(file: Path, card: Mapping[str, Any], options: Options) -> pd.DataFrame:
-    """A CSV file like that of the training data: a date a row and a column for every series."""
+    """Reads a CSV file like that of the training data: a date a row and a column for every series."""
     date, form = options.get("date", "date"), options.get("date_format", "ISO8601")
 
-    def dated(found: str, place: str) -> str:
-        return moment(found, form, place).strftime("%Y-%m-%d %H:%M:%S")
+    def dated(field: str, place: str) -> str:
+        return moment(field, form, place).strftime("%Y-%m-%d %H:%M:%S")
 
     return _table(file, {date: dated, **dict.fromkeys(card["columns"], number)}).rename(columns={date: "date"})
 
 
 def series(file: Path, card: Mapping[str, Any], options: Options) -> pd.DataFrame:
-    """A .ts file, whose labels are not looked at, or a CSV file: a row a step, a column for every channel.
+    """Reads a .ts file, whose labels are not looked at, or a CSV file: a row a step, a column for every channel.
 
-    A column `series` says to which series a row belongs; without it the file is one series.
+    A column `series` names the series that a row belongs to; without it the file is one series.
     """
     if ".ts" in file.suffixes:
-        found = read_ts(file, labelled=False)
-        if len(found.channels) != len(card["columns"]):
-            raise ValueError(f"{file}: found {len(found.channels)} channels; the model knows {len(card['columns'])}")
-        return request_of_series(found.values, card)
+        records = read_ts(file, labelled=False)
+        if len(records.channels) != len(card["columns"]):
+            raise ValueError(f"{file}: found {len(records.channels)} channels; the model knows {len(card['columns'])}")
+        return request_of_series(records.values, card)
     channels: dict[str, Cell] = dict.fromkeys(card["columns"], number)
     if "series" in _header(file):
         return _table(file, {"series": _named, **channels})
@@ -76,18 +75,18 @@ def series(file: Path, card: Mapping[str, Any], options: Options) -> pd.DataFram
 
 
 def draws(file: Path, card: Mapping[str, Any], options: Options) -> pd.DataFrame:
-    """A CSV file with the column `samples` (how many pictures) and, if wanted, `label` and `seed`, empty or not."""
+    """Reads a CSV file with the column `samples` (how many pictures) and perhaps `label` and `seed`, empty or not."""
 
-    def whole(found: str, place: str) -> int:
-        value = number(found, place)
+    def whole(field: str, place: str) -> int:
+        value = number(field, place)
         if not value.is_integer():  # a missing number is none either
-            raise ValueError(f"{place}: found {found!r}; allowed: a whole number")
+            raise ValueError(f"{place}: found {field!r}; allowed: a whole number")
         return int(value)
 
-    def seed(found: str, place: str) -> float:
-        return float(whole(found, place)) if found.strip() else nan
+    def seed(field: str, place: str) -> float:
+        return float(whole(field, place)) if field.strip() else nan
 
-    cells: dict[str, Cell] = {"samples": whole, "label": lambda found, place: found.strip() or None, "seed": seed}
+    cells: dict[str, Cell] = {"samples": whole, "label": lambda field, place: field.strip() or None, "seed": seed}
     header = _header(file)
     table = _table(file, {name: cell for name, cell in cells.items() if name in header or name == "samples"})
     if "label" in table:
@@ -110,7 +109,7 @@ def _header(file: Path) -> list[str]:
 
 
 def _table(file: Path, cells: Mapping[str, Cell]) -> pd.DataFrame:
-    """The named columns of a CSV file with a header. Raises ValueError with the line and column of the fault."""
+    """Reads the named columns of a CSV file with a header. Raises ValueError with the line and column of the fault."""
     header = _header(file)
     places = {name: position(header, name, file) for name in cells}
     columns: dict[str, list[Any]] = {name: [] for name in cells}
@@ -121,13 +120,13 @@ def _table(file: Path, cells: Mapping[str, Cell]) -> pd.DataFrame:
             raise ValueError(f"{file}, line {line}: found {len(fields)} columns where the header has {len(header)}")
         for name, place in places.items():
             columns[name].append(cells[name](fields[place], f"{file}, line {line}, column {name!r}"))
-    found = pd.DataFrame(columns)
-    if found.empty:
+    table = pd.DataFrame(columns)
+    if table.empty:
         raise ValueError(f"{file}: the file has no rows below its header")
-    return found
+    return table
 
 
-def _named(found: str, place: str) -> str:
-    if not found.strip():
+def _named(field: str, place: str) -> str:
+    if not field.strip():
         raise ValueError(f"{place}: the name of the series is missing")
-    return found.strip()
+    return field.strip()

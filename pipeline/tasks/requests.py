@@ -1,4 +1,4 @@
-"""What a user sends to a served model: what is read out of it, and the dates of a forecast."""
+"""Requests of a user to a served model: what is read out of them, and the dates of a forecast."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 Read = TypeVar("Read")
-LONGEST_TEXT = 100_000  # characters of one sentence; those beside it in a batch are filled up to its length
+LONGEST_TEXT = 100_000  # characters of one sentence; the other ones of its batch are padded to its length
 FILES = {"image": ("image files (PNG, JPEG)", "an image file"), "audio": ("recordings (WAV, FLAC, OGG)", "a recording")}
 
 
 def dates_after(last: pd.Timestamp, card: Mapping[str, Any]) -> pd.DatetimeIndex:
-    """The dates of the forecast, in steps of the calendar where the series has them."""
+    """Returns the dates of the forecast, in steps of the calendar where the series has them."""
     step: Any
     if card["month_ends"]:
         step = pd.offsets.MonthEnd(card["step_months"])
@@ -27,7 +27,7 @@ def dates_after(last: pd.Timestamp, card: Mapping[str, Any]) -> pd.DatetimeIndex
 
 
 def history_of(request: pd.DataFrame, card: Mapping[str, Any]) -> tuple[np.ndarray, pd.Timestamp]:
-    """The (T, C) values and the last date of a request. Raises ValueError with what is missing."""
+    """Returns the (T, C) values and the last date of a request. Raises ValueError with what is missing."""
     expected = ["date", *card["columns"]]
     absent = [name for name in expected if name not in request]
     if absent:
@@ -53,44 +53,44 @@ def _check_steps(times: np.ndarray, card: Mapping[str, Any]) -> None:
         raise ValueError(f"date: no two rows are {learned} apart, as those are that the model has learned from")
 
 
-def _dates(given: pd.Series) -> pd.Series:
-    """Dates in ISO form, also where they came as whole numbers such as 20210301. Raises ValueError."""
-    dates = pd.to_datetime(given.astype(str), format="ISO8601", errors="coerce")
+def _dates(column: pd.Series) -> pd.Series:
+    """Parses dates in ISO form, also where they came as whole numbers such as 20210301. Raises ValueError."""
+    dates = pd.to_datetime(column.astype(str), format="ISO8601", errors="coerce")
     if dates.isna().any():
-        raise ValueError(f"date: found {_first(given, dates.isna())}; expected dates such as 2021-03-01")
+        raise ValueError(f"date: found {_first(column, dates.isna())}; expected dates such as 2021-03-01")
     if not dates.is_monotonic_increasing or dates.duplicated().any():
         raise ValueError("date: the rows must be in order of time and no date may repeat")
     return dates
 
 
-def _numbers(given: pd.Series, name: str) -> np.ndarray:
-    """(T,) float64 with NaN where a value is missing. Raises ValueError."""
-    values = _finite(given, name)
+def _numbers(column: pd.Series, name: str) -> np.ndarray:
+    """Returns (T,) float64 with NaN where a value is missing. Raises ValueError."""
+    values = _finite(column, name)
     if np.isnan(values).all():
         raise ValueError(f"{name}: has no value at all; send a history with some")
     return values
 
 
-def _finite(given: pd.Series, name: str) -> np.ndarray:
-    """(rows,) float64 with NaN where a value is missing. Raises ValueError for what is no number."""
-    values = pd.to_numeric(given, errors="coerce").astype(np.float64)
-    wrong = (values.isna() & given.notna()) | np.isinf(values)
+def _finite(column: pd.Series, name: str) -> np.ndarray:
+    """Returns (rows,) float64 with NaN where a value is missing. Raises ValueError for what is not a number."""
+    values = pd.to_numeric(column, errors="coerce").astype(np.float64)
+    wrong = (values.isna() & column.notna()) | np.isinf(values)
     if wrong.any():
-        raise ValueError(f"{name}: found {_first(given, wrong)}; expected numbers, and null where one is missing")
+        raise ValueError(f"{name}: found {_first(column, wrong)}; expected numbers, and null where one is missing")
     return values.to_numpy()
 
 
-def _first(given: pd.Series, wrong: pd.Series) -> str:
-    """The first value that is wrong, as the sender wrote it."""
-    value = given[wrong].tolist()[0]
+def _first(column: pd.Series, wrong: pd.Series) -> str:
+    """Returns the first value that is wrong, as the sender wrote it."""
+    value = column[wrong].tolist()[0]
     return "null" if pd.isna(value) else repr(value)
 
 
 def series_of(request: pd.DataFrame, card: Mapping[str, Any]) -> tuple[list[str], list[np.ndarray]]:
-    """Names and (C, T) values of the series of a request, in the order in which they first appear.
+    """Returns names and (C, T) values of the series of a request, in the order in which they first appear.
 
-    The column `series` says to which one a row belongs; rows of a series stand in the order of time. Raises ValueError
-    with what is wrong.
+    The column `series` names the one that a row belongs to; rows of a series are in the order of time. Raises
+    ValueError with what is wrong.
     """
     expected = ["series", *card["columns"]]
     absent = [name for name in expected if name not in request]
@@ -104,25 +104,25 @@ def series_of(request: pd.DataFrame, card: Mapping[str, Any]) -> tuple[list[str]
         raise ValueError(f"series: found null in row {row}; expected the name of the series to which the row belongs")
     names = request["series"].astype(str).to_numpy()
     values = np.stack([_finite(request[name], name) for name in card["columns"]])  # (C, rows)
-    found: dict[str, list[int]] = {}
+    rows_by_name: dict[str, list[int]] = {}
     for row, name in enumerate(names.tolist()):
-        found.setdefault(name, []).append(row)
-    series = [values[:, rows] for rows in found.values()]
-    for name, steps in zip(found, series, strict=True):
+        rows_by_name.setdefault(name, []).append(row)
+    series = [values[:, rows] for rows in rows_by_name.values()]
+    for name, steps in zip(rows_by_name, series, strict=True):
         for channel in np.flatnonzero(np.isnan(steps).all(axis=1)):
             raise ValueError(f"series {name!r}: {card['columns'][channel]} has no value at all; send some")
-    return list(found), series
+    return list(rows_by_name), series
 
 
 def request_of_series(series: list[np.ndarray], card: Mapping[str, Any]) -> pd.DataFrame:
-    """The request that asks for these series (C, T); they are named 1, 2, …"""
+    """Builds the request that asks for these series (C, T); they are named 1, 2, …"""
     names = [str(number) for number, values in enumerate(series, start=1) for _ in range(values.shape[1])]
     values = np.concatenate([np.zeros((len(card["columns"]), 0)), *series], axis=1)  # (C, rows) float64
     return pd.DataFrame({"series": pd.Series(names, dtype=object), **dict(zip(card["columns"], values, strict=True))})
 
 
 def texts_of(request: pd.DataFrame) -> list[str]:
-    """The sentences of a request, from its column `text`. Raises ValueError that names the row of what is none."""
+    """Reads the sentences of a request from its column `text`. Raises ValueError with the row of anything else."""
     if "text" not in request:
         raise ValueError(f"found the columns {list(request.columns)}; expected one column `text` with sentences")
     for row, text in enumerate(request["text"]):
@@ -134,16 +134,16 @@ def texts_of(request: pd.DataFrame) -> list[str]:
 
 
 def files_of(request: pd.DataFrame, column: str, read: Callable[[IO[bytes]], Read]) -> list[Read]:
-    """What `read` makes of the files in a column of FILES. Raises ValueError naming the row of what it cannot read."""
+    """Reads the files in a column of FILES with `read`. Raises ValueError naming the row of what it cannot read."""
     many, one = FILES[column]
     if column not in request:
         raise ValueError(f"found the columns {list(request.columns)}; expected one column `{column}` with {many}")
-    found = []
+    decoded = []
     for row, data in enumerate(request[column]):
         if not isinstance(data, bytes):
             raise ValueError(f"row {row}: found {type(data).__name__}; expected the bytes of {one} (base64 in JSON)")
         try:
-            found.append(read(io.BytesIO(data)))
+            decoded.append(read(io.BytesIO(data)))
         except ValueError as error:
             raise ValueError(f"row {row}: {error}") from None
-    return found
+    return decoded

@@ -1,4 +1,4 @@
-"""What the settings of a task in params.yaml may be."""
+"""The values that the settings of a task in params.yaml may have."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ class Allowed:
 
 
 def whole(low: int, high: int) -> Allowed:
-    return Allowed(f"a whole number from {low} to {high}", lambda found: type(found) is int and low <= found <= high)
+    return Allowed(f"a whole number from {low} to {high}", lambda value: type(value) is int and low <= value <= high)
 
 
 def number(low: float, high: float) -> Allowed:
-    return Allowed(f"a number from {low:g} to {high:g}", lambda found: _is_number(found) and low <= found <= high)
+    return Allowed(f"a number from {low:g} to {high:g}", lambda value: _is_number(value) and low <= value <= high)
 
 
 def one_of(*names: str) -> Allowed:
-    return Allowed(", ".join(names), lambda found: isinstance(found, str) and found in names)
+    return Allowed(", ".join(names), lambda value: isinstance(value, str) and value in names)
 
 
-POSITIVE = Allowed("a number above 0", lambda found: _is_number(found) and 0 < found < inf)
-SHARE = Allowed("between 0 and 1, such as 0.5", lambda found: _is_number(found) and 0 < found < 1)
-YES_OR_NO = Allowed("true or false", lambda found: isinstance(found, bool))
+POSITIVE = Allowed("a number above 0", lambda value: _is_number(value) and 0 < value < inf)
+SHARE = Allowed("between 0 and 1, such as 0.5", lambda value: _is_number(value) and 0 < value < 1)
+YES_OR_NO = Allowed("true or false", lambda value: isinstance(value, bool))
 NAMES = Allowed(
     "a list of names such as [relu2_2]",
-    lambda found: isinstance(found, list) and bool(found) and all(isinstance(name, str) for name in found),
+    lambda value: isinstance(value, list) and bool(value) and all(isinstance(name, str) for name in value),
 )
 
 
@@ -44,5 +44,5 @@ def check_settings(allowed: Mapping[str, Allowed], settings: Mapping[str, Any]) 
             raise ValueError(f"settings.{name}: found {settings[name]!r}; allowed: {values.text}")
 
 
-def _is_number(found: Any) -> bool:
-    return type(found) in (int, float)
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)

@@ -1,7 +1,7 @@
-"""What every task offers to the stages: the one door between the families and the rest of the pipeline.
+"""The interface of every task to the stages: the one door between the families and the rest of the pipeline.
 
-A task never asks which family works for it. It puts a head on an encoder, says what the loss and the score of a
-prediction are, and draws what a person wants to see.
+A task never asks which family works for it. It puts a head on an encoder, defines the loss and the score of a
+prediction, and draws what a person needs to see.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class Task(ABC):
     ANSWERING: ClassVar[frozenset[str]] = frozenset()  # those of SETTINGS that only answers and their figures depend on
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {}  # lowest and highest value of the task's parameters
     dependent: ClassVar[bool]  # whether neighbouring examples overlap in time, so that resampling needs blocks
-    corpus: ClassVar[bool] = False  # whether the score is of all examples together and no mean of single ones
+    corpus: ClassVar[bool] = False  # whether the score is of all examples together and not a mean of single ones
     references: ClassVar[frozenset[str]] = frozenset()  # baselines that show what is possible at any price: no rivals
     lengths: ClassVar[tuple[str, ...]] = ()  # tensors of `examples` by which batches are grouped: the first decides
-    reads: ClassVar[str]  # what a file for `predict` holds: a name in READERS of data/request_files.py
+    reads: ClassVar[str]  # what a file for `predict` holds: a name in READERS of request_files.py
     MATCHING: ClassVar[tuple[str, ...]] = ()  # entries of the card that two models must share to be compared
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -61,7 +61,7 @@ class Task(ABC):
 
     @property
     def search_settings(self) -> dict[str, Any]:
-        """The settings that a search depends on: the card carries them to it."""
+        """Returns the settings that a search depends on: the card carries them to it."""
         return {name: value for name, value in self.settings.items() if name not in self.ANSWERING}
 
     @property
@@ -75,11 +75,11 @@ class Task(ABC):
 
     @abstractmethod
     def examples(self, table: Table, card: Card) -> Batch:
-        """Tensors whose first dimension counts the examples of one split."""
+        """Returns tensors whose first dimension counts the examples of one split."""
 
     @abstractmethod
     def network(self, encoders: Encoders, card: Card, **parameters: Any) -> nn.Module:
-        """An encoder with the task's head on it; `encoders(channels, causal=…)` makes one of the candidate's family.
+        """Puts the task's head on an encoder; `encoders(channels, causal=…)` makes one of the candidate's family.
 
         The keyword-only arguments of an implementation are the task's parameters in params.yaml. The network keeps
         what the loss and the augmentation need.
@@ -87,82 +87,82 @@ class Task(ABC):
 
     @abstractmethod
     def augment(self, network: nn.Module, batch: Batch) -> Batch:
-        """A batch as the network sees it in training; random by torch's generator."""
+        """Returns a batch as the network sees it in training; random by torch's generator."""
 
     @abstractmethod
     def output(self, network: nn.Module, batch: Batch) -> Tensor:
-        """What the network makes of a batch in training, (B, …) or (N, …) with several parts of each example in a row.
+        """Computes the output for a batch in training, (B, …) or (N, …) with several parts of each example in a row.
 
         The loss looks at it.
         """
 
     def infer(self, network: nn.Module, batch: Batch) -> Any:
-        """What `predict` computes for a batch: the work behind an answer, whose cost is measured."""
+        """Computes what `predict` needs of a batch: the work behind an answer, whose cost is measured."""
         return self.output(network, batch)
 
     @abstractmethod
     def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
-        """Mean loss of a batch, a scalar; regularised while `network.training`."""
+        """Computes the mean loss of a batch, a scalar; regularised while `network.training`."""
 
     @property
     def progress(self) -> str:
-        """What the mean of `scores` is called: the score, unless that is of all examples together."""
+        """Names the mean of `scores`: the score, unless that is of all examples together."""
         return self.score
 
     @abstractmethod
     def scores(self, output: Tensor, batch: Batch, card: Card) -> Tensor:
-        """(B,) contributions of the examples to the figure that is shown while a fit runs."""
+        """Returns (B,) contributions of the examples to the figure that is shown while a fit runs."""
 
     @abstractmethod
     def predict(self, network: nn.Module, examples: Batch, card: Card) -> pd.DataFrame:
-        """One row per example (and step), with the truth beside the prediction."""
+        """Returns one row per example (and step), with the truth next to the prediction."""
 
     @abstractmethod
     def resampled_metrics(self, predictions: pd.DataFrame, card: Card, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """All figures of a prediction table, (R,) values each, if every example counted `weights` (R, N) times.
+        """Returns all figures of a prediction table, (R,) values each, if every example counted `weights` (R, N) times.
 
         `score` is one of them. Weights make bootstrap intervals of any figure a few matrix products.
         """
 
     def metrics(self, predictions: pd.DataFrame, card: Card) -> dict[str, float]:
-        """The figures of the table as it stands."""
+        """Computes the figures of the table as it is."""
         once = np.ones((1, int(predictions["example"].max()) + 1))
         return {name: float(values[0]) for name, values in self.resampled_metrics(predictions, card, once).items()}
 
     @abstractmethod
     def example_scores(self, predictions: pd.DataFrame) -> np.ndarray:
-        """(N,) contributions whose mean is the score, in the order of the examples.
+        """Returns (N,) contributions whose mean is the score, in the order of the examples.
 
-        Of a corpus score (BLEU, word error rate, F1) any figure of single examples that a person wants to see.
+        For a corpus score (BLEU, word error rate, F1) any figure of single examples that is of interest.
         """
 
     def shares(self, predictions: pd.DataFrame) -> dict[str, tuple[int, int]]:
-        """Figures that are shares of counted examples: {figure: (hits, count)}. The score itself needs none."""
+        """Returns figures that are shares of counted examples: {figure: (hits, count)}. The score itself needs none."""
         return {}
 
     def untested_classes(self, predictions: pd.DataFrame, card: Card) -> list[str]:
-        """Names of the classes without a test example; none where there are no classes."""
+        """Lists the classes without a test example; none where there are no classes."""
         from pipeline.tasks.classes import untested_classes
 
         return untested_classes(predictions, card)
 
     def never_predicted(self, predictions: pd.DataFrame, card: Card) -> list[str]:
-        """Names of the classes that are given to no test example."""
+        """Lists the classes that are given to no test example."""
         from pipeline.tasks.classes import never_predicted
 
         return never_predicted(predictions, card)
 
     def block(self, card: Card) -> int | None:
-        """How many neighbouring examples are resampled together; None where examples are independent."""
+        """Returns how many neighbouring examples are resampled together; None where examples are independent."""
         return None
 
     @abstractmethod
     def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
-        """Predictions of classical methods: {name: {"validation": table, "test": table}}."""
+        """Returns predictions of classical methods: {name: {"validation": table, "test": table}}."""
 
     @abstractmethod
     def guesses(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
-        """Predictions that need no model, of the form of `baselines`, fitted on train only.
+        """Returns predictions that need no model, of the form of `baselines`, fitted on train only.
 
         What does not beat all of them has learned nothing from its input.
         """
@@ -173,14 +173,14 @@ class Task(ABC):
 
     @abstractmethod
     def input_example(self, table: Table, card: Card) -> pd.DataFrame:
-        """What a user would send to the served model, made of the first examples of a table."""
+        """Returns an example of a request to the served model, made of the first examples of a table."""
 
     @abstractmethod
     def answer(self, network: nn.Module, request: pd.DataFrame, card: Card) -> pd.DataFrame:
-        """What the served model answers: preprocessing, prediction and names that a user understands."""
+        """Answers a request as the served model: preprocessing, prediction and names that a user understands."""
 
     def request(self, file: Path, card: Card, options: Mapping[str, Any]) -> pd.DataFrame:
-        """What a user would send who has this file; `options` are those of the experiment's data in params.yaml.
+        """Reads the file of a user as a request; `options` are those of the experiment's data in params.yaml.
 
         Raises ValueError naming the file, and the line of a table, for what cannot be read.
         """
@@ -189,7 +189,7 @@ class Task(ABC):
         return READERS[self.reads](file, card, options)
 
     def respond(self, network: nn.Module, requests: pd.DataFrame, card: Card) -> pd.DataFrame:
-        """What a model answers to the test examples as a user would send them, by its own preprocessing and settings.
+        """Answers the test examples as a user would send them, by the model's own preprocessing and settings.
 
         `requests` may come from data that were prepared for a later model; `predictions_of` makes predictions of the
         answers that are scored like those of any other model. Raises ValueError for what it cannot answer.
@@ -198,16 +198,16 @@ class Task(ABC):
 
     @abstractmethod
     def predictions_of(self, responses: pd.DataFrame, table: Table, card: Card) -> pd.DataFrame:
-        """Predictions, as of `predict`, out of any model's responses to the examples of a table, beside its truth."""
+        """Makes predictions, as of `predict`, of any model's responses to the examples of a table, with its truth."""
 
     def drawings(self, request: pd.DataFrame, answer: pd.DataFrame, card: Card) -> list[bytes]:
-        """PNG files of the answer to the request of one file, where pictures tell what rows cannot: those it holds."""
+        """Returns the answer to one file as PNG files, where pictures show what rows cannot: those it holds."""
         held = (answer[name] for name in answer if len(answer) and isinstance(answer[name].iloc[0], bytes))
         return [picture for column in held for picture in column]
 
     @abstractmethod
     def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
-        """Requests that try the served model before it is promoted, along all that its signature leaves open.
+        """Lists requests that try the served model before it is promoted, along all that its signature leaves open.
 
         What it must answer to the examples of `table` comes from their stored `predictions`.
         """
@@ -225,7 +225,7 @@ class ClassificationTask(Task):
     MATCHING: ClassVar[tuple[str, ...]] = ("classes",)
 
     def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy, with smoothed labels in training."""
+        """Computes the cross-entropy, with smoothed labels in training."""
         smoothing = float(network.label_smoothing) if network.training else 0.0  # type: ignore[arg-type]
         return functional.cross_entropy(output.float(), batch["labels"], label_smoothing=smoothing)
 

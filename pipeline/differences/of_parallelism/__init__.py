@@ -1,1 +1,1 @@
-"""What difference parallelism alone is made of."""
+"""Parts of the difference parallelism that no other difference uses."""

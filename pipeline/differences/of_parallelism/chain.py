@@ -1,7 +1,7 @@
 """The longest chain of dependent operations in a network: what no number of processors can shorten.
 
 The rule: one operator of PyTorch is one operation, however large its tensors are, as all its numbers can be computed at
-once. An operator that reads what others have written comes after all of them. Views are no operations, as they write
+once. An operator that reads what others have written comes after all of them. Views are not operations, as they write
 nothing. A fused recurrent operator is taken apart into its steps, and no operator that is counted here may go along
 the steps by itself (a cumulative sum would).
 """
@@ -30,7 +30,7 @@ class Chain(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.longest = 0
         self.depths: dict[int, Tensor] = {}  # address of a piece of memory → the depth of each of its numbers
-        self.kept: list[Tensor] = []  # all results, so that no address is given twice
+        self.kept: list[Tensor] = []  # all results, so that no address occurs twice
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -64,13 +64,13 @@ def _address(tensor: Tensor) -> int:
 
 
 def _place(known: Tensor, tensor: Tensor) -> Tensor:
-    """The depths of the numbers that a tensor shows of its memory."""
+    """Returns the depths of the numbers that a tensor shows of its memory."""
     return known.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
 
 
 @torch.no_grad()
 def longest_chain(network: nn.Module, x: Tensor) -> int:
-    """Operations of the longest chain from an input to the answer of a network."""
+    """Counts the operations of the longest chain from an input to the answer of a network."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with torch.backends.mkldnn.flags(enabled=False), Chain() as chain:
@@ -80,5 +80,5 @@ def longest_chain(network: nn.Module, x: Tensor) -> int:
 
 
 def exponent(lengths: Sequence[int], chains: Sequence[int]) -> float:
-    """The slope of log chain over log T: 1 where the chain grows as T does, 0 where it does not grow."""
+    """Fits the slope of log chain over log T: 1 where the chain grows as T does, 0 where it does not grow."""
     return float(np.polyfit(np.log(lengths), np.log(chains), 1)[0])

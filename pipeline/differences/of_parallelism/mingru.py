@@ -5,7 +5,7 @@ The gate z and the candidate c of a step depend on the input of that step alone,
     h[t] = (1 - z[t]) * h[t - 1] + z[t] * c[t]
 
 is linear in the state. Linear steps combine, (k1, f1) then (k2, f2) is (k1 * k2, k2 * f1 + f2), in any grouping: all
-states follow in log2 T rounds, each of which doubles how many steps are combined. All factors 1 - z lie between 0 and
+states follow in log2 T rounds, and each round doubles how many steps are combined. All factors 1 - z lie between 0 and
 1, so that nothing overflows and no logarithms are needed.
 """
 
@@ -46,7 +46,7 @@ class LinearScan(torch.autograd.Function):
 
 
 def doubled(between: Tensor, fresh: Tensor, last_first: bool = False) -> Tensor:
-    """All states of (N, T, H), without a gradient, as in Hillis and Steele (1986).
+    """Computes all states of (N, T, H), without a gradient, as in Hillis and Steele (1986).
 
     Args:
         between: (N, T - 1, H) what is kept of a state on its way to the next step.
@@ -64,7 +64,7 @@ def doubled(between: Tensor, fresh: Tensor, last_first: bool = False) -> Tensor:
 
 
 def stepped(kept: Tensor, fresh: Tensor) -> Tensor:
-    """The same states, one step after the other: what the scan has to agree with."""
+    """Computes the same states one step after the other, as a reference for the scan."""
     state = torch.zeros_like(fresh[:, 0])
     states = []
     for step in range(fresh.shape[1]):
@@ -74,7 +74,7 @@ def stepped(kept: Tensor, fresh: Tensor) -> Tensor:
 
 
 def scanned(kept: Tensor, fresh: Tensor) -> Tensor:
-    """All states, with a gradient."""
+    """Computes all states, with a gradient."""
     states: Tensor = LinearScan.apply(kept, fresh)  # type: ignore[no-untyped-call]
     return states
 
@@ -101,7 +101,7 @@ class MinGRU(nn.Module):
             nn.init.uniform_(parameter, -(hidden_size**-0.5), hidden_size**-0.5)
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(N, T, C) and the state (1, N, H) that an earlier call has left → (N, T, H) and the last state."""
+        """Maps (N, T, C) and the state (1, N, H) that an earlier call has left to (N, T, H) and the last state."""
         # Two products, not one that is cut in two: on a CPU the halves of a cut are slow to read.
         gate, candidate = (
             functional.linear(x, weight, bias)
@@ -123,7 +123,7 @@ class MinGRUEncoder(RNN):
 
 
 def made_mingru(seed: int, hidden: int, in_channels: int, outputs: int) -> Reader:
-    """A causal network over sequences whose weights follow from the seed alone, as `networks.made`."""
+    """Makes a causal network over sequences whose weights follow from the seed alone, as `networks.made`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Reader(rnn("gru", hidden=hidden, layers=LAYERS), in_channels, outputs)
@@ -135,7 +135,7 @@ def made_mingru(seed: int, hidden: int, in_channels: int, outputs: int) -> Reade
 
 
 def matched_hidden(target: int, in_channels: int, outputs: int) -> int:
-    """The hidden size with which a network comes nearest to `target` parameters."""
+    """Finds the hidden size with which a network comes nearest to `target` parameters."""
 
     def size(hidden: int) -> int:
         layers = sum(2 * hidden * (width + 1) + 2 * hidden for width in [in_channels] + [hidden] * (LAYERS - 1))

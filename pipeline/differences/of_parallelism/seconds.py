@@ -17,7 +17,7 @@ from pipeline.differences.networks import RECURRENT
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# A third colour of Okabe and Ito (2008), for recurrence that is no chain.
+# A third colour of Okabe and Ito (2008), for recurrence without a chain.
 SCAN: Mapping[str, Any] = {
     "color": "#009e73", "marker": "*", "linestyle": "--", "markersize": 8, "linewidth": 1.6,
 }  # fmt: skip
@@ -35,7 +35,7 @@ class Case:
 def median_seconds(
     networks: Mapping[str, nn.Module], cases: Sequence[Case], channels: int, blocks: int
 ) -> list[dict[str, Any]]:
-    """The median over the blocks of every network in every case; a block before them warms up and does not count."""
+    """Measures the median over the blocks of every network in every case, after one block that only warms up."""
     usual = torch.get_num_threads()
     seconds: dict[tuple[Case, str], list[float]] = {(case, name): [] for case in cases for name in networks}
     try:
@@ -51,7 +51,7 @@ def median_seconds(
 
 
 def _step(network: nn.Module, case: Case, channels: int) -> float:
-    """Seconds of one pass forward and backward."""
+    """Measures the seconds of one pass forward and backward."""
     x = torch.zeros(case.batch, channels, case.length)
     begin = time.perf_counter()
     network(x).sum().backward()
@@ -61,7 +61,7 @@ def _step(network: nn.Module, case: Case, channels: int) -> float:
 
 
 def draw_seconds(rows: Sequence[Mapping[str, Any]], scan: str) -> Figure:
-    """Milliseconds by T: the constant number of positions on the left, single sequences on the right.
+    """Draws milliseconds by T: the constant number of positions on the left, single sequences on the right.
 
     `scan` is the network that is drawn as the third family.
     """

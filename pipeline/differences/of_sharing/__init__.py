@@ -1,1 +1,1 @@
-"""What difference sharing alone is made of."""
+"""Parts of the difference sharing that no other difference uses."""

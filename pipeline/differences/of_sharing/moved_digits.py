@@ -18,7 +18,7 @@ from pipeline.differences.paired import Measured
 
 @cache
 def designs() -> dict[str, Design]:
-    """A network of each family, with as many parameters as each other."""
+    """Describes a network of each family, with as many parameters as each other."""
     convolutional = cnn("resnet", width=16, depth=2, kernel_size=3)
     target = parameter_count(network(convolutional, 0))
     swept = matched(lambda hidden: rnn("gru", hidden=hidden, patch=2), target, 1, 10, dimensions=2, causal=False)
@@ -30,13 +30,13 @@ def network(design: Design, seed: int) -> Reader:
 
 
 def sizes() -> dict[str, dict[str, int]]:
-    """Both matchings for one canvas."""
+    """Returns both matchings for one canvas."""
     canvas = torch.zeros(1, 1, SIDE, SIDE)
     return {name: networks.sizes(network(design, 0), canvas) for name, design in designs().items()}
 
 
 def shift_consistency(design: Design, seed: int, *, rate: float, steps: int, batch: int) -> tuple[float, float]:
-    """Accuracy on test digits, and the share of equal answers after a move by one pixel inside the canvas."""
+    """Measures accuracy on test digits, and the share of equal answers after a move by one pixel inside the canvas."""
     classifier = network(design, seed)
     draw, digits = generator(seed, "canvas"), train_digits()
     train(
@@ -52,13 +52,13 @@ def shift_consistency(design: Design, seed: int, *, rate: float, steps: int, bat
 
 @torch.inference_mode()
 def consistency(classifier: nn.Module, x: Tensor, moved: Tensor, classes: Tensor) -> tuple[float, float]:
-    """Accuracy on x, and the share of answers that are the same for x and for what it becomes when it moves."""
-    answers, others = classifier(x).argmax(1), classifier(moved).argmax(1)
-    return float((answers == classes).float().mean()), float((answers == others).float().mean())
+    """Measures accuracy on x, and the share of answers that are the same for x and for the moved x."""
+    answers, answers_moved = classifier(x).argmax(1), classifier(moved).argmax(1)
+    return float((answers == classes).float().mean()), float((answers == answers_moved).float().mean())
 
 
 def sentence(measured: Measured) -> str:
-    """What was seen, with the accuracy without which it says little."""
+    """Describes the consistency together with the accuracy, without which it means little."""
     right, same = (
         " and ".join(f"{np.mean(measured.of(name, kind)):.0%} ({name.split()[0]})" for name in designs())
         for kind in ("accuracy", "consistency")

@@ -17,7 +17,7 @@ from pipeline.differences.sequences import MOTIF, motif_in_half
 
 
 class Layer(nn.Module):
-    """What both layers have in common: weights of one position or of each of `length`, and a linear head."""
+    """The common part of both layers: weights of one position or of each of `length`, and a linear head."""
 
     def __init__(self, length: int, inputs: int, width: int, tied: bool) -> None:
         super().__init__()
@@ -28,12 +28,12 @@ class Layer(nn.Module):
         self.head = nn.Linear(width, 2)
 
     def driven(self, x: Tensor) -> Tensor:
-        """(T, B, inputs) → (T, B, width), every position by its weights."""
+        """Maps (T, B, inputs) to (T, B, width), every position by its weights."""
         weights = self.weights.expand(self.length, -1, -1)
         return torch.baddbmm(self.biases.expand(self.length, -1, -1), x, weights)
 
     def answer(self, features: Tensor) -> Tensor:
-        """(T, B, width) → (B, 2)."""
+        """Maps (T, B, width) to (B, 2)."""
         answer: Tensor = self.head(features.mean(0))
         return answer
 
@@ -67,7 +67,7 @@ class Cell(Layer):
 
 
 def layer(name: str, tied: bool, seed: int, *, length: int, symbols: int, width: int) -> Layer:
-    """The convolution or the cell, whose weights follow from the seed alone."""
+    """Makes the convolution or the cell, whose weights follow from the seed alone."""
     kind = {"convolution": Convolution, "cell": Cell}[name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -92,7 +92,7 @@ class HalfTask:
         return networks.sizes(self.layer(name, tied, 0), torch.zeros(1, self.symbols, self.length))
 
     def accuracy(self, name: str, tied: bool, seed: int, rate: float, examples: int) -> tuple[float, float]:
-        """On fresh sequences with the motif in the first half, as in training, and in the second."""
+        """Measures it on fresh sequences with the motif in the first half, as in training, and in the second."""
         network = self.layer(name, tied, seed)
         x, classes = motif_in_half(generator(seed, "motif"), examples, self.length, 0, self.symbols)
         order = generator(seed, "order")
@@ -106,7 +106,7 @@ class HalfTask:
 
     @torch.inference_mode()
     def tested_in(self, half: int, network: nn.Module, seed: int) -> float:
-        """Accuracy with the motif in the first (0) or second (1) half."""
+        """Measures accuracy with the motif in the first (0) or second (1) half."""
         draw = generator(seed, f"test, half {half}")
         x, classes = motif_in_half(draw, self.tested, self.length, half, self.symbols)
         return float((network(x).argmax(1) == classes).float().mean())

@@ -1,1 +1,1 @@
-"""What difference training alone is made of."""
+"""Parts of the difference training that no other difference uses."""

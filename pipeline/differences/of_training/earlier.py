@@ -1,4 +1,4 @@
-"""Results of the temporal dependency, from which the difference in training goes on."""
+"""Results of the temporal dependency, from which the difference in training continues."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REMEDY = "measure it first: dvc repro differences/dvc.yaml:difference@temporal_d
 
 
 def earlier_results(seeds: int, lag: int) -> dict[str, Any]:
-    """What was measured of the temporal dependency.
+    """Reads the result of the temporal dependency.
 
     Raises ParamsError where it does not fit, with what to do.
     """
@@ -35,18 +35,18 @@ def earlier_results(seeds: int, lag: int) -> dict[str, Any]:
 
 
 def recurrent_designs(known: Mapping[str, Any]) -> dict[str, Design]:
-    """The recurrent networks that were trained."""
+    """Returns the recurrent networks that were trained."""
     return _recurrent(json.dumps(known["budget"]))
 
 
 @cache
 def _recurrent(budget: str) -> dict[str, Design]:
-    """Their sizes are searched for, which takes a moment."""
+    """Builds them; the search for their sizes takes a moment."""
     every = designs(Settings(**json.loads(budget)))
     return {name: design for name, design in every.items() if design["family"] == "rnn"}
 
 
 def accuracy_at(known: Mapping[str, Any], name: str, lag: int) -> list[float]:
-    """Of a network, seed by seed."""
+    """Returns the accuracy of a network at a lag, seed by seed."""
     place = known["curves"]["lags"].index(lag)
     return [float(row[place]) for row in known["curves"]["by_lag"][name]]

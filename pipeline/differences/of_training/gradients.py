@@ -1,4 +1,4 @@
-"""How much of the gradient of a last answer arrives at earlier states of a recurrent network."""
+"""Survival of the gradient of a last answer on its way back to earlier states of a recurrent network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.differences.networks import Reader
 
 
 def survival(network: Reader, x: Tensor, lags: Sequence[int]) -> list[float]:
-    """g(d) of a recurrent network of one layer for rising d > 0, on sequences x (B, C, T)."""
+    """Computes g(d) of a recurrent network of one layer for rising d > 0, on sequences x (B, C, T)."""
     states, answer = unrolled(network, x, [0, *lags])
     parts = [part for state in states for part in state]
     gradients = torch.autograd.grad((answer[:, 1] - answer[:, 0]).sum(), parts, allow_unused=True)
@@ -23,7 +23,7 @@ def survival(network: Reader, x: Tensor, lags: Sequence[int]) -> list[float]:
 
 
 def unrolled(network: Reader, x: Tensor, lags: Sequence[int]) -> tuple[list[tuple[Tensor, ...]], Tensor]:
-    """The states `lags` (0 first, rising) steps before the last one, as parts of one graph, and the answer (B, K)."""
+    """Returns the states `lags` (0 first, rising) steps before the last one, in one graph, and the answer (B, K)."""
     scan: Any = network.encoder.scans[0]
     steps, begin, state = x.transpose(1, 2), 0, None
     states: list[tuple[Tensor, ...]] = []

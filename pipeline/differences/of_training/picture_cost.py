@@ -1,4 +1,4 @@
-"""What a square picture costs a network of each family, counted."""
+"""The counted cost of a square picture for a network of each family."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GRID = {
 
 
 def counted(sides: Sequence[int]) -> dict[str, list[int]]:
-    """Multiply-adds of one picture, by side."""
+    """Counts the multiply-adds of one picture, by side."""
     return {
         name: [multiply_adds(grid_network(design), torch.zeros(1, 3, side, side)) for side in sides]
         for name, design in GRID.items()
@@ -28,10 +28,10 @@ def grid_network(design: Design) -> Reader:
 
 
 def slope_of(sides: Sequence[int], costs: Sequence[float]) -> float:
-    """Of the straight line through both logarithms, by least squares."""
+    """Fits the slope of the straight line through both logarithms, by least squares."""
     return float(np.polyfit(np.log(sides), np.log(costs), 1)[0])
 
 
 def sizes_of_one(side: int) -> dict[str, dict[str, int]]:
-    """Both matchings for one picture."""
+    """Returns both matchings for one picture."""
     return {name: sizes(grid_network(design), torch.zeros(1, 3, side, side)) for name, design in GRID.items()}

@@ -1,1 +1,1 @@
-"""What difference variants alone is made of."""
+"""Parts of the difference variants that no other difference uses."""

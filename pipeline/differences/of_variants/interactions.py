@@ -53,7 +53,7 @@ class Interaction(Effect):
 
 
 def interactions(accuracy: Accuracies, tasks: tuple[str, str], margin: float) -> dict[str, Interaction]:
-    """By pair of networks: by how much more the one is ahead of the other in the first task than in the second."""
+    """Computes, by pair of networks, how much further one is ahead in the first task than in the second."""
     advantage = {name: np.subtract(first, second) for name, (first, second) in accuracy.items()}
     differences = {
         (first, second): advantage[first] - advantage[second] for first, second in combinations(advantage, 2)
@@ -69,13 +69,13 @@ def interactions(accuracy: Accuracies, tasks: tuple[str, str], margin: float) ->
 
 
 def widths(differences: np.ndarray, confidences: Sequence[float]) -> dict[float, float]:
-    """By confidence, the |t| that the largest of all pairs (P, n) exceeds in no larger a share of all swaps."""
+    """Returns, by confidence, the |t| that the largest of all pairs (P, n) exceeds in no larger a share of swaps."""
     largest = _largest_t(differences)
     return {level: float(np.quantile(largest, level, method="inverted_cdf")) for level in confidences}
 
 
 def _largest_t(differences: np.ndarray) -> np.ndarray:
-    """(2^n,) the largest |mean| / standard error of all pairs, for every swap of labels within seeds."""
+    """Returns (2^n,) the largest |mean| / standard error of all pairs, for every swap of labels within seeds."""
     count = differences.shape[1]
     signs = 1 - 2.0 * (np.arange(2**count)[:, None] >> np.arange(count) & 1)
     means = signs @ differences.T / count  # (2^n, P)
@@ -90,12 +90,12 @@ def _largest_t(differences: np.ndarray) -> np.ndarray:
 
 
 def found_by_chance(accuracy: Accuracies, tasks: tuple[str, str], margin: float, times: int) -> float:
-    """How often the largest interaction is beyond the margin after the labels of the tasks were permuted.
+    """Returns the share of permutations of task labels that put the largest interaction beyond the margin.
 
     They are swapped or not in every training on its own, so that no interaction is left, and all is tested afresh.
     """
     draw = np.random.default_rng(0)
-    found = 0
+    beyond = 0
     for _ in range(times):
         permuted = {}
         for name, values in accuracy.items():
@@ -103,12 +103,12 @@ def found_by_chance(accuracy: Accuracies, tasks: tuple[str, str], margin: float,
             swapped = draw.integers(2, size=both.shape[1])
             first, second = np.where(swapped, both[::-1], both)
             permuted[name] = (first.tolist(), second.tolist())
-        found += largest_verdict(list(interactions(permuted, tasks, margin).values())) == HOLDS
-    return found / times
+        beyond += largest_verdict(list(interactions(permuted, tasks, margin).values())) == HOLDS
+    return beyond / times
 
 
 def largest_verdict(effects: Sequence[Interaction]) -> str:
-    """Of the largest interaction: one that is beyond the margin is enough, and to fail all have to be inside it."""
+    """Judges the largest interaction: one beyond the margin is enough, and to fail all have to be inside it."""
     verdicts = {effect.verdict for effect in effects}
     if HOLDS in verdicts:
         return HOLDS

@@ -13,14 +13,14 @@ from pipeline.models.norms import ChannelNorm, StepNorm, normed
 
 @dataclass(frozen=True)
 class Layout:
-    """How the convolutions of one level lie: over a grid or a (causal) sequence, and how far apart their taps are."""
+    """The layout of the convolutions of a level: over a grid or a (causal) sequence, and how far apart taps are."""
 
     sequence: bool
     causal: bool
     dilation: int
 
     def padding(self, kernel_size: int) -> tuple[int, int, int, int]:
-        """Zeros (left, right, top, bottom) that keep the size; to the left only where the future must stay unseen."""
+        """Returns zeros (left, right, top, bottom) that keep the size; left only where the future must stay unseen."""
         reach = self.dilation * (kernel_size - 1)
         left, right = (reach, 0) if self.causal else (reach // 2, reach - reach // 2)
         return (left, right, 0, 0) if self.sequence else (left, right, left, right)

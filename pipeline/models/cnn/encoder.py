@@ -102,7 +102,7 @@ class CNN(nn.Module):
         self.apply(initialise)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """(B, C, H, W) or (B, C, T) to features, see ``encoder.Encoder``."""
+        """Maps (B, C, H, W) or (B, C, T) to features, see ``encoder.Encoder``."""
         if self.raster is not None:
             features: Tensor = self.raster(channels_last(x))
             return features
@@ -123,7 +123,7 @@ class CNN(nn.Module):
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """(B, C, H, W) with the channels last in memory.
+    """Lays (B, C, H, W) out with the channels last in memory.
 
     A tensor of one channel counts as both layouts, so ``contiguous`` would leave its strides as they are; then every
     layer behind it would keep the channels first, which is slow.

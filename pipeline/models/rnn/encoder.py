@@ -29,7 +29,7 @@ class RNN(nn.Module):
         hidden: size of the state of one direction; features have twice as many channels where both are scanned.
         layers: number of layers; on a grid a layer is a sweep over the rows and one over the columns.
         patch: steps of a segment, or side of the square patches of a grid, that are read as one step
-            (``stride = patch``). The last segment ends at the last step of its sequence; zeros stand before the first.
+            (``stride = patch``). The last segment ends at the last step of its sequence; zeros come before the first.
         dropout: share of the channels, the same for all steps, that are dropped after each layer in training
             (Gal and Ghahramani, 2016).
         forget_bias: initial bias of the forget gate of an LSTM. 1 or more lets gradients survive long lags from the
@@ -85,7 +85,7 @@ class RNN(nn.Module):
         self.dropout = nn.Dropout1d(dropout)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """(B, C, H, W) or (B, C, T) to features, see ``encoder.Encoder``."""
+        """Maps (B, C, H, W) or (B, C, T) to features, see ``encoder.Encoder``."""
         return self.over_sequence(x, lengths) if self.sequence else self.over_grid(x)
 
     def over_sequence(self, x: Tensor, lengths: Tensor | None) -> Tensor:

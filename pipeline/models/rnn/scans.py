@@ -39,7 +39,7 @@ class Scan(nn.Module):
         return normalised
 
     def carried(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Forward from the state that an earlier call has left; None at the start."""
+        """Scans forward from the state that an earlier call has left; None at the start."""
         y, state = self.ahead(x, state)
         return self.norm(y), state
 
@@ -75,7 +75,7 @@ def sweep(scan: nn.Module, x: Tensor) -> Tensor:
 
 
 def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """(N, T, C) with the steps of every sequence in reverse order; padding stays where it is."""
+    """Reverses the steps of every sequence of (N, T, C); padding stays where it is."""
     if lengths is None:
         return x.flip(1)
     steps = torch.arange(x.shape[1], device=x.device)
@@ -84,7 +84,7 @@ def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
 
 
 def segments(x: Tensor, patch: int, lengths: Tensor | None) -> Tensor:
-    """(B, C, T) cut into steps of `patch`: (B, ceil(T / patch), C * patch).
+    """Cuts (B, C, T) into steps of `patch`: (B, ceil(T / patch), C * patch).
 
     The last segment ends at the last step of its sequence, not of the padded batch; the first is filled up with
     zeros on its left.
@@ -103,14 +103,14 @@ def segments(x: Tensor, patch: int, lengths: Tensor | None) -> Tensor:
 
 
 def patches(x: Tensor, patch: int) -> Tensor:
-    """(B, C, H, W) cut into squares: (B, ceil(H / patch), ceil(W / patch), C * patch * patch)."""
+    """Cuts (B, C, H, W) into squares: (B, ceil(H / patch), ceil(W / patch), C * patch * patch)."""
     height, width = x.shape[2:]
     x = F.pad(x, (0, -width % patch, 0, -height % patch))
     return F.pixel_unshuffle(x, patch).permute(0, 2, 3, 1)
 
 
 def initialise(recurrent: nn.RNNBase, forget_bias: float) -> None:
-    """Orthogonal recurrent weights gate by gate (Saxe et al., 2014), so that gradients keep their length over time."""
+    """Draws orthogonal recurrent weights gate by gate (Saxe et al., 2014): gradients keep their length over time."""
     hidden = recurrent.hidden_size
     for name, parameter in recurrent.named_parameters():
         if name.startswith("bias"):

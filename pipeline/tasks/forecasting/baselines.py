@@ -20,7 +20,7 @@ PENALTIES = np.geomspace(0.01, 1000, 11)
 def classical_forecasts(
     examples: Mapping[str, Batch], card: Card, quantiles: list[float], unit: np.ndarray
 ) -> dict[str, dict[str, pd.DataFrame]]:
-    """{name: {"validation": table, "test": table}} of the seasonal naive forecast and of ridge regression.
+    """Forecasts with the seasonal naive method and ridge regression: {name: {"validation": table, "test": table}}.
 
     unit: (C,) by what the errors of each series are divided.
     """
@@ -29,23 +29,23 @@ def classical_forecasts(
 
 
 def better_naive(examples: Mapping[str, Batch], card: Card, unit: np.ndarray) -> dict[str, np.ndarray]:
-    """The seasonal naive forecast of validation and test, with drift or without as is better on validation."""
+    """Returns the seasonal naive forecast of validation and test, with drift or without as is better on validation."""
 
-    def found(drift: bool) -> dict[str, np.ndarray]:
+    def naive(drift: bool) -> dict[str, np.ndarray]:
         past = {split: examples[split]["past"].double().numpy() for split in ("validation", "test")}
         return {split: seasonal_naive(values, card, drift=drift) for split, values in past.items()}
 
-    return min((found(True), found(False)), key=lambda point: _error(point["validation"], examples, unit))
+    return min((naive(True), naive(False)), key=lambda point: _error(point["validation"], examples, unit))
 
 
 def _error(point: np.ndarray, examples: Mapping[str, Batch], unit: np.ndarray) -> float:
-    """Mean absolute error on what was observed of validation."""
+    """Computes the mean absolute error on what was observed of validation."""
     gap = np.abs(point - examples["validation"]["future"].double().numpy()) / unit[:, None]
     return float(gap[examples["validation"]["observed"].numpy()].mean())
 
 
 def seasonal_naive(past: np.ndarray, card: Card, *, drift: bool) -> np.ndarray:
-    """(N, C, L) → (N, C, H): the same time a season ago, with `drift` plus the change over the last season."""
+    """Maps (N, C, L) to (N, C, H): the same time a season ago, with `drift` plus the change over the last season."""
     season, horizon = card["season"], card["horizon"]
     steps = np.arange(horizon)
     if not drift:
@@ -57,7 +57,7 @@ def seasonal_naive(past: np.ndarray, card: Card, *, drift: bool) -> np.ndarray:
 
 
 def ridge(examples: Mapping[str, Batch], unit: np.ndarray) -> dict[str, np.ndarray]:
-    """Ridge autoregression on the window relative to its last value, {split: (N, C, H)} for validation and test.
+    """Fits ridge autoregressions on the window relative to its last value: {split: (N, C, H)} for validation and test.
 
     Of several series all are forecast from the windows of all, or each from its own with the same weights. That and
     the penalty are picked on validation. unit: (C,) by what each series is divided.
@@ -72,15 +72,15 @@ def ridge(examples: Mapping[str, Batch], unit: np.ndarray) -> dict[str, np.ndarr
         usable = complete if complete.sum() > 1 else np.ones_like(complete)
         for penalty in PENALTIES:
             model = Ridge(alpha=penalty).fit(inputs[usable], targets[usable])
-            found = _forecast(model, examples["validation"], unit, alone)
-            error = _error(found, examples, unit)
+            forecast = _forecast(model, examples["validation"], unit, alone)
+            error = _error(forecast, examples, unit)
             if error < lowest:
-                best, lowest = {"validation": found, "test": _forecast(model, examples["test"], unit, alone)}, error
+                best, lowest = {"validation": forecast, "test": _forecast(model, examples["test"], unit, alone)}, error
     return best
 
 
 def _design(examples: Batch, unit: np.ndarray, alone: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Windows and what follows them, relative to their last value, a row each; `alone`, a row for each series."""
+    """Returns windows and what follows, relative to their last value, a row each; `alone`, a row for each series."""
     past, future = (examples[name].double().numpy() for name in ("past", "future"))
     count = past.shape[0] * (past.shape[1] if alone else 1)
     last = past[..., -1:]
@@ -89,11 +89,11 @@ def _design(examples: Batch, unit: np.ndarray, alone: bool) -> tuple[np.ndarray,
 
 
 def _forecast(model: Ridge, examples: Batch, unit: np.ndarray, alone: bool) -> np.ndarray:
-    """(N, C, H) in the units of the series."""
+    """Forecasts (N, C, H) in the units of the series."""
     inputs, _ = _design(examples, unit, alone)
     last = examples["past"].double().numpy()[..., -1:]
-    found: np.ndarray = model.predict(inputs).reshape(examples["future"].shape) * unit[:, None] + last
-    return found
+    forecast: np.ndarray = model.predict(inputs).reshape(examples["future"].shape) * unit[:, None] + last
+    return forecast
 
 
 def with_intervals(
@@ -104,7 +104,7 @@ def with_intervals(
     unit: np.ndarray,
     seen: str = "validation",
 ) -> dict[str, pd.DataFrame]:
-    """Intervals around point forecasts from the quantiles of the residuals on the split `seen`, step by step."""
+    """Adds intervals to point forecasts from the quantiles of the residuals on the split `seen`, step by step."""
     residuals = examples[seen]["future"].double().numpy() - points[seen]
     observed = examples[seen]["observed"].numpy()
     residuals[~observed & observed.any(0)] = np.nan

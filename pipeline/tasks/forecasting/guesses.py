@@ -14,7 +14,7 @@ from pipeline.tasks.forecasting.baselines import with_intervals
 def forecast_guesses(
     train: Table, examples: Mapping[str, Batch], card: Card, quantiles: list[float], unit: np.ndarray
 ) -> dict[str, dict[str, pd.DataFrame]]:
-    """`train_mean` and `last_value` of each series, with intervals from their errors on train.
+    """Guesses `train_mean` and `last_value` of each series, with intervals from their errors on train.
 
     unit: (C,) by what the errors of each series are divided.
     """

@@ -1,4 +1,4 @@
-"""What training needs of forecasting: networks, losses and what they are made of."""
+"""The parts of forecasting that training needs: networks, losses and what they are made of."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Decoder = Literal["direct", "segments"]
 class Forecaster(nn.Module):
     """Corrects a naive forecast by what an encoder and a linear path see in the window.
 
-    The linear path beside the network keeps the forecast sensitive to the scale of the input (LSTNet, Lai et al.
+    The linear path next to the network keeps the forecast sensitive to the scale of the input (LSTNet, Lai et al.
     2018). Everything is relative to the last value of the window, so that a trend does not leave the known range.
     Series are read together, or `alone`: each by itself, with the same weights for all, and `segment` steps at once
-    (Nie et al. 2023). Encoders may normalise each step by itself: alone, a series has a channel of ones beside it, or
-    it would lose its size. The decoder is one `direct` layer on the last step for all of the horizon, or goes on in
-    `segments`: learned steps that ask for one segment each follow the window (SegRNN's decoder, Lin et al. 2023).
+    (Nie et al. 2023). Encoders may normalise each step by itself: alone, a series has an additional channel of ones,
+    or it would lose its size. The decoder is one `direct` layer on the last step for all of the horizon, or continues
+    in `segments`: learned steps that ask for one segment each follow the window (SegRNN's decoder, Lin et al. 2023).
     """
 
     quantiles: Tensor
@@ -68,7 +68,7 @@ class Forecaster(nn.Module):
         self.register_buffer("spread", torch.tensor(card["spread"], dtype=torch.float32).view(1, -1, 1))
 
     def naive(self, past: Tensor) -> Tensor:
-        """(B, C, L) → (B, C, horizon): the last value, or the same time a season ago plus the change since then."""
+        """Maps (B, C, L) to (B, C, horizon): the last value, or the same time a season ago plus the change since."""
         last = past[..., -1:]
         if self.reference == "last":
             return last.expand(-1, -1, self.horizon)
@@ -78,7 +78,7 @@ class Forecaster(nn.Module):
         return ago[..., steps % self.season] + drift * (1 + torch.div(steps, self.season, rounding_mode="floor"))
 
     def forward(self, past: Tensor) -> Tensor:
-        """(B, C, L) → (B, Q, C, horizon) quantiles in the units of the series."""
+        """Forecasts (B, C, L) → (B, Q, C, horizon) quantiles in the units of the series."""
         window = (past - past[..., -1:]) / self.spread  # (B, C, L)
         correction = self.correction(window)
         if self.linear is not None:
@@ -87,7 +87,7 @@ class Forecaster(nn.Module):
         return quantiles
 
     def correction(self, window: Tensor) -> Tensor:
-        """(B, C, L) → (B, Q, C, horizon) what the encoder finds, in units of the spread."""
+        """Computes (B, C, L) → (B, Q, C, horizon), the correction by the encoder in units of the spread."""
         batch, channels, steps = window.shape
         seen = functional.pad(window, (-steps % self.segment, 0))
         seen = seen.reshape(batch * channels if self.alone else batch, -1, seen.shape[-1] // self.segment, self.segment)
@@ -96,9 +96,9 @@ class Forecaster(nn.Module):
             seen = torch.cat([seen, torch.ones_like(seen[:, :1])], dim=1)
         if self.asking is not None:
             seen = torch.cat([seen, self.asking.expand(len(seen), -1, -1)], dim=2)
-        found: Tensor = self.head(
+        output: Tensor = self.head(
             self.encoder(seen)[..., -self.ahead :].transpose(1, 2)
         )  # (N, ahead, Q · series · told)
-        found = found.view(len(seen), self.ahead, len(self.quantiles), self.series, self.told).permute(0, 2, 3, 1, 4)
-        found = found.flatten(3)[..., : self.horizon]  # (N, Q, series, horizon)
-        return found.view(batch, channels, -1, self.horizon).transpose(1, 2) if self.alone else found
+        output = output.view(len(seen), self.ahead, len(self.quantiles), self.series, self.told).permute(0, 2, 3, 1, 4)
+        output = output.flatten(3)[..., : self.horizon]  # (N, Q, series, horizon)
+        return output.view(batch, channels, -1, self.horizon).transpose(1, 2) if self.alone else output

@@ -21,7 +21,7 @@ MOST_SERIES = 8  # that are drawn
 def draw_forecasts(
     predictions: pd.DataFrame, past: np.ndarray, card: Card, folder: Path, title: str, interval: float
 ) -> list[Path]:
-    """All pictures of a prediction table; past: (N, C, L), what was known before each forecast."""
+    """Draws all pictures of a prediction table; past: (N, C, L), what was known before each forecast."""
     drawn = [
         forecast_fans(predictions, past, card, folder / "forecasts.png", title, interval),
         error_by_step(predictions, folder / "error_by_step.png", title),
@@ -34,7 +34,7 @@ def draw_forecasts(
 def forecast_fans(
     predictions: pd.DataFrame, past: np.ndarray, card: Card, path: Path, title: str, interval: float
 ) -> Path:
-    """Forecasts with what came before and after, from evenly spread origins, the last of them the worst one.
+    """Draws forecasts with what came before and after, from evenly spread origins, the last of them the worst one.
 
     Six of one series; of several series three each, a row for every series.
     """
@@ -47,21 +47,21 @@ def forecast_fans(
     spread = np.linspace(0, len(past) - 1, 5 if single else 2).astype(int).tolist()
     for place, name in enumerate(names):
         table = predictions[predictions["column"] == name]
-        found = errors(table).abs().groupby(table["example"]).mean()
-        worst = [int(np.nanargmax(found))] if found.notna().any() else []
+        mean_errors = errors(table).abs().groupby(table["example"]).mean()
+        worst = [int(np.nanargmax(mean_errors))] if mean_errors.notna().any() else []
         for number, origin in enumerate([*spread, *worst]):
             axes = drawn.add_subplot(rows, columns, place * columns + number + 1)
             fan = table[table["example"] == origin]
             _draw_fan(axes, fan, past[origin, place], interval)
             date = np.datetime64(int(fan["time"].iloc[0]), "s").astype("datetime64[D]")
-            said = ("" if single else f"{name}, ") + ("worst, " if number == len(spread) else "")
-            axes.set_title(f"{said}from {date}: error {found[origin]:.3g}", fontsize=8, parse_math=False)
+            prefix = ("" if single else f"{name}, ") + ("worst, " if number == len(spread) else "")
+            axes.set_title(f"{prefix}from {date}: error {mean_errors[origin]:.3g}", fontsize=8, parse_math=False)
     drawn.axes[0].legend(fontsize=7, frameon=False)
     return save(drawn, path)
 
 
 def _draw_fan(axes: Axes, rows: pd.DataFrame, past: np.ndarray, interval: float) -> None:
-    """One forecast with its interval, the truth, and twice as many steps before it."""
+    """Draws one forecast with its interval, the truth, and twice as many steps before it."""
     before = past[-2 * len(rows) :]
     axes.plot(np.arange(-len(before) + 1, 1), before, color=GREY, linewidth=1)
     label = f"{interval:.0%} interval"
@@ -71,7 +71,7 @@ def _draw_fan(axes: Axes, rows: pd.DataFrame, past: np.ndarray, interval: float)
 
 
 def error_by_step(predictions: pd.DataFrame, path: Path, title: str) -> Path:
-    """How the error and the coverage of the interval change along the horizon."""
+    """Draws how the error and the coverage of the interval change along the horizon."""
     error, inside = _means_by(predictions, "step")
     drawn = figure(8, 2.8)
     left, right = drawn.subplots(1, 2)
@@ -83,9 +83,9 @@ def error_by_step(predictions: pd.DataFrame, path: Path, title: str) -> Path:
 
 
 def error_by_series(predictions: pd.DataFrame, card: Card, path: Path, title: str) -> Path:
-    """Which series are hard, and for which the interval is too narrow or too wide."""
-    names = card["columns"][::-1]  # the first one stands on top
-    error, inside = (found.reindex(names) for found in _means_by(predictions, "column"))
+    """Shows which series are hard, and for which the interval is too narrow or too wide."""
+    names = card["columns"][::-1]  # the first one is on top
+    error, inside = (means.reindex(names) for means in _means_by(predictions, "column"))
     drawn = figure(8, 1.0 + 0.25 * len(names))
     left, right = drawn.subplots(1, 2, sharey=True)
     left.barh(names, error, color=BLUE)
@@ -96,7 +96,7 @@ def error_by_series(predictions: pd.DataFrame, card: Card, path: Path, title: st
 
 
 def _means_by(predictions: pd.DataFrame, column: str) -> tuple[pd.Series, pd.Series]:
-    """Mean absolute error and coverage of the observed steps, by the values of a column."""
+    """Returns mean absolute error and coverage of the observed steps, by the values of a column."""
     seen = predictions[predictions["observed"]]
     inside = seen["truth"].between(seen["lower"], seen["upper"])
     return errors(seen).abs().groupby(seen[column]).mean(), inside.groupby(seen[column]).mean()

@@ -16,7 +16,7 @@ from pipeline.data.tables import SPLITS, Prepared, schema
 from pipeline.formats.contents import digests_of_times
 from pipeline.formats.records import Series
 
-ORIGIN = "origin of a forecast"  # the column of a request that says where
+ORIGIN = "origin of a forecast"  # the column of a request that marks it
 
 
 def prepare_series(
@@ -66,7 +66,7 @@ def prepare_series(
 
 
 def _sent(records: Series, test: tuple[int, int], horizon: int) -> pd.DataFrame:
-    """The series as a user has it, from its beginning; after each row that is an `origin` a forecast of test begins."""
+    """Returns the series as a user has it, from its beginning; a forecast of test begins after each `origin` row."""
     rows, (start, end) = np.arange(test[1]), test
     frame = pd.DataFrame({"date": records.times[:end].astype("datetime64[s]").astype(str)})
     for place, name in enumerate(records.columns):
@@ -99,7 +99,7 @@ def _fill_last(values: np.ndarray, season: int) -> None:
 
 
 def _fill_seasonal(values: np.ndarray, season: int) -> None:
-    """The value one season earlier, moved by what the last observation gained on the season before it.
+    """Takes the value one season earlier, moved by what the last observation gained on the season before it.
 
     Where the series is not a season old, repeats the last observation. values: (T,), observed at 0, filled in place.
     """
@@ -116,7 +116,7 @@ RULES: dict[str, Callable[[np.ndarray, int], None]] = {"last": _fill_last, "seas
 
 
 def _joined(parts: Mapping[str, Series], order: list[str]) -> Series:
-    """All parts in a row. Raises ValueError if columns differ or a part begins before the end of the one before."""
+    """Joins all parts. Raises ValueError if columns differ or a part begins before the end of the one before."""
     for name, part in parts.items():
         if not isinstance(part, Series):
             raise ValueError(f"part {name} holds {type(part).__name__}; choose a data.format that reads series")
@@ -140,7 +140,7 @@ def _joined(parts: Mapping[str, Series], order: list[str]) -> Series:
 
 
 def _spans(parts: Mapping[str, Series], order: list[str], shares: Mapping[str, float]) -> dict[str, tuple[int, int]]:
-    """First row and end of every split among all rows."""
+    """Returns first row and end of every split among all rows."""
     lengths = {name: len(parts[name].times) for name in order}
     lengths |= in_time(lengths.pop(pool_name(parts)), shares)
     if "test" in shares and "validation" not in shares:
@@ -154,7 +154,7 @@ def _spans(parts: Mapping[str, Series], order: list[str], shares: Mapping[str, f
 def _table(
     filled: np.ndarray, observed: np.ndarray, times: np.ndarray, begin: int, start: int, end: int
 ) -> dict[str, np.ndarray]:
-    """Rows from `begin` on; those before `start` are context."""
+    """Returns the rows from `begin` on; those before `start` are context."""
     return {
         "values": filled[begin:end].astype(np.float32),  # (context + T, C)
         "observed": observed[begin:end],  # (context + T, C)
@@ -193,7 +193,7 @@ def _check_lengths(spans: Mapping[str, tuple[int, int]], lookback: int, horizon:
 
 
 def _periods(records: Series, observed: np.ndarray, spans: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
-    """Rows, first and last time and missing values of every split, context not counted."""
+    """Returns rows, first and last time and missing values of every split, context not counted."""
     return {
         "counts": {part: end - start for part, (start, end) in spans.items()},
         "start": {part: str(records.times[start]) for part, (start, _) in spans.items()},

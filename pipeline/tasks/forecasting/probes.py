@@ -10,25 +10,25 @@ from pipeline.tasks.probes import BATCHES, CLOSE, Probe
 
 
 def forecast_probes(table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
-    """Histories of several test examples: as long as the model looks back, longer, shorter, with gaps and empty."""
+    """Lists histories of test examples: as long as the model looks back, longer, shorter, with gaps and empty."""
     lookback, count = card["lookback"], int(predictions["example"].max()) + 1
     spread = float(predictions["scale"].min())
-    found = []
+    probes = []
     for example in np.unique(np.linspace(0, count - 1, max(BATCHES)).astype(int)).tolist():
         for longer in {0, min(example, lookback // 2)}:
             request = _history(table, card, example - longer, example + lookback)
             name = f"the history of test example {example}" + (f" and {longer} steps more" if longer else "")
             answer = _forecast(predictions, example)
-            found.append(Probe(name, request, answer, absolute=CLOSE * spread, relative=CLOSE))
+            probes.append(Probe(name, request, answer, absolute=CLOSE * spread, relative=CLOSE))
     gap = _history(table, card, 0, lookback)
     gap.loc[lookback // 2, card["columns"][-1]] = np.nan
-    found.append(Probe("a history with a value missing", gap))
+    probes.append(Probe("a history with a value missing", gap))
     empty = gap.assign(**{card["columns"][-1]: np.nan})
-    found.append(Probe("a series without a value", empty, error="has no value at all"))
+    probes.append(Probe("a series without a value", empty, error="has no value at all"))
     short = _history(table, card, 0, lookback - 1)
-    found.append(Probe(f"a history of {lookback - 1} steps", short, error=f"looks back {lookback} steps"))
-    found.append(Probe("an empty history", short.iloc[:0], error=f"looks back {lookback} steps"))
-    return found
+    probes.append(Probe(f"a history of {lookback - 1} steps", short, error=f"looks back {lookback} steps"))
+    probes.append(Probe("an empty history", short.iloc[:0], error=f"looks back {lookback} steps"))
+    return probes
 
 
 def _history(table: Table, card: Card, begin: int, end: int) -> pd.DataFrame:

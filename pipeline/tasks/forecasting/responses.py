@@ -16,7 +16,7 @@ QUANTILES = ("lower", "forecast", "upper")
 
 @torch.inference_mode()
 def forecasts(network: nn.Module, requests: pd.DataFrame, card: Card) -> pd.DataFrame:
-    """One row per origin, series and step, in the units of the series.
+    """Forecasts one row per origin, series and step, in the units of the series.
 
     Gaps are filled from earlier rows alone, so that each forecast is the one that a user would get who sends the rows
     up to its origin. Raises ValueError where the series does not reach back far enough before the first of them.
@@ -36,12 +36,12 @@ def forecasts(network: nn.Module, requests: pd.DataFrame, card: Card) -> pd.Data
 
 
 def quantiles_of(responses: pd.DataFrame, card: Card) -> np.ndarray:
-    """(N, 3, C, H) of the forecasts, series in the order of this card."""
+    """Returns (N, 3, C, H) of the forecasts, series in the order of this card."""
     series, horizon = card["columns"], card["horizon"]
     order = responses["series"].iloc[: len(series) * horizon : horizon].tolist()
     values = responses[list(QUANTILES)].to_numpy(np.float64).reshape(-1, len(series), horizon, len(QUANTILES))
-    found: np.ndarray = values[:, [order.index(name) for name in series]].transpose(0, 3, 1, 2)
-    return found
+    quantiles: np.ndarray = values[:, [order.index(name) for name in series]].transpose(0, 3, 1, 2)
+    return quantiles
 
 
 def _table(quantiles: np.ndarray, columns: list[str]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from pipeline.data.tables import Batch, Card
 
 
 def prediction_table(quantiles: np.ndarray, examples: Batch, card: Card, unit: np.ndarray) -> pd.DataFrame:
-    """(N, 3, C, H) quantiles → one row per example, series and step, in the units of the series.
+    """Turns (N, 3, C, H) quantiles into one row per example, series and step, in the units of the series.
 
     unit: (C,) by what the errors of each series are divided.
     """
@@ -34,19 +34,19 @@ def prediction_table(quantiles: np.ndarray, examples: Batch, card: Card, unit: n
 
 
 def errors(predictions: pd.DataFrame) -> pd.Series:
-    """Truth minus forecast in the units in which errors are counted; NaN where nothing was observed."""
+    """Returns truth minus forecast in the units in which errors are counted; NaN where nothing was observed."""
     return ((predictions["truth"] - predictions["forecast"]) / predictions["unit"]).where(predictions["observed"])
 
 
 def example_scores(predictions: pd.DataFrame, *, squared: bool) -> np.ndarray:
-    """(N,) mean absolute or squared error of each example over its observed steps; NaN where there are none."""
+    """Returns (N,) mean absolute or squared errors of examples over their observed steps; NaN where there are none."""
     error = errors(predictions)
-    found = error**2 if squared else error.abs()
-    return found.groupby(predictions["example"]).mean().to_numpy(np.float64)
+    losses = error**2 if squared else error.abs()
+    return losses.groupby(predictions["example"]).mean().to_numpy(np.float64)
 
 
 def figures(predictions: pd.DataFrame, weights: np.ndarray, *, squared: bool) -> dict[str, np.ndarray]:
-    """All figures, (R,) values each, if every example counted `weights` (R, N) times; with `squared` the MSE as well.
+    """Computes figures, (R,) values each, if every example counted `weights` (R, N) times; with `squared` the MSE, too.
 
     The error of MASE is counted by that of the seasonal naive forecast in train (Hyndman and Koehler 2006).
     """
@@ -64,6 +64,6 @@ def figures(predictions: pd.DataFrame, weights: np.ndarray, *, squared: bool) ->
     per_example = columns.groupby(predictions["example"]).mean().dropna()  # means over the observed steps
     used = weights[:, per_example.index.to_numpy()]
     means = used @ per_example.to_numpy() / used.sum(1, keepdims=True)  # (R, figures)
-    found = dict(zip(per_example.columns, means.T, strict=True))
-    mse = {"mse": found["rmse"]} if squared else {}
-    return {**mse, **found, "rmse": np.sqrt(found["rmse"])}
+    metrics = dict(zip(per_example.columns, means.T, strict=True))
+    mse = {"mse": metrics["rmse"]} if squared else {}
+    return {**mse, **metrics, "rmse": np.sqrt(metrics["rmse"])}

@@ -63,11 +63,11 @@ class Forecasting(Task):
         return prepared
 
     def unit(self, card: Card) -> np.ndarray:
-        """(C,) by what the errors of each series are divided: nothing, or its standard deviation in train."""
+        """Returns (C,) by what the errors of each series are divided: nothing, or its standard deviation in train."""
         return np.ones(len(card["columns"])) if self.settings["units"] == "own" else np.array(card["deviation"])
 
     def examples(self, table: Table, card: Card) -> Batch:
-        """Every window of the table as a view: past (N, C, L), future and observed (N, C, H), origin times (N,)."""
+        """Views every window of the table: past (N, C, L), future and observed (N, C, H), origin times (N,)."""
         lookback, length = card["lookback"], card["lookback"] + card["horizon"]
         values = table["values"].unfold(0, length, 1)  # (N, C, L + H)
         observed = table["observed"].unfold(0, length, 1)
@@ -84,9 +84,9 @@ class Forecasting(Task):
             "reference": (reference, Reference), "series": (series, Series), "decoder": (decoder, Decoder),
             "point": (point, Point),
         }  # fmt: skip
-        for name, (found, allowed) in words.items():
-            if found not in get_args(allowed):
-                raise ValueError(f"{name}: found {found!r}; allowed: {', '.join(get_args(allowed))}")
+        for name, (word, allowed) in words.items():
+            if word not in get_args(allowed):
+                raise ValueError(f"{name}: found {word!r}; allowed: {', '.join(get_args(allowed))}")
         return Forecaster(
             encoders, card, self.quantiles, reference=reference, linear=linear, alone=series == "alone",
             segment=segment, decoder=decoder, point=point,
@@ -100,7 +100,7 @@ class Forecasting(Task):
         return quantiles
 
     def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
-        """Pinball loss (Koenker and Bassett 1978) over the observed targets, in units of the spread.
+        """Computes the pinball loss (Koenker and Bassett 1978) over the observed targets, in units of the spread.
 
         Where the point forecast shall be the mean, half its squared error takes the place of the median's loss. In
         evaluation the score decides, so that the losses of candidates with different points compare.
@@ -117,8 +117,8 @@ class Forecasting(Task):
     def scores(self, output: Tensor, batch: Batch, card: Card) -> Tensor:
         unit = torch.from_numpy(self.unit(card)).float().to(output.device).view(1, -1, 1)
         error = (batch["future"] - output.sort(dim=1).values[:, 1]) / unit  # sorted as in `predict`
-        found = (error.square() if self.score == "mse" else error.abs()) * batch["observed"]
-        return found.sum(dim=(1, 2)) / batch["observed"].sum(dim=(1, 2)).clamp_min(1)
+        losses = (error.square() if self.score == "mse" else error.abs()) * batch["observed"]
+        return losses.sum(dim=(1, 2)) / batch["observed"].sum(dim=(1, 2)).clamp_min(1)
 
     @torch.inference_mode()
     def predict(self, network: nn.Module, examples: Batch, card: Card) -> pd.DataFrame:
@@ -187,7 +187,7 @@ class Forecasting(Task):
         return pd.concat(tables, ignore_index=True)
 
     def respond(self, network: nn.Module, requests: pd.DataFrame, card: Card) -> pd.DataFrame:
-        """The forecasts after all origins at once; each sees the rows before it, as if they alone had been sent."""
+        """Forecasts after all origins at once; each sees the rows before it, as if they alone had been sent."""
         from pipeline.tasks.forecasting.responses import forecasts
 
         return forecasts(network, requests, card)

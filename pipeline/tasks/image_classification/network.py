@@ -1,4 +1,4 @@
-"""What training needs of image classification: networks, losses and what they are made of."""
+"""The parts of image classification that training needs: networks, losses and what they are made of."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Classifier(nn.Module):
             self.register_buffer(name, torch.tensor(card[name], dtype=torch.float32).view(1, -1, 1, 1) * scale)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) uint8 → (B, classes) logits."""
+        """Maps (B, C, H, W) uint8 to (B, classes) logits."""
         pixels = (images.float() - self.mean) / self.deviation
         features = self.encoder(pixels.contiguous(memory_format=torch.channels_last))  # (B, F, H', W')
         logits: Tensor = self.head(features.mean(dim=(2, 3)))

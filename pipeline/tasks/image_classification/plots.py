@@ -19,7 +19,7 @@ MISTAKES = 24
 
 
 def worst_mistakes(predictions: pd.DataFrame, images: np.ndarray, card: Card, path: Path, title: str) -> Path:
-    """The mistakes that the model was surest of."""
+    """Draws the mistakes that the model was surest of."""
     wrong = predictions[predictions["label"] != predictions["predicted"]]
     worst = wrong.sort_values(["confidence", "example"], ascending=[False, True]).head(MISTAKES)
     columns = 8

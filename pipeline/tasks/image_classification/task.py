@@ -116,7 +116,7 @@ class ImageClassification(ClassificationTask):
 
 
 def shifted(images: Tensor, most: int) -> Tensor:
-    """(B, C, H, W) every picture moved by up to `most` pixels each way, black where nothing was."""
+    """Moves every picture of (B, C, H, W) by up to `most` pixels each way, black where nothing was."""
     height, width = images.shape[2:]
     padded = functional.pad(images, (most, most, most, most))
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 2m+1, 2m+1, H, W), a view
@@ -125,7 +125,7 @@ def shifted(images: Tensor, most: int) -> Tensor:
 
 
 def decoded(file: IO[bytes], card: Card) -> np.ndarray:
-    """An image file → (C, H, W) uint8 in the scale of the training data, read as these were. Raises ValueError."""
+    """Reads an image file as the training data were read: (C, H, W) uint8 in their scale. Raises ValueError."""
     from pipeline.formats.image import read_image
 
     mode = "L" if card["channels"] == 1 else "RGB"
@@ -135,7 +135,7 @@ def decoded(file: IO[bytes], card: Card) -> np.ndarray:
 
 
 def _svc(pixels: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
-    """Scores of a support vector machine; its two parameters are picked on validation."""
+    """Returns scores of a support vector machine; its two parameters are picked on validation."""
     from sklearn.svm import SVC
 
     def fitted(penalty: float, gamma: float) -> SVC:
@@ -154,7 +154,7 @@ def _svc(pixels: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], see
 def _reduced(
     pixels: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], seed: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Principal components of all images, and a sample of those of train in which no class is missing."""
+    """Returns principal components of all images, and a sample of those of train in which no class is missing."""
     from sklearn.decomposition import PCA
 
     _, one_of_each = np.unique(labels["train"], return_index=True)

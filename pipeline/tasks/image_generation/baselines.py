@@ -21,15 +21,15 @@ class Histograms:
         self.chances = (counts + smoothing) / (counts.sum(2, keepdims=True) + smoothing * counts.shape[2])
 
     def bits(self, images: np.ndarray, groups: np.ndarray) -> np.ndarray:
-        """(N, C, H, W) levels of pictures of the groups (N,) → (N, C, H, W) bits that each of the values costs."""
+        """Maps (N, C, H, W) levels of pictures of the groups (N,) to the (N, C, H, W) bits that each value costs."""
         flat = images.reshape(len(images), -1)
-        found = np.stack(
+        costs = np.stack(
             [-np.log2(self.chances[groups, place, flat[:, place]]) for place in range(flat.shape[1])], axis=1
         )
-        return found.reshape(images.shape)
+        return costs.reshape(images.shape)
 
     def drawn(self, draws: Draws, groups: np.ndarray) -> np.ndarray:
-        """(N, C, H, W) uint8 levels."""
+        """Draws (N, C, H, W) uint8 levels."""
         flat = torch.from_numpy(draws.uniforms.reshape(len(groups), -1))
         bounds = torch.from_numpy(self.chances.cumsum(2))
         rows = [level_at(bounds[group], uniforms) for group, uniforms in zip(groups.tolist(), flat, strict=True)]
@@ -37,29 +37,29 @@ class Histograms:
 
 
 def histogram_predictions(tables: Mapping[str, Table], card: Card, samples: int) -> dict[str, dict[str, pd.DataFrame]]:
-    """`histogram` knows nothing of the class, `class_histogram`, for several classes, has their pictures apart."""
+    """Predicts by `histogram`, which ignores the class, and, of several classes, by a `class_histogram` of each."""
     draws = evaluation_draws(samples, card)
     images = {split: table["images"].numpy() for split, table in tables.items()}
     labels = {split: table["labels"].numpy() for split, table in tables.items()}
     kinds = {"histogram": 0, "class_histogram": 1} if len(card["classes"]) > 1 else {"histogram": 0}
-    found = {}
+    predictions = {}
     for name, apart in kinds.items():
         groups = {split: labels[split] * apart for split in tables}
         counts = level_counts(images["train"], groups["train"], card)
         fitted = [Histograms(counts, smoothing) for smoothing in SMOOTHING]
         best = min(fitted, key=lambda one: float(one.bits(images["validation"], groups["validation"]).mean()))
         pictures = best.drawn(draws, draws.labels * apart)
-        found[name] = {
+        predictions[name] = {
             split: prediction_table(
                 best.bits(images[split], groups[split]), dict(tables[split]), pictures, draws.labels, card
             )
             for split in ("validation", "test")
         }
-    return found
+    return predictions
 
 
 def level_counts(images: np.ndarray, groups: np.ndarray, card: Card) -> np.ndarray:
-    """(groups, places, levels) how many pictures of a group have a level at a place."""
+    """Counts how many pictures of a group have a level at a place: (groups, places, levels)."""
     flat, number = images.reshape(len(images), -1), int(groups.max()) + 1
     levels = card["levels"]
     counts = [

@@ -13,7 +13,7 @@ from pipeline.tasks.image_generation.sampling import evaluation_draws, predictio
 
 
 def level_guesses(tables: Mapping[str, Table], card: Card, samples: int) -> dict[str, dict[str, pd.DataFrame]]:
-    """`level_histogram`: how often train has each level anywhere, each counted once more than it occurs."""
+    """Guesses `level_histogram`: how often train has each level anywhere, each counted once more than it occurs."""
     images = {split: table["images"].numpy() for split, table in tables.items()}
     counts = np.bincount(images["train"].ravel(), minlength=card["levels"]).astype(np.float64)
     everywhere = Histograms(np.tile(counts, (1, images["train"][0].size, 1)), smoothing=1.0)

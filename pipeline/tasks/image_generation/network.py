@@ -1,4 +1,4 @@
-"""What training needs of image generation: networks, losses and what they are made of."""
+"""The parts of image generation that training needs: networks, losses and what they are made of."""
 
 from __future__ import annotations
 
@@ -60,16 +60,16 @@ class PixelModel(nn.Module):
                 biases[2 * components :] = -2.0
 
     def scaled(self, levels: Tensor) -> Tensor:
-        """Whole numbers from 0 to levels - 1 → -1 to 1."""
+        """Maps whole numbers from 0 to levels - 1 to values from -1 to 1."""
         return levels.to(self.place.dtype) * (2 / (self.levels - 1)) - 1
 
     def surroundings(self, labels: Tensor) -> Tensor:
-        """(B,) → (B, 3 + label channels, H, W + 1) what the encoder hears beside pixels: their place and the class."""
+        """Maps classes (B,) to (B, 3 + label channels, H, W + 1), the encoder's input next to pixels: place, class."""
         label = self.labels(labels)[:, :, None, None].expand(-1, -1, *self.place.shape[1:])
         return torch.cat([self.place.expand(len(labels), -1, -1, -1), label], dim=1)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """(B, C, H, W) levels of pictures of the classes (B,) → (B, C, H, W) bits that each of the values costs."""
+        """Maps (B, C, H, W) levels of pictures of the classes (B,) to the (B, C, H, W) bits that each value costs."""
         part = max(1, POSITIONS // images.shape[2:].numel())
         both = zip(torch.split(images, part), torch.split(labels, part), strict=True)
         return torch.cat([self._bits(*some) for some in both])
@@ -79,33 +79,33 @@ class PixelModel(nn.Module):
         # A column of nothing in front: what an encoder may see at a position is then what comes before the pixel.
         x = torch.cat([functional.pad(pixels, (1, 0)), self.surroundings(labels)], dim=1)
         features = self.encoder(x)[..., :-1]  # (B, F, H, W)
-        found = [
+        log_likelihoods = [
             self.log_chances(self.outputs(features, pixels[:, :channel]), images[:, channel].long())
             for channel in range(images.shape[1])
         ]
-        return torch.stack(found, dim=1) / -math.log(2)
+        return torch.stack(log_likelihoods, dim=1) / -math.log(2)
 
     def outputs(self, features: Tensor, before: Tensor) -> Tensor:
-        """(B, F, H, W) and the channels of the pixel that are known, (B, c, H, W) → (B, H, W, O) of the next one."""
-        found = self.heads[before.shape[1]](torch.cat([features, before], dim=1)).permute(0, 2, 3, 1)
-        return found.to(torch.promote_types(found.dtype, torch.float32))  # type: ignore[no-any-return]
+        """Maps (B, F, H, W) and the known channels of the pixel, (B, c, H, W), to (B, H, W, O) of the next one."""
+        output = self.heads[before.shape[1]](torch.cat([features, before], dim=1)).permute(0, 2, 3, 1)
+        return output.to(torch.promote_types(output.dtype, torch.float32))  # type: ignore[no-any-return]
 
     def log_chances(self, outputs: Tensor, levels: Tensor) -> Tensor:
-        """(…, O) of a head and (…) levels → (…) natural logarithms of their chances."""
+        """Maps (…, O) of a head and (…) levels to (…) natural logarithms of their chances."""
         if self.likelihood == "mixture":
             return mixture_log_chances(outputs, levels, self.levels)
         flat = functional.cross_entropy(outputs.reshape(-1, self.levels), levels.reshape(-1), reduction="none")
         return -flat.view_as(levels)
 
     def bounds(self, outputs: Tensor) -> Tensor:
-        """(…, O) of a head → (…, levels) the chance of a level or one below it."""
+        """Maps (…, O) of a head to (…, levels), the chance of a level or one below it."""
         if self.likelihood == "softmax":
             return outputs.softmax(-1).cumsum(-1)
         return mixture_bounds(outputs, self.levels)
 
 
 def mixture_log_chances(outputs: Tensor, levels: Tensor, count: int) -> Tensor:
-    """(…, 3 K) weights, means and logarithms of scales, and (…) levels → (…) natural logarithms of their chances.
+    """Maps (…, 3 K) weights, means and logarithms of scales, and (…) levels to (…) natural logarithms of their chances.
 
     A mixture of logistic distributions (Salimans et al., 2017, "PixelCNN++"), each level the part of it that is nearest
     to it; the lowest and the highest one take the tails.
@@ -124,7 +124,7 @@ def mixture_log_chances(outputs: Tensor, levels: Tensor, count: int) -> Tensor:
 
 
 def mixture_bounds(outputs: Tensor, count: int) -> Tensor:
-    """(…, 3 K) as above → (…, count) the chances of a level or one below it."""
+    """Maps (…, 3 K) as above to (…, count), the chances of a level or one below it."""
     weights, means, scales = (part.unsqueeze(-2) for part in outputs.chunk(3, dim=-1))  # (…, 1, K)
     edges = (2 * torch.arange(count - 1, device=outputs.device, dtype=outputs.dtype) + 1) / (count - 1) - 1
     below = ((edges[:, None] - means) * (-scales.clamp(NARROWEST, -NARROWEST)).exp()).sigmoid()  # (…, count - 1, K)

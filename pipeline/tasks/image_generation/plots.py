@@ -1,4 +1,4 @@
-"""Pictures of image generation: samples beside real pictures, and what every pixel costs."""
+"""Pictures of image generation: samples next to real pictures, and what every pixel costs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXAMPLES = 6
 
 
 def samples_by_class(predictions: pd.DataFrame, table: Table, card: Card, path: Path, title: str) -> Path:
-    """A row for every class: real test pictures on the left, samples on the right."""
+    """Draws a row for every class: real test pictures on the left, samples on the right."""
     classes = [str(name) for name in card["classes"]][:MOST_CLASSES]
     drawn = figure(EACH * 2 * 0.55 + 1.4, len(classes) * 0.62 + 0.5)
     learnt = (
@@ -40,7 +40,7 @@ def samples_by_class(predictions: pd.DataFrame, table: Table, card: Card, path: 
 
 
 def bits_by_pixel(predictions: pd.DataFrame, table: Table, card: Card, path: Path, title: str) -> Path:
-    """What the values of a pixel cost on average over some test pictures, and in single ones."""
+    """Draws what the values of a pixel cost on average over some test pictures, and in single ones."""
     kept = predictions[predictions["pixel_bits"].str.len() > 0]
     shape = (card["height"], card["width"])
     maps = np.stack([np.frombuffer(data, "<f2").reshape(shape) for data in kept["pixel_bits"]]).astype(np.float64)
@@ -66,7 +66,7 @@ def bits_by_pixel(predictions: pd.DataFrame, table: Table, card: Card, path: Pat
 
 
 def _show(axes: Any, picture: np.ndarray, highest: int) -> None:
-    """A picture (H, W, C), dark on light where it is grey, as the others of the report."""
+    """Shows a picture (H, W, C), dark on light where it is grey, as the others of the report."""
     grey = picture.ndim == 2 or picture.shape[2] == 1
     if grey:
         axes.imshow(picture.reshape(picture.shape[:2]), cmap="gray_r", vmin=0, vmax=highest)

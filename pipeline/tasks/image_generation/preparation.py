@@ -14,7 +14,7 @@ from pipeline.formats.records import Images
 
 
 def prepare_levels(parts: Mapping[str, Images], split: Shares, seed: int, levels: int, samples: int) -> Prepared:
-    """Like `prepare_images`, with pixels from 0 to `levels` - 1; the card says of which levels bits are counted.
+    """Works like `prepare_images`, with pixels from 0 to `levels` - 1; the card records the levels that bits count.
 
     A single class is enough: pictures can be drawn without telling any apart.
 
@@ -33,7 +33,7 @@ def prepare_levels(parts: Mapping[str, Images], split: Shares, seed: int, levels
 
 
 def quantise(images: Images, levels: int) -> Images:
-    """The values of the pixels joined to so many levels, as even as whole numbers allow."""
+    """Joins the values of the pixels to so many levels, as even as whole numbers allow."""
     values = images.maximum + 1
     if levels > values:
         raise ValueError(f"settings.levels: found {levels}; allowed: 2 to {values}, the values that a pixel can have")

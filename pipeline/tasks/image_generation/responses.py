@@ -1,4 +1,4 @@
-"""What pictures cost a model, in bits: its response to the test examples as a user has them."""
+"""The cost of pictures to a model, in bits: its response to the test examples as a user has them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.tasks.requests import files_of
 
 @torch.inference_mode()
 def bits_of(network: PixelModel, requests: pd.DataFrame, card: Card) -> pd.DataFrame:
-    """`bits` (N,) of a value on average, for image files and their labels. Raises ValueError for an unknown label."""
+    """Computes mean `bits` (N,) of a value for image files and their labels. Raises ValueError for an unknown label."""
     classes = [str(name) for name in card["classes"]]
     unknown = sorted(set(requests["label"].astype(str)) - set(classes))
     if unknown:

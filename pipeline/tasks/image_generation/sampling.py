@@ -24,27 +24,27 @@ from pipeline.tasks.image_generation.network import PixelModel
 
 TOGETHER = 256  # pictures that are drawn side by side
 MOST = 1000  # pictures of one request
-MOST_SEED = 2**53  # beyond which not every whole number can be told in JSON
-SHOWN = 10  # samples of every class that are kept, and as many real pictures of which the bits of every pixel are
+MOST_SEED = 2**53  # beyond which not every whole number is exact in JSON
+SHOWN = 10  # samples of every class that are kept, and as many real pictures with the bits of every pixel
 ANSWER = ("request", "label", "image")
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What N pictures are drawn from."""
+    """The classes and random numbers that N pictures are drawn from."""
 
     labels: np.ndarray  # (N,) int64 classes
     uniforms: np.ndarray  # (N, C, H, W) float64 from 0 to 1, one number for every value
 
 
 def evaluation_draws(count: int, card: Card) -> Draws:
-    """Picture k is of class k modulo the number of classes, drawn with the seed k."""
+    """Returns draws where picture k is of class k modulo the number of classes, with the seed k."""
     labels = np.arange(count) % len(card["classes"])
     return draws_of([(seed, 0, int(label)) for seed, label in enumerate(labels)], card)
 
 
 def draws_of(keys: Iterable[tuple[int, int, int | None]], card: Card) -> Draws:
-    """Draws for (seed, number, class); without a class it is drawn, as often as train has it."""
+    """Returns draws for (seed, number, class); without a class it is drawn, as often as train has it."""
     counts = np.array([card["class_counts"]["train"][name] for name in card["classes"]], dtype=np.float64)
     bounds = counts.cumsum() / counts.sum()
     shape = (card["channels"], card["height"], card["width"])
@@ -59,7 +59,7 @@ def draws_of(keys: Iterable[tuple[int, int, int | None]], card: Card) -> Draws:
 
 @torch.inference_mode()
 def drawn(network: PixelModel, draws: Draws) -> np.ndarray:
-    """(N, C, H, W) uint8 levels."""
+    """Draws (N, C, H, W) uint8 levels."""
     exact = copy.deepcopy(network).double().eval()
     parts = [np.zeros(draws.uniforms.shape, dtype=np.uint8)[:0]]
     for start in range(0, len(draws.labels), TOGETHER):
@@ -70,10 +70,10 @@ def drawn(network: PixelModel, draws: Draws) -> np.ndarray:
 
 
 def _drawn(network: PixelModel, labels: Tensor, uniforms: Tensor) -> Tensor:
-    """Row by row and pixel by pixel, all pictures side by side."""
+    """Draws row by row and pixel by pixel, all pictures side by side."""
     assert network.encoder.raster is not None
     walk, around = Walk(network.encoder.raster), network.surroundings(labels)  # (B, S, H, W + 1)
-    found = torch.zeros(uniforms.shape, dtype=torch.uint8)
+    levels = torch.zeros(uniforms.shape, dtype=torch.uint8)
     channels, height, width = uniforms.shape[1:]
     above = around.new_zeros(len(labels), channels + around.shape[1], width + 1)
     for row in range(height):
@@ -82,14 +82,14 @@ def _drawn(network: PixelModel, labels: Tensor, uniforms: Tensor) -> Tensor:
         for column in range(width):
             heard.append(torch.cat([pixel, around[:, :, row, column]], dim=1))
             features = walk.next(heard[-1])
-            pixel, found[:, :, row, column] = _pixel(network, features, uniforms[:, :, row, column])
+            pixel, levels[:, :, row, column] = _pixel(network, features, uniforms[:, :, row, column])
         heard.append(torch.cat([pixel, around[:, :, row, width]], dim=1))
         above = torch.stack(heard, dim=2)
-    return found
+    return levels
 
 
 def _pixel(network: PixelModel, features: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, F) and (B, C) → the values (B, C) from -1 to 1 of a pixel, channel after channel, and their levels."""
+    """Draws by (B, F) and (B, C) the values (B, C) from -1 to 1 of a pixel, channel after channel, and their levels."""
     values, levels = features.new_zeros(len(features), 0), []
     for channel in range(uniforms.shape[1]):
         outputs = network.outputs(features[:, :, None, None], values[:, :, None, None])[:, 0, 0]
@@ -99,14 +99,14 @@ def _pixel(network: PixelModel, features: Tensor, uniforms: Tensor) -> tuple[Ten
 
 
 def level_at(bounds: Tensor, uniforms: Tensor) -> Tensor:
-    """(…, levels) chances of a level or one below it, (…) numbers from 0 to 1 → (…) the levels that these fall on."""
+    """Finds the levels (…) on which (…) numbers from 0 to 1 fall, by (…, levels) chances of a level or one below it."""
     return (bounds <= uniforms[..., None] * bounds[..., -1:]).sum(-1).clamp_max(bounds.shape[-1] - 1)
 
 
 def prediction_table(
     bits: np.ndarray, examples: Batch, samples: np.ndarray, sample_labels: np.ndarray, card: Card
 ) -> pd.DataFrame:
-    """One row per real picture: its mean bits, and the class that a classifier trained on the samples gives it.
+    """Builds one row per real picture: its mean bits, and the class that a classifier trained on the samples gives it.
 
     The first rows also keep the first samples, one each, and the bits (H, W) of their pixels as float16. Samples are
     those of `evaluation_draws`.
@@ -125,7 +125,7 @@ def prediction_table(
 
 
 def _classified(samples: np.ndarray, labels: np.ndarray, images: np.ndarray, card: Card) -> np.ndarray:
-    """(N,) classes of real pictures by logistic regression on samples, where these are of several classes."""
+    """Returns (N,) classes of real pictures by logistic regression on samples, where these are of several classes."""
     from sklearn.linear_model import LogisticRegression
 
     if len(card["classes"]) == 1:
@@ -139,7 +139,7 @@ def _classified(samples: np.ndarray, labels: np.ndarray, images: np.ndarray, car
 
 
 def requested(request: pd.DataFrame, card: Card) -> tuple[list[int], Draws]:
-    """The row of the request that each picture belongs to, and its draws. Raises ValueError with the row."""
+    """Returns the row of the request that each picture belongs to, and its draws. Raises ValueError with the row."""
     if "samples" not in request:
         raise ValueError(
             f"found the columns {list(request.columns)}; expected `samples` (how many pictures), and where wanted "
@@ -150,8 +150,8 @@ def requested(request: pd.DataFrame, card: Card) -> tuple[list[int], Draws]:
     keys: list[tuple[int, int, int | None]] = []
     for row, count in enumerate(request["samples"]):
         pictures = _whole(count, f"row {row}, samples", 1, MOST)
-        seed = _whole(_given(request, "seed", row, 0), f"row {row}, seed", 0, MOST_SEED)
-        label = _given(request, "label", row, None)
+        seed = _whole(_optional(request, "seed", row, 0), f"row {row}, seed", 0, MOST_SEED)
+        label = _optional(request, "label", row, None)
         if label is not None and str(label) not in classes:
             raise ValueError(f"row {row}, label: found {label!r}; allowed: {', '.join(classes)}, or none")
         place = None if label is None else classes.index(str(label))
@@ -162,7 +162,7 @@ def requested(request: pd.DataFrame, card: Card) -> tuple[list[int], Draws]:
     return rows, draws_of(keys, card)
 
 
-def _given(request: pd.DataFrame, name: str, row: int, otherwise: Any) -> Any:
+def _optional(request: pd.DataFrame, name: str, row: int, otherwise: Any) -> Any:
     value = request[name].iloc[row] if name in request else None
     return otherwise if value is None or value != value else value  # NaN differs from itself
 
@@ -176,7 +176,7 @@ def _whole(value: Any, place: str, low: int, high: int) -> int:
 
 
 def answer_table(rows: list[int], draws: Draws, pictures: np.ndarray, card: Card) -> pd.DataFrame:
-    """One row per picture: the row of the request, the class, and a PNG file."""
+    """Builds one row per picture: the row of the request, the class, and a PNG file."""
     classes = [str(name) for name in card["classes"]]
     answer = pd.DataFrame({"request": np.array(rows, dtype=np.int64)})
     answer["label"] = pd.Series([classes[label] for label in draws.labels], dtype=object)

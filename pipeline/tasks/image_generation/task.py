@@ -52,7 +52,7 @@ class ImageGeneration(Task):
         self, encoders: Encoders, card: Card, *, likelihood: Literal["softmax", "mixture"], components: int,
         label_channels: int, head_width: int,
     ) -> PixelModel:  # fmt: skip
-        """likelihood: a chance for every level, or a mixture of `components` discretised logistic distributions."""
+        """Takes as likelihood a chance for every level, or a mixture of `components` discretised logistic ones."""
         check_ranges(self.RANGES, components=components, label_channels=label_channels, head_width=head_width)
         if likelihood not in ("softmax", "mixture"):
             raise ValueError(f"likelihood: found {likelihood!r}; allowed: softmax, mixture")
@@ -62,7 +62,7 @@ class ImageGeneration(Task):
         )  # fmt: skip
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:
-        """As they are: moved or mirrored pictures would be others, whose chances nobody asks for."""
+        """Leaves pictures as they are: moved or mirrored ones would be others, whose chances are of no interest."""
         return batch
 
     def output(self, network: nn.Module, batch: Batch) -> Tensor:
@@ -87,11 +87,11 @@ class ImageGeneration(Task):
 
     def resampled_metrics(self, predictions: pd.DataFrame, card: Card, weights: np.ndarray) -> dict[str, np.ndarray]:
         count = weights.sum(1)
-        found = {"bits_per_dimension": weights @ predictions["bits"].to_numpy() / count}
+        metrics = {"bits_per_dimension": weights @ predictions["bits"].to_numpy() / count}
         if len(card["classes"]) > 1:
             right = (predictions["label"] == predictions["predicted"]).to_numpy(np.float64)
-            found["sample_accuracy"] = weights @ right / count
-        return found
+            metrics["sample_accuracy"] = weights @ right / count
+        return metrics
 
     def example_scores(self, predictions: pd.DataFrame) -> np.ndarray:
         return predictions["bits"].to_numpy()
@@ -115,7 +115,7 @@ class ImageGeneration(Task):
         ]
 
     def input_example(self, table: Table, card: Card) -> pd.DataFrame:
-        """`label` and `seed` are optional: where they are null, the signature does not ask for them."""
+        """Leaves `label` and `seed` null in the second row, so that the signature does not require them."""
         labels = pd.Series([str(card["classes"][0]), None], dtype=object)
         return pd.DataFrame({"samples": [2, 1], "label": labels, "seed": [7.0, np.nan]})
 
@@ -127,7 +127,7 @@ class ImageGeneration(Task):
         return answer_table(rows, draws, drawn(network, draws), card)
 
     def respond(self, network: nn.Module, requests: pd.DataFrame, card: Card) -> pd.DataFrame:
-        """The bits that each picture costs; nobody else can count them from pictures that were drawn."""
+        """Returns the bits that each picture costs; they cannot be counted from pictures that were drawn."""
         from pipeline.tasks.image_generation.responses import bits_of
 
         assert isinstance(network, PixelModel)

@@ -17,12 +17,12 @@ Curve = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def column_of(threshold: float) -> str:
-    """'matched_50' of 0.5."""
+    """Names the column of a threshold: 'matched_50' of 0.5."""
     return f"matched_{round(100 * threshold)}"
 
 
 def detection_figures(predictions: pd.DataFrame, classes: int, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """(R,) figures if picture i counted `weights` (R, N) times.
+    """Computes (R,) figures if picture i counted `weights` (R, N) times.
 
     Means over the classes that have true boxes: `ap50` and `ap75` at an overlap (IoU) of at least 0.5 and 0.75, `ap`
     the mean over overlaps from 0.5 to 0.95, `recall50` the share of the true boxes that are found at all. The lowest of
@@ -34,17 +34,17 @@ def detection_figures(predictions: pd.DataFrame, classes: int, weights: np.ndarr
 
 
 def picture_scores(predictions: pd.DataFrame) -> np.ndarray:
-    """(N,) F1 of the boxes of each picture with a confidence of at least SURE; 1 where nothing is, nor is found."""
+    """Computes (N,) F1 of each picture's boxes of a confidence of at least SURE; 1 where nothing is, nor is found."""
     sure = (predictions["confidence"] >= SURE) & (predictions["predicted"] >= 0)
     example = predictions["example"]
     hits = (predictions[column_of(0.5)] & sure).groupby(example).sum().to_numpy(np.float64)
-    found = sure.groupby(example).sum().to_numpy(np.float64)
+    detected = sure.groupby(example).sum().to_numpy(np.float64)
     truths = _truths(predictions).sum(1)
-    return np.where(found + truths > 0, 2 * hits / np.maximum(found + truths, 1), 1.0)
+    return np.where(detected + truths > 0, 2 * hits / np.maximum(detected + truths, 1), 1.0)
 
 
 def curve(predictions: pd.DataFrame, label: int, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Recall and precision of a class for every number of boxes, the surest first."""
+    """Returns recall and precision of a class for every number of boxes, the surest first."""
     of_class = predictions[predictions["predicted"] == label].sort_values("confidence", ascending=False, kind="stable")
     hits = of_class[column_of(threshold)].to_numpy(np.float64).cumsum()
     total = max(_truths(predictions)[:, label].sum(), 1)
@@ -80,11 +80,11 @@ def _figures(predictions: pd.DataFrame, classes: int, weights: np.ndarray) -> di
     }
 
 
-def _interpolated(hits: np.ndarray, found: np.ndarray, truths: np.ndarray) -> np.ndarray:
-    """(R,) average precision of (R, S) hits among `found` boxes, both never falling, of `truths` (R,) true ones."""
+def _interpolated(hits: np.ndarray, boxes: np.ndarray, truths: np.ndarray) -> np.ndarray:
+    """Computes (R,) average precision of (R, S) hits among `boxes`, both never falling, of `truths` (R,) true ones."""
     if not hits.shape[1]:
         return np.zeros(len(hits))
-    precision = hits / np.maximum(found, 1e-12)
+    precision = hits / np.maximum(boxes, 1e-12)
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]  # at this recall or above
     reached = np.floor(100 * hits / np.maximum(truths, 1e-12)[:, None] + 1e-9) + (hits > 0)  # levels 0, 0.01, …, 1
     levels = np.diff(reached, axis=1, prepend=0)
@@ -93,18 +93,18 @@ def _interpolated(hits: np.ndarray, found: np.ndarray, truths: np.ndarray) -> np
 
 
 def _truths(predictions: pd.DataFrame) -> np.ndarray:
-    """(N, K) how many true boxes of each class every picture has."""
+    """Counts the true boxes of each class in every picture: (N, K)."""
     columns = [name for name in predictions if str(name).startswith("truths_")]
     return predictions.drop_duplicates("example").sort_values("example")[columns].to_numpy(np.float64)
 
 
 def _mean_where(values: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """(R, K, T) → (R, T) means over the classes that are used; 0 where none is."""
+    """Averages (R, K, T) over the classes that are used: (R, T); 0 where none is."""
     result: np.ndarray = (values * used[..., None]).sum(1) / np.maximum(used.sum(1), 1)[:, None]
     return result
 
 
 def _lowest(values: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """(R, K) → (R,) the lowest of the classes that are used; 0 where none is."""
+    """Returns the lowest (R,) of (R, K) over the classes that are used; 0 where none is."""
     result: np.ndarray = np.where(used.any(1), np.where(used, values, np.inf).min(1), 0.0)
     return result

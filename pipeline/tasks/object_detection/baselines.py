@@ -1,4 +1,4 @@
-"""The classical detector: what stands out from the background, cut into connected pieces at several thresholds, and how
+"""The classical detector: what differs from the background, cut into connected pieces at several thresholds, and how
 well each piece fits an object of each class, by its size, form and colour."""
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SPLITS = ("validation", "test")
 
 @dataclass(frozen=True)
 class Scale:
-    """What is fitted on train before there are pieces."""
+    """The background and the thresholds that are fitted on train before there are pieces."""
 
     background: np.ndarray  # (C, 1, 1) the usual pixel outside of all boxes
     deviation: np.ndarray  # (C, 1, 1)
@@ -34,14 +34,14 @@ class Scale:
 def component_predictions(
     tables: Mapping[str, Table], card: Card, seed: int, settings: Mapping[str, Any]
 ) -> dict[str, pd.DataFrame]:
-    """Prediction tables of validation and test; everything is fitted on train."""
+    """Builds prediction tables of validation and test; everything is fitted on train."""
     from sklearn.ensemble import RandomForestRegressor
 
     scale = _scale(tables["train"], card)
     pieces = [_pieces(*picture, scale) for picture in _pictures(tables["train"], card)]
-    fits = [_fits(found[0], *truth, card) for found, truth in zip(pieces, _truths(tables["train"]), strict=True)]
+    fits = [_fits(boxes, *truth, card) for (boxes, _), truth in zip(pieces, _truths(tables["train"]), strict=True)]
     forest = RandomForestRegressor(100, min_samples_leaf=3, random_state=seed)
-    features = np.concatenate([found[1] for found in pieces])
+    features = np.concatenate([piece_features for _, piece_features in pieces])
     known = len(features) > 0
     if known:
         targets = np.concatenate(fits)
@@ -49,16 +49,16 @@ def component_predictions(
     predictions = {}
     for split in SPLITS:
         table = tables[split]
-        found = np.stack([
+        detections = np.stack([
             _answers(*_pieces(pixels, inner, scale), inner, forest if known else None, card, settings)
             for pixels, inner in _pictures(table, card)
         ])  # fmt: skip
-        predictions[split] = prediction_table(found, table, card)
+        predictions[split] = prediction_table(detections, table, card)
     return predictions
 
 
 def _pictures(table: Table, card: Card) -> list[tuple[np.ndarray, Sequence[int]]]:
-    """(C, H, W) pixels of every picture and its (height, width) inside of the grid."""
+    """Returns (C, H, W) pixels of every picture and its (height, width) inside of the grid."""
     inner = inner_sizes(table["sizes"], card["height"], card["width"]).tolist()
     return list(zip(table["images"].numpy(), inner, strict=True))
 
@@ -68,7 +68,7 @@ def _truths(table: Table) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _scale(table: Table, card: Card) -> Scale:
-    """Pixels outside of all boxes are background; thresholds lie between their distance and that of most others."""
+    """Takes pixels outside of all boxes as background; thresholds are between their distance and most others'."""
     deviation = np.array(card["deviation"]).reshape(-1, 1, 1) * card["maximum"]
     outside, inside, areas = [], [], []
     for (pixels, (height, width)), (boxes, labels) in zip(_pictures(table, card), _truths(table), strict=True):
@@ -89,13 +89,13 @@ def _scale(table: Table, card: Card) -> Scale:
 
 
 def _distances(pixels: np.ndarray, background: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    """(C, H, W) → (H, W) how far each pixel is from the background."""
+    """Measures how far each pixel is from the background: (C, H, W) → (H, W)."""
     result: np.ndarray = np.sqrt((((pixels - background) / deviation) ** 2).mean(axis=0))
     return result
 
 
 def _pieces(pixels: np.ndarray, inner: Sequence[int], scale: Scale) -> tuple[np.ndarray, np.ndarray]:
-    """(P, 4) boxes and (P, F) features of the connected pieces of a picture at all thresholds."""
+    """Finds (P, 4) boxes and (P, F) features of the connected pieces of a picture at all thresholds."""
     from scipy import ndimage
 
     values = pixels[:, : inner[0], : inner[1]].astype(np.float64)
@@ -122,7 +122,7 @@ def _pieces(pixels: np.ndarray, inner: Sequence[int], scale: Scale) -> tuple[np.
 
 
 def _fits(pieces: np.ndarray, boxes: np.ndarray, labels: np.ndarray, card: Card) -> np.ndarray:
-    """(P, K) how much each piece overlaps (IoU) the nearest true box of each class."""
+    """Computes (P, K) how much each piece overlaps (IoU) the nearest true box of each class."""
     fits = overlaps(torch.from_numpy(pieces)[:, None], torch.from_numpy(boxes.astype(np.float64)))[0].numpy()  # (P, M)
     classes = [np.where(labels == label, fits, 0.0).max(1) for label in range(len(card["classes"]))]
     return np.stack(classes, axis=1)
@@ -131,16 +131,16 @@ def _fits(pieces: np.ndarray, boxes: np.ndarray, labels: np.ndarray, card: Card)
 def _answers(
     pieces: np.ndarray, features: np.ndarray, inner: Sequence[int], forest: Any, card: Card, settings: Mapping[str, Any]
 ) -> np.ndarray:
-    """(most_boxes, 6) what is reported of a picture, as of a network."""
+    """Returns (most_boxes, 6) what is reported of a picture, as of a network."""
     classes = len(card["classes"])
     sure = np.zeros(0)
     if forest is not None and len(pieces):
         sure = forest.predict(features).reshape(-1)  # (P · K,)
     order = np.argsort(-sure, kind="stable")[:CANDIDATES]
     boxes, labels = pieces[order // classes], order % classes
-    found = reported(
+    answer = reported(
         torch.from_numpy(boxes)[None], torch.from_numpy(sure[order])[None], torch.from_numpy(labels)[None],
         torch.tensor([list(inner)]), **settings,
     )  # fmt: skip
-    result: np.ndarray = found[0].numpy()
+    result: np.ndarray = answer[0].numpy()
     return result

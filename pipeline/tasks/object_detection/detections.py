@@ -20,14 +20,14 @@ SIDES = ("left", "top", "right", "bottom")
 
 
 def found_boxes(output: Tensor, inner: Tensor, *, confidence: float, overlap: float, most_boxes: int) -> Tensor:
-    """(B, P, K + 5) answers of the cells → (B, most_boxes, 6) what is reported, see `ObjectDetection.infer`.
+    """Selects from (B, P, K + 5) answers of the cells (B, most_boxes, 6) what is reported, see `ObjectDetection.infer`.
 
     inner: (B, 2) height and width of the pictures inside of the grid. How sure a box is: the geometric mean of the
     chance of its class and the overlap that it expects to have.
     """
     classes = output.shape[2] - 5
     scores = (output[..., :classes].sigmoid() * output[..., classes, None].sigmoid()).sqrt().flatten(1)  # (B, P · K)
-    sure, index = (found[:, :CANDIDATES] for found in scores.sort(dim=1, descending=True, stable=True))
+    sure, index = (ranked[:, :CANDIDATES] for ranked in scores.sort(dim=1, descending=True, stable=True))
     boxes = output[..., -4:].gather(1, (index // classes)[..., None].expand(-1, -1, 4))
     return reported(boxes, sure, index % classes, inner, confidence, overlap, most_boxes)
 
@@ -35,7 +35,7 @@ def found_boxes(output: Tensor, inner: Tensor, *, confidence: float, overlap: fl
 def reported(
     boxes: Tensor, sure: Tensor, labels: Tensor, inner: Tensor, confidence: float, overlap: float, most_boxes: int
 ) -> Tensor:
-    """Of (B, Q) boxes, the surest first, those that are sure enough and not beaten by a surer one: (B, most_boxes, 6).
+    """Keeps of (B, Q) boxes, the surest first, those sure enough and not beaten by a surer one: (B, most_boxes, 6).
 
     Non-maximum suppression, class by class and for all pictures at once.
     """
@@ -44,17 +44,17 @@ def reported(
     close = overlaps(boxes[:, :, None], boxes[:, None])[0] > overlap  # (B, Q, Q)
     beats = (close & (labels[:, :, None] == labels[:, None])).tril(-1)  # [:, i, j]: j is surer than i
     kept = surviving(alive, beats)
-    found = torch.cat([boxes, sure[..., None], labels[..., None].to(boxes.dtype)], dim=2)  # (B, Q, 6)
-    found = torch.where(kept[..., None], found, found.new_tensor([0, 0, 0, 0, 0, -1]))
+    detections = torch.cat([boxes, sure[..., None], labels[..., None].to(boxes.dtype)], dim=2)  # (B, Q, 6)
+    detections = torch.where(kept[..., None], detections, detections.new_tensor([0, 0, 0, 0, 0, -1]))
     order = kept.int().argsort(dim=1, descending=True, stable=True)[:, :most_boxes]
-    found = found.gather(1, order[..., None].expand(-1, -1, 6))
-    missing = most_boxes - found.shape[1]
-    empty = found.new_tensor([0, 0, 0, 0, 0, -1]).expand(len(found), max(missing, 0), 6)
-    return torch.cat([found, empty], dim=1)
+    detections = detections.gather(1, order[..., None].expand(-1, -1, 6))
+    missing = most_boxes - detections.shape[1]
+    empty = detections.new_tensor([0, 0, 0, 0, 0, -1]).expand(len(detections), max(missing, 0), 6)
+    return torch.cat([detections, empty], dim=1)
 
 
 def surviving(alive: Tensor, beats: Tensor) -> Tensor:
-    """(B, Q) which candidates remain where each falls to any surer one that remains itself and beats it.
+    """Returns (B, Q) which candidates remain where each falls to any surer one that remains itself and beats it.
 
     Greedy suppression as a fixed point: after k rounds the first k candidates are settled, usually all after a few.
     """
@@ -67,23 +67,23 @@ def surviving(alive: Tensor, beats: Tensor) -> Tensor:
 
 
 def inner_sizes(sizes: Tensor, height: int, width: int) -> Tensor:
-    """(B, 2) heights and widths of files → those that the pictures have inside of a grid."""
+    """Maps (B, 2) heights and widths of files to those that the pictures have inside of a grid."""
     fitted = [fitted_size(own_height, own_width, height, width) for own_height, own_width in sizes.tolist()]
     return torch.tensor(fitted, device=sizes.device).view(-1, 2)
 
 
-def prediction_table(found: np.ndarray, examples: Mapping[str, Tensor], card: Card) -> pd.DataFrame:
-    """One row per box of (N, D, 6), and one without a box (class -1) for a picture that has none.
+def prediction_table(detections: np.ndarray, examples: Mapping[str, Tensor], card: Card) -> pd.DataFrame:
+    """Builds one row per box of (N, D, 6), and one without a box (class -1) for a picture that has none.
 
-    Boxes are in pixels of the table's pictures. `matched_50` … `matched_95` say whether the box is the one that a true
-    box of its class is found by at that overlap, `truths_<class>` how many true boxes the picture has.
+    Boxes are in pixels of the table's pictures. `matched_50` … `matched_95` mark the box by which a true box of its
+    class is found at that overlap, `truths_<class>` counts the true boxes of the picture.
     """
     boxes, labels = (examples[name].cpu().numpy() for name in ("boxes", "labels"))
-    matched = matches(found, boxes, labels)  # (N, D, T)
-    shown = found[..., 5] >= 0
+    matched = matches(detections, boxes, labels)  # (N, D, T)
+    shown = detections[..., 5] >= 0
     shown[:, 0] |= ~shown.any(1)
     example, place = np.nonzero(shown)
-    rows = found[example, place].astype(np.float64)
+    rows = detections[example, place].astype(np.float64)
     columns = {"example": example.astype(np.int64), "predicted": rows[:, 5].astype(np.int64), "confidence": rows[:, 4]}
     columns |= {side: rows[:, number] for number, side in enumerate(SIDES)}
     columns |= {column_of(level): matched[example, place, at] for at, level in enumerate(THRESHOLDS)}
@@ -93,32 +93,32 @@ def prediction_table(found: np.ndarray, examples: Mapping[str, Tensor], card: Ca
 
 
 def predictions_of(responses: pd.DataFrame, examples: Mapping[str, Tensor], card: Card) -> pd.DataFrame:
-    """The prediction table of a served model's answers, whose boxes are in pixels of the files."""
+    """Builds the prediction table of a served model's answers, whose boxes are in pixels of the files."""
     sizes = examples["sizes"].numpy()
     inner = inner_sizes(examples["sizes"], card["height"], card["width"]).numpy()
     down, across = (inner / sizes)[responses["image"]].T
     place = {str(name): index for index, name in enumerate(card["classes"])}
     most = int(responses.groupby("image").size().max()) if len(responses) else 1
-    found = np.tile(np.array([0, 0, 0, 0, 0, -1], dtype=np.float32), (len(sizes), most, 1))
+    detections = np.tile(np.array([0, 0, 0, 0, 0, -1], dtype=np.float32), (len(sizes), most, 1))
     number = responses.groupby("image").cumcount().to_numpy()
     scaled = [responses[side] * factor for side, factor in zip(SIDES, (across, down, across, down), strict=True)]
     classes = responses["class"].map(place)
-    found[responses["image"], number] = np.stack([*scaled, responses["confidence"], classes], axis=1)
-    return prediction_table(found, examples, card)
+    detections[responses["image"], number] = np.stack([*scaled, responses["confidence"], classes], axis=1)
+    return prediction_table(detections, examples, card)
 
 
-def matches(found: np.ndarray, boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(N, D, T) whether a box finds a true one at each overlap, as COCO counts (Lin et al. 2014).
+def matches(detections: np.ndarray, boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns (N, D, T) whether a box finds a true one at each overlap, as COCO counts (Lin et al. 2014).
 
     The surest box of a picture chooses first, each the best of the true boxes of its class that are left. All pictures
     and overlaps go together, box by box.
     """
-    fits = overlaps(torch.from_numpy(found[:, :, None, :4]), torch.from_numpy(boxes[:, None]))[0].double().numpy()
-    fits[found[..., 5, None] != labels[:, None]] = -1.0  # (N, D, M)
+    fits = overlaps(torch.from_numpy(detections[:, :, None, :4]), torch.from_numpy(boxes[:, None]))[0].double().numpy()
+    fits[detections[..., 5, None] != labels[:, None]] = -1.0  # (N, D, M)
     levels = np.array(THRESHOLDS)[:, None] - 1e-7
-    free = np.ones((len(found), len(THRESHOLDS), boxes.shape[1]), dtype=bool)  # (N, T, M)
-    matched = np.zeros((*found.shape[:2], len(THRESHOLDS)), dtype=bool)
-    for place in range(found.shape[1]):
+    free = np.ones((len(detections), len(THRESHOLDS), boxes.shape[1]), dtype=bool)  # (N, T, M)
+    matched = np.zeros((*detections.shape[:2], len(THRESHOLDS)), dtype=bool)
+    for place in range(detections.shape[1]):
         possible = np.where(free & (fits[:, place, None] >= levels), fits[:, place, None], -1.0)
         best = possible.argmax(2)[..., None]
         matched[:, place] = (np.take_along_axis(possible, best, 2) >= 0)[..., 0]
@@ -128,14 +128,14 @@ def matches(found: np.ndarray, boxes: np.ndarray, labels: np.ndarray) -> np.ndar
 
 
 def encoded_pictures(table: Mapping[str, Tensor], card: Card) -> list[bytes]:
-    """PNG files of a table's pictures, without the black that fills them up."""
+    """Encodes a table's pictures as PNG files, without the black that fills them up."""
     inner = inner_sizes(table["sizes"], card["height"], card["width"]).tolist()
     pictures = zip(table["images"].numpy(), inner, strict=True)
     return [png(image[:, :height, :width]) for image, (height, width) in pictures]
 
 
 def decoded_pictures(request: pd.DataFrame, card: Card) -> Batch:
-    """Examples without truth of a request. Raises ValueError with the row of what is no picture."""
+    """Decodes a request to examples without truth. Raises ValueError with the row of what is not a picture."""
     from pipeline.tasks.requests import files_of
 
     channels, height, width = (card[name] for name in ("channels", "height", "width"))
@@ -150,7 +150,7 @@ def decoded_pictures(request: pd.DataFrame, card: Card) -> Batch:
 
 
 def answer_table(predictions: pd.DataFrame | None, examples: Batch, card: Card) -> pd.DataFrame:
-    """One row per box in pixels of the picture that was sent; `image` is the row of the request."""
+    """Builds one row per box in pixels of the picture that was sent; `image` is the row of the request."""
     if predictions is None:
         return pd.DataFrame({name: [] for name in ANSWER})
     boxes = predictions[predictions["predicted"] >= 0].reset_index(drop=True)

@@ -29,7 +29,7 @@ class Guess:
 
 
 def box_guesses(tables: Mapping[str, Table], card: Card, most_boxes: int) -> dict[str, dict[str, pd.DataFrame]]:
-    """`constant_box`: in every picture the median box of one class, of the class for which this works best in train.
+    """Guesses `constant_box`: in every picture the median box of the class for which this works best in train.
 
     `constant_boxes`: of every class as many boxes as a picture has on average, each where it fits most of the objects
     of train that none before it fits. The surest of them, at most `most_boxes`.
@@ -50,7 +50,7 @@ def box_guesses(tables: Mapping[str, Table], card: Card, most_boxes: int) -> dic
 
 
 def _objects(table: Table, card: Card) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(M,) pictures, (M, 4) boxes as fractions and (M,) labels of all true boxes."""
+    """Returns (M,) pictures, (M, 4) boxes as fractions and (M,) labels of all true boxes."""
     labels = table["labels"].numpy()
     pictures, places = np.nonzero(labels >= 0)
     boxes = table["boxes"].double().numpy() / _sides(table, card)[:, None]
@@ -58,7 +58,7 @@ def _objects(table: Table, card: Card) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 def _sides(table: Table, card: Card) -> np.ndarray:
-    """(N, 4) width, height, width, height of the pictures inside of the grid."""
+    """Returns (N, 4) width, height, width, height of the pictures inside of the grid."""
     inner = inner_sizes(table["sizes"], card["height"], card["width"]).double().numpy()
     return np.tile(inner[:, ::-1], 2)
 
@@ -69,7 +69,7 @@ def _median_box(label: int, pictures: np.ndarray, boxes: np.ndarray, count: int)
 
 
 def _usual_boxes(label: int, pictures: np.ndarray, boxes: np.ndarray, count: int) -> list[Guess]:
-    """Chosen greedily out of the median box and true ones, at least one."""
+    """Chooses boxes greedily out of the median box and true ones, at least one."""
     some = boxes[np.unique(np.linspace(0, len(boxes) - 1, CANDIDATES).astype(int))]
     candidates = np.concatenate([np.median(boxes, axis=0)[None], some])
     fits = np.stack([_fits(candidate, boxes) for candidate in candidates])  # (Q, M)
@@ -86,9 +86,9 @@ def _usual_boxes(label: int, pictures: np.ndarray, boxes: np.ndarray, count: int
 
 
 def _fits(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """(M,) bool, which of the boxes (M, 4) it overlaps by half."""
-    ours, others = (torch.from_numpy(1000 * sides) for sides in (box, boxes))  # `overlaps` is made for pixels
-    fits: np.ndarray = overlaps(ours, others)[0].numpy() >= HALF
+    """Returns (M,) bool, which of the boxes (M, 4) it overlaps by half."""
+    candidate, objects = (torch.from_numpy(1000 * sides) for sides in (box, boxes))  # `overlaps` is made for pixels
+    fits: np.ndarray = overlaps(candidate, objects)[0].numpy() >= HALF
     return fits
 
 

@@ -1,4 +1,4 @@
-"""What training needs of object detection: networks, losses and what they are made of."""
+"""The parts of object detection that training needs: networks, losses and what they are made of."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Detector(nn.Module):
             self.register_buffer(name, torch.tensor(card[name], dtype=torch.float32).view(1, -1, 1, 1) * scale)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) pixels from 0 to 255 → (B, P, K + 5) answers of the P cells.
+        """Maps (B, C, H, W) pixels from 0 to 255 to (B, P, K + 5) answers of the P cells.
 
         K logits of the classes, the logit of the overlap that the box will have, and the box in pixels.
         """
@@ -65,18 +65,18 @@ class Detector(nn.Module):
         return torch.cat([answers[..., :-4], boxes], dim=2)
 
     def centres(self, rows: int, columns: int, device: torch.device) -> Tensor:
-        """(P, 2) the middle of every cell of a map, x and y in pixels."""
+        """Returns (P, 2), the middle of every cell of a map, x and y in pixels."""
         y, x = ((torch.arange(count, device=device) + 0.5) * self.stride for count in (rows, columns))
         return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=2).flatten(0, 1)
 
 
 def area(boxes: Tensor) -> Tensor:
-    """(…, 4) → (…)"""
+    """Computes the areas (…) of boxes (…, 4)."""
     return (boxes[..., 2:] - boxes[..., :2]).clamp_min(0).prod(-1)
 
 
 def overlaps(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """IoU and GIoU (Rezatofighi et al. 2019) of boxes (…, 4) that can be broadcast."""
+    """Computes IoU and GIoU (Rezatofighi et al. 2019) of boxes (…, 4) that can be broadcast."""
     corners = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
     shared = corners.clamp_min(0).prod(-1)
     joined = area(first) + area(second) - shared

@@ -21,7 +21,7 @@ from pipeline.formats.image import upright_image
 
 
 def marked_picture(data: bytes, answer: pd.DataFrame, card: Card) -> bytes:
-    """The picture as a PNG file with the boxes of a confidence of at least SHOWN, in the colours of their classes.
+    """Returns the picture as a PNG file with boxes of a confidence of at least SHOWN, in the colours of their classes.
 
     `answer` has a row a box, in pixels of this picture. Lines and letters grow with the picture; the surest box lies
     on top.
@@ -51,7 +51,7 @@ SHOWN = 0.4  # confidence from which a box is drawn
 
 
 def boxes_on_pictures(predictions: pd.DataFrame, table: Table, card: Card, path: Path, title: str) -> Path:
-    """Nine pictures, evenly spread over the examples: true boxes dashed, found ones in the colour of their class."""
+    """Draws nine pictures, evenly spread over the examples: true boxes dashed, found ones in colours of classes."""
     from matplotlib.patches import Rectangle
 
     examples = np.unique(np.linspace(0, len(table["images"]) - 1, 9).astype(int)).tolist()
@@ -63,15 +63,15 @@ def boxes_on_pictures(predictions: pd.DataFrame, table: Table, card: Card, path:
         picture = table["images"][example].numpy().transpose(1, 2, 0)
         axes.imshow(picture.squeeze(), cmap="gray" if card["channels"] == 1 else None, vmin=0, vmax=card["maximum"])
         labels, boxes = table["labels"][example].numpy(), table["boxes"][example].numpy()
-        found = sure[sure["example"] == example]
-        sides = found[["left", "top", "right", "bottom"]].to_numpy()
+        detected = sure[sure["example"] == example]
+        sides = detected[["left", "top", "right", "bottom"]].to_numpy()
         for (left, top, right, bottom), colour, dash in [
             *((box, INK, "--") for box in boxes[labels >= 0]),
-            *((box, _colour(label), "-") for box, label in zip(sides, found["predicted"], strict=True)),
+            *((box, _colour(label), "-") for box, label in zip(sides, detected["predicted"], strict=True)),
         ]:
             size = (right - left, bottom - top)
             axes.add_patch(Rectangle((left, top), *size, fill=False, linewidth=0.9, edgecolor=colour, linestyle=dash))
-        axes.set_title(f"test picture {example}: {len(found)} found, {(labels >= 0).sum()} true", fontsize=8)
+        axes.set_title(f"test picture {example}: {len(detected)} found, {(labels >= 0).sum()} true", fontsize=8)
         axes.axis("off")
     names = [str(name) for name in card["classes"]][:MOST_CLASSES_WITH_NUMBERS]
     handles = [Rectangle((0, 0), 1, 1, fill=False, edgecolor=_colour(label)) for label in range(len(names))]
@@ -80,7 +80,7 @@ def boxes_on_pictures(predictions: pd.DataFrame, table: Table, card: Card, path:
 
 
 def precision_recall(predictions: pd.DataFrame, card: Card, path: Path, title: str) -> Path:
-    """Precision over recall of every class, at overlaps (IoU) of 0.5 and 0.75."""
+    """Draws precision over recall of every class, at overlaps (IoU) of 0.5 and 0.75."""
     from pipeline.tasks.object_detection.average_precision import curve
 
     drawn = figure(9, 3.4)

@@ -58,7 +58,7 @@ def _digests(part: AnnotatedImages) -> np.ndarray:
 
 
 def _sent(records: Sequence[AnnotatedImages], rows: np.ndarray) -> pd.DataFrame:
-    """What a user would send of these rows of all records: the files, or PNG files of the pixels."""
+    """Returns what a user would send of these rows of all records: the files, or PNG files of the pixels."""
     every = [(part, own) for part in records for own in range(len(part.names))]
     chosen = [every[row] for row in rows]
     files = [png(part.pixels[own]) if part.files is None else part.files[own].read_bytes() for part, own in chosen]
@@ -72,12 +72,12 @@ def _check_parts(parts: Mapping[str, AnnotatedImages]) -> None:
             raise ValueError(f"part {name} holds a {kind}; choose a data.format that reads pictures with boxes")
     shapes = {name: part.pixels.shape[1:] for name, part in parts.items()}
     if len(set(shapes.values())) > 1:
-        found = ", ".join(f"{name} has {c} × {h} × {w}" for name, (c, h, w) in shapes.items())
-        raise ValueError(f"pictures of all parts must be brought to one size: {found}; write the size into options")
+        sizes = ", ".join(f"{name} has {c} × {h} × {w}" for name, (c, h, w) in shapes.items())
+        raise ValueError(f"pictures of all parts must be brought to one size: {sizes}; write the size into options")
 
 
 def _classes(parts: Mapping[str, AnnotatedImages], order: Sequence[str]) -> list[str]:
-    """Names of the classes, sorted. Raises ValueError for a class that is not in train, with the picture it is in."""
+    """Lists the classes, sorted. Raises ValueError for a class that is not in train, with the picture it is in."""
     known = sorted(set(chain.from_iterable(parts[order[0]].labels)))
     if not known:
         raise ValueError(f"part {order[0]} has no boxes at all; there is nothing to learn from it")
@@ -93,21 +93,21 @@ def _classes(parts: Mapping[str, AnnotatedImages], order: Sequence[str]) -> list
 
 
 def _padded(records: Sequence[AnnotatedImages], classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(N, M, 4) float32 boxes and (N, M) int64 labels."""
+    """Returns (N, M, 4) float32 boxes and (N, M) int64 labels."""
     number = {name: position for position, name in enumerate(classes)}
-    found = [pair for part in records for pair in zip(part.boxes, part.labels, strict=True)]
-    most = max(1, *(len(labels) for _, labels in found)) if found else 1
-    check_padding(np.array([len(labels) for _, labels in found], dtype=np.int64), 24)
-    boxes = np.zeros((len(found), most, 4), dtype=np.float32)
-    labels = np.full((len(found), most), -1, dtype=np.int64)
-    for row, (sides, names) in enumerate(found):
+    pictures = [pair for part in records for pair in zip(part.boxes, part.labels, strict=True)]
+    most = max(1, *(len(labels) for _, labels in pictures)) if pictures else 1
+    check_padding(np.array([len(labels) for _, labels in pictures], dtype=np.int64), 24)
+    boxes = np.zeros((len(pictures), most, 4), dtype=np.float32)
+    labels = np.full((len(pictures), most), -1, dtype=np.int64)
+    for row, (sides, names) in enumerate(pictures):
         boxes[row, : len(names)] = sides
         labels[row, : len(names)] = [number[name] for name in names]
     return boxes, labels
 
 
 def _usual_side(table: Mapping[str, np.ndarray]) -> float:
-    """The median over the boxes of the square root of their area, in pixels of the table's pictures."""
+    """Returns the median over the boxes of the square root of their area, in pixels of the table's pictures."""
     boxes = table["boxes"][table["labels"] >= 0].astype(np.float64)
     if not len(boxes):
         raise ValueError("train has no boxes; take a smaller share for validation and test")

@@ -2,7 +2,7 @@
 
 Every cell of the features answers at once and without anchors, as in FCOS (Tian et al. 2019): how sure it is of each
 class, how well its box will fit, and how far the four sides of the box are away. Cells near the middle of a true box
-learn to answer for it; the others learn to say that there is nothing.
+learn to answer for it; the others learn to report nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pipeline.tasks.probes import Probe
 
 ALPHA, GAMMA = 0.25, 2.0  # of the focal loss
-BOX_WEIGHT = 2.0  # of the loss of the boxes beside those of classes and fit
+BOX_WEIGHT = 2.0  # of the loss of the boxes, relative to those of classes and fit
 VISIBLE = 0.4  # share of a box that augmentation must leave in the picture for it to be still one
 
 
@@ -67,7 +67,7 @@ class ObjectDetection(Task):
         return Detector(encoders(card["channels"]), card, **head, augmentation=augmentation)
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:
-        """Mirrored, moved, made larger or smaller, brighter or darker, every picture by its own draw."""
+        """Mirrors, moves, enlarges or shrinks, brightens or darkens every picture by its own draw."""
         assert isinstance(network, Detector)
         chosen, images = network.augmentation, batch["images"]
         count, _, height, width = images.shape
@@ -97,14 +97,14 @@ class ObjectDetection(Task):
         return network(batch["images"])  # type: ignore[no-any-return]
 
     def infer(self, network: nn.Module, batch: Batch) -> Tensor:
-        """(B, most_boxes, 6): left, top, right, bottom, confidence and class, the surest first; class -1 for none."""
+        """Returns (B, most_boxes, 6): left, top, right, bottom, confidence, class (-1 for none), the surest first."""
         from pipeline.tasks.object_detection.detections import found_boxes, inner_sizes
 
         inner = inner_sizes(batch["sizes"], *batch["images"].shape[2:])
         return found_boxes(self.output(network, batch), inner, **self.settings)
 
     def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
-        """Focal loss of the classes (Lin et al. 2017), GIoU loss of the boxes (Rezatofighi et al. 2019), and
+        """Adds focal loss of the classes (Lin et al. 2017), GIoU loss of the boxes (Rezatofighi et al. 2019), and
         cross-entropy of how well the boxes fit (Wu et al. 2020), each per cell that answers for a box."""
         assert isinstance(network, Detector)
         rows, columns = (-(-size // network.stride) for size in batch["images"].shape[2:])
@@ -125,23 +125,23 @@ class ObjectDetection(Task):
         return "boxes_found"
 
     def scores(self, output: Tensor, batch: Batch, card: Card) -> Tensor:
-        """(B,) shares of the true boxes for which some cell has the right class and a box that overlaps by half."""
+        """Returns (B,) shares of true boxes for which some cell has the right class and a box that overlaps by half."""
         boxes, labels = batch["boxes"], batch["labels"]
         fits = overlaps(output[:, :, None, -4:], boxes[:, None])[0] > HALF  # (B, P, M)
         sure = output[..., :-5].sigmoid() > SURE  # (B, P, K)
         right = sure.gather(2, labels.clamp_min(0)[:, None].expand(-1, sure.shape[1], -1))  # (B, P, M)
-        found = ((fits & right).any(1) & (labels >= 0)).sum(1)
-        return (found / (labels >= 0).sum(1)).nan_to_num(1.0)  # nothing to find is nothing missed
+        hits = ((fits & right).any(1) & (labels >= 0)).sum(1)
+        return (hits / (labels >= 0).sum(1)).nan_to_num(1.0)  # nothing to find is nothing missed
 
     @torch.inference_mode()
     def predict(self, network: nn.Module, examples: Batch, card: Card) -> pd.DataFrame:
-        """One picture at a time, as it is served: in a batch, sums and so the choice of equal boxes may differ."""
+        """Predicts single pictures, as they are served: in a batch, sums and so the choice among equals may differ."""
         from pipeline.tasks.object_detection.detections import prediction_table
 
         rows = range(len(examples["images"]))
         single = ({name: tensor[row : row + 1] for name, tensor in examples.items()} for row in rows)
-        found = torch.cat([self.infer(network, one) for one in single])
-        return prediction_table(found.cpu().numpy(), examples, card)
+        detections = torch.cat([self.infer(network, one) for one in single])
+        return prediction_table(detections.cpu().numpy(), examples, card)
 
     def resampled_metrics(self, predictions: pd.DataFrame, card: Card, weights: np.ndarray) -> dict[str, np.ndarray]:
         from pipeline.tasks.object_detection.average_precision import detection_figures
@@ -149,7 +149,7 @@ class ObjectDetection(Task):
         return detection_figures(predictions, len(card["classes"]), weights)
 
     def example_scores(self, predictions: pd.DataFrame) -> np.ndarray:
-        """(N,) F1 of every picture's boxes of at least medium confidence, at an overlap of one half."""
+        """Returns (N,) F1 of every picture's boxes of at least medium confidence, at an overlap of one half."""
         from pipeline.tasks.object_detection.average_precision import picture_scores
 
         return picture_scores(predictions)
@@ -200,7 +200,7 @@ class ObjectDetection(Task):
 
 
 def sampled(images: Tensor, rows: Tensor, columns: Tensor, filling: Tensor) -> Tensor:
-    """(B, C, H, W) pixels out of the given rows (B, H) and columns (B, W); `filling` where these lie outside."""
+    """Samples (B, C, H, W) pixels of the given rows (B, H) and columns (B, W); `filling` where these are outside."""
     height, width = images.shape[2:]
     picture = torch.arange(len(images), device=images.device)[:, None, None]
     taken = images[picture, :, rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None, :]]
@@ -209,7 +209,7 @@ def sampled(images: Tensor, rows: Tensor, columns: Tensor, filling: Tensor) -> T
 
 
 def responsible(centres: Tensor, boxes: Tensor, labels: Tensor, stride: int, radius: float) -> Tensor:
-    """(B, P) which of the boxes (B, M, 4) each cell answers for, -1 for none.
+    """Returns (B, P) which of the boxes (B, M, 4) each cell answers for, -1 for none.
 
     A cell answers for the smallest box that it lies in and whose middle is at most `radius` cells away (centre
     sampling). The cell with the middle in it always answers, so that no box is too small to be learnt.
@@ -224,7 +224,7 @@ def responsible(centres: Tensor, boxes: Tensor, labels: Tensor, stride: int, rad
 
 
 def focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """The sum over all cells and classes of the focal loss (Lin et al. 2017): easy cells count little."""
+    """Sums the focal loss (Lin et al. 2017) over all cells and classes: easy cells count little."""
     plain = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     chances = logits.sigmoid()
     missed = (chances - targets).abs()

@@ -11,7 +11,7 @@ WORDS = r"\w+|[^\w\s]"
 
 
 def logistic_regression(texts: Mapping[str, list[str]], labels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """(N, K) scores of validation and test, of words and pairs weighed by their rarity in train (TF-IDF)."""
+    """Returns (N, K) scores of validation and test, of words and pairs weighed by their rarity in train (TF-IDF)."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
@@ -24,5 +24,5 @@ def logistic_regression(texts: Mapping[str, list[str]], labels: Mapping[str, np.
 
 
 def _scores(decision: np.ndarray) -> np.ndarray:
-    """A score for every class, also of two, for which scikit-learn tells one number."""
+    """Returns a score for every class, also of two, for which scikit-learn returns one number."""
     return decision if decision.ndim == 2 else np.stack([-decision, decision], axis=1) / 2

@@ -1,4 +1,4 @@
-"""What training needs of sentiment analysis: networks, losses and what they are made of."""
+"""The parts of sentiment analysis that training needs: networks, losses and what they are made of."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SentenceClassifier(nn.Module):
         self.word_dropout, self.label_smoothing = word_dropout, label_smoothing
 
     def forward(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
-        """(B, T) and, where they differ, lengths (B,) → (B, classes) logits."""
+        """Maps (B, T) and, where they differ, lengths (B,) to (B, classes) logits."""
         vectors = self.dropout(self.table(tokens)).transpose(1, 2)  # (B, E, T)
         features = self.encoder(vectors, lengths).float()  # (B, F, T'), zero in padding
         logits: Tensor = self.head(pooled(features, lengths, self.encoder.stride, self.pooling))

@@ -15,7 +15,7 @@ LONGEST = 120  # signs
 
 
 def labelled_sentences(predictions: pd.DataFrame, texts: list[str], card: Card, path: Path, title: str) -> Path:
-    """The mistakes that the model was surest of, sentences that it was unsure of, and some that it knew."""
+    """Draws the mistakes that the model was surest of, sentences that it was unsure of, and some that it knew."""
     right = predictions["label"] == predictions["predicted"]
     ordered = predictions.sort_values(["confidence", "example"], ascending=[False, True])
     sure, known = ordered[~right[ordered.index]], ordered[right[ordered.index]]
@@ -37,9 +37,9 @@ def labelled_sentences(predictions: pd.DataFrame, texts: list[str], card: Card, 
         for example, label, predicted, confidence in zip(
             rows["example"], rows["label"], rows["predicted"], rows["confidence"], strict=True
         ):
-            said = f"{card['classes'][predicted]} {confidence:.0%}"
+            prediction = f"{card['classes'][predicted]} {confidence:.0%}"
             truth = "" if label == predicted else f" ({card['classes'][label]})"
-            axes.text(0, height, said + truth, color=BLUE if label == predicted else ORANGE, va="center",
+            axes.text(0, height, prediction + truth, color=BLUE if label == predicted else ORANGE, va="center",
                       parse_math=False)  # fmt: skip
             axes.text(0.2, height, _cut(texts[example]), color=INK, va="center", parse_math=False)
             height += 1

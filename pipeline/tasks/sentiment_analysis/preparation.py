@@ -33,12 +33,12 @@ def prepare_labelled_text(
     sizes = {name: len(parts[name].labels) for name in order}
     units = digests_of_texts(sent)
     rows = split_rows(sizes, shares, seed, units, classes=names, labels=labels)
-    found = {part: [texts[row] for row in rows[part]] for part in SPLITS}
-    model = fit_tokenizer(found["train"], vocabulary)
+    sentences = {part: [texts[row] for row in rows[part]] for part in SPLITS}
+    model = fit_tokenizer(sentences["train"], vocabulary)
     tokenizer = Tokenizer(model)
-    encoded = {part: tokenizer.encode(found[part]) for part in SPLITS}
+    encoded = {part: tokenizer.encode(sentences[part]) for part in SPLITS}
     tables = {
-        part: {**token_table(encoded[part], longest), "labels": labels[rows[part]], "text": as_bytes(found[part])}
+        part: {**token_table(encoded[part], longest), "labels": labels[rows[part]], "text": as_bytes(sentences[part])}
         for part in SPLITS
     }
     card = labelled_card(tables, names)
@@ -53,8 +53,8 @@ def prepare_labelled_text(
         "mean_tokens": {part: round(float(tables[part]["lengths"].mean()), 2) for part in SPLITS},
         "warnings": [
             *(warning for name in order for warning in parts[name].warnings),
-            *duplicates({part: [text.encode() for text in found[part]] for part in SPLITS}, "sentences", "word"),
-            *_contradictions(found["train"], labels[rows["train"]]),
+            *duplicates({part: [text.encode() for text in sentences[part]] for part in SPLITS}, "sentences", "word"),
+            *_contradictions(sentences["train"], labels[rows["train"]]),
             *rare_classes(card["class_counts"], "example", "examples"),
             *_shortened(encoded, longest),
         ],
@@ -64,7 +64,7 @@ def prepare_labelled_text(
 
 
 def token_table(rows: Sequence[Sequence[int]], longest: int) -> dict[str, np.ndarray]:
-    """The first `longest` tokens of each sentence, at least one, with padding behind them, and how many there are."""
+    """Takes the first `longest` tokens of each sentence, at least one, with padding behind them, and their number."""
     tokens, lengths = padded([row[:longest] or [UNKNOWN] for row in rows])
     return {"tokens": tokens, "lengths": lengths}
 
@@ -79,11 +79,11 @@ def _check_kind(parts: Mapping[str, LabelledText]) -> None:
 
 
 def _contradictions(texts: list[str], labels: np.ndarray) -> Iterator[str]:
-    """Sentences of train that stand there with more than one label."""
-    said: dict[str, set[int]] = {}
+    """Warns of sentences of train that have more than one label."""
+    labels_by_text: dict[str, set[int]] = {}
     for text, label in zip(texts, labels.tolist(), strict=True):
-        said.setdefault(text, set()).add(label)
-    count = sum(len(found) > 1 for found in said.values())
+        labels_by_text.setdefault(text, set()).add(label)
+    count = sum(len(different) > 1 for different in labels_by_text.values())
     if count:
         yield f"{count} sentences of train stand there with more than one label"
 

@@ -38,14 +38,14 @@ class SentimentAnalysis(ClassificationTask):
         return prepare_labelled_text(dict(parts), split, seed, **{name: self.settings[name] for name in self.SETTINGS})
 
     def examples(self, table: Table, card: Card) -> Batch:
-        """Tokens (N, T), padded behind the lengths (N,), and labels (N,)."""
+        """Returns tokens (N, T), padded behind the lengths (N,), and labels (N,)."""
         return {"tokens": table["tokens"].long(), "lengths": table["lengths"], "labels": table["labels"]}
 
     def network(  # type: ignore[override]  # the keywords are this task's parameters in params.yaml
         self, encoders: Encoders, card: Card, *, embedding: int, embedding_dropout: float, word_dropout: float,
         pooling: Pooling, label_smoothing: float,
     ) -> SentenceClassifier:  # fmt: skip
-        """`word_dropout`: share of the tokens that are taken for unknown ones in training (Iyyer et al. 2015)."""
+        """Takes `word_dropout`, the share of tokens that become unknown ones in training (Iyyer et al. 2015)."""
         check_pooling(pooling)
         numbers = {"embedding_dropout": embedding_dropout, "word_dropout": word_dropout}
         check_ranges(self.RANGES, embedding=embedding, label_smoothing=label_smoothing, **numbers)

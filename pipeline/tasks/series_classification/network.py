@@ -1,4 +1,4 @@
-"""What training needs of series classification: networks, losses and what they are made of."""
+"""The parts of series classification that training needs: networks, losses and what they are made of."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Normalise = Literal["series", "train", "none"]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What training does to normalised series, each by its own draw."""
+    """Changes of normalised series in training, each by its own draw."""
 
     crop: float  # largest share of the steps that is cut off
     warp: float  # how far time is bent
@@ -28,7 +28,7 @@ class Augmentation:
     jitter: float  # deviation of noise, in units of the normalised values
 
     def __call__(self, values: Tensor, lengths: Tensor) -> Tensor:
-        """(B, C, T) with lengths (B,) → (B, C, T)."""
+        """Changes (B, C, T) with lengths (B,) to (B, C, T)."""
         if self.crop or self.warp:
             values = stretched(values, lengths, self.crop, self.warp)
         if self.scaling:
@@ -41,8 +41,8 @@ class Augmentation:
 class SeriesClassifier(nn.Module):
     """Encodes normalised series, pools the features over the steps and weighs the classes.
 
-    A channel of ones goes with every series. Encoders may normalise each step by itself: beside the ones a step keeps
-    its size, and their end tells where the series begins and ends.
+    A channel of ones goes with every series. Encoders may normalise each step by itself: with the ones a step keeps
+    its size, and their end marks where the series begins and ends.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class SeriesClassifier(nn.Module):
         self.augmentation, self.label_smoothing = augmentation, label_smoothing
 
     def forward(self, values: Tensor, lengths: Tensor | None) -> Tensor:
-        """(B, C, T) and, where they differ, lengths (B,) → (B, classes) logits."""
+        """Maps (B, C, T) and, where they differ, lengths (B,) to (B, classes) logits."""
         ones = torch.ones_like(values[:, :1])
         features = self.encoder(torch.cat([values, ones], dim=1), lengths).float()  # (B, F, T'), zero in padding
         logits: Tensor = self.head(pooled(features, lengths, self.encoder.stride, self.pooling))
@@ -63,7 +63,7 @@ class SeriesClassifier(nn.Module):
 
 
 def normalised(values: Tensor, lengths: Tensor, how: Normalise, card: Card) -> Tensor:
-    """(N, C, T) in units of each series' own deviation from its mean, or of all of train; zero behind the lengths.
+    """Puts (N, C, T) in units of each series' own deviation from its mean, or of all of train; zero behind the lengths.
 
     A channel that is constant in a series is shifted and not scaled.
     """
@@ -84,11 +84,11 @@ def normalised(values: Tensor, lengths: Tensor, how: Normalise, card: Card) -> T
 
 
 def stretched(values: Tensor, lengths: Tensor, crop: float, warp: float) -> Tensor:
-    """(B, C, T): a random window of each series, its time bent, brought back to its length along straight lines.
+    """Brings a random window of each series (B, C, T), its time bent, back to its length along straight lines.
 
     The window leaves out up to a share `crop` of the steps (Le Guennec et al. 2016). With `warp`, time runs up to so
     much faster at one end and slower at the other (a smooth form of Um et al. 2017). All channels move alike. What
-    stands behind the lengths is still padding, though not zero: encoders do not look at it.
+    is behind the lengths is still padding, though not zero: encoders do not look at it.
     """
     size, start, bend = torch.rand(3, len(values), 1, device=values.device)
     last = (lengths - 1)[:, None]

@@ -22,7 +22,7 @@ WARM = ("#c8641e", "#b3261e", "#8a4fa3", "#d99a00")  # of mistakes
 
 
 def series_by_class(predictions: pd.DataFrame, series: list[np.ndarray], card: Card, path: Path, title: str) -> Path:
-    """The first channel (T,) of test series, class by class: some that were recognised, and the mistakes in colour."""
+    """Draws the first channel (T,) of test series by class: some that were recognised, and the mistakes in colour."""
     classes = [str(name) for name in card["classes"]][:MOST_CLASSES_WITH_SERIES]
     columns = min(len(classes), 4)
     rows = -(-len(classes) // columns)

@@ -31,11 +31,11 @@ def prepare_labelled_series(parts: Mapping[str, LabelledSeries], split: Shares, 
     _check_same_channels(parts, order)
     _check_sizes(parts, order)
     channels = parts[order[0]].channels
-    given = [series for name in order for series in parts[name].values]
-    filled = [fill(series) for series in given]
+    raw = [series for name in order for series in parts[name].values]
+    filled = [fill(series) for series in raw]
     names, labels = class_numbers(parts, order)
     sizes = {name: len(parts[name].labels) for name in order}
-    units = digests_of(series.tobytes() for series in given)
+    units = digests_of(series.tobytes() for series in raw)
     rows = split_rows(sizes, shares, seed, units, classes=names, labels=labels)
     tables = {
         part: {**padded([filled[row] for row in rows[part]]), "labels": labels[rows[part]], "rows": rows[part]}
@@ -49,22 +49,22 @@ def prepare_labelled_series(parts: Mapping[str, LabelledSeries], split: Shares, 
         "split": described(shares, order, "content", BY_CONTENT, seed),
         "columns": channels,
         "steps": {part: [int(end(table["lengths"])) for end in (min, max)] for part, table in tables.items()},
-        "missing": _missing(given, rows, channels),
+        "missing": _missing(raw, rows, channels),
         "missing_rule": "linear",
         "warnings": [
             *(warning for name in order for warning in parts[name].warnings),
             *duplicates(_hashes(tables), "series", "value"),
             *rare_classes(card["class_counts"], "example", "examples"),
-            *_gaps(given, rows),
+            *_gaps(raw, rows),
             *_constant(train, channels),
         ],
     }
-    requests = request_of_series([given[row] for row in rows["test"]], card)
+    requests = request_of_series([raw[row] for row in rows["test"]], card)
     return Prepared(tables, card, requests, {part: units[rows[part]] for part in SPLITS})
 
 
 def fill(values: np.ndarray) -> np.ndarray:
-    """(C, T) with the gaps (NaN) of every channel filled along a straight line, at its ends by the nearest value.
+    """Fills the gaps (NaN) of every channel of (C, T) along a straight line, at its ends by the nearest value.
 
     A series is labelled as a whole, so that a gap may see what comes behind it. Every channel needs one value.
     """
@@ -78,7 +78,7 @@ def fill(values: np.ndarray) -> np.ndarray:
 
 
 def padded(series: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """Series (C, T) of their own lengths as one array (N, C, longest) float32 with zeros behind them, and lengths."""
+    """Joins series (C, T) in one array (N, C, longest) float32 with zeros behind them; returns their lengths, too."""
     lengths = np.array([values.shape[1] for values in series], dtype=np.int64)
     check_padding(lengths, 4 * len(series[0]))
     table = np.zeros((len(series), len(series[0]), int(lengths.max())), dtype=np.float32)
@@ -91,8 +91,8 @@ def _check_same_channels(parts: Mapping[str, LabelledSeries], order: list[str]) 
     for name in order:
         part, first = parts[name], parts[order[0]]
         if not isinstance(part, LabelledSeries):
-            found = type(part).__name__
-            raise ValueError(f"part {name} holds {found}; choose a data.format that reads labelled series, such as ts")
+            kind = type(part).__name__
+            raise ValueError(f"part {name} holds {kind}; choose a data.format that reads labelled series, such as ts")
         if part.channels != first.channels:
             raise ValueError(
                 f"series of all parts must have the same channels: part {order[0]} has {len(first.channels)}, "
@@ -111,9 +111,9 @@ def _check_sizes(parts: Mapping[str, LabelledSeries], order: list[str]) -> None:
                 )
 
 
-def _missing(given: list[np.ndarray], rows: Rows, channels: list[str]) -> dict[str, dict[str, int]]:
-    """Missing values of every split and channel."""
-    counted = np.array([np.isnan(series).sum(axis=1) for series in given])  # (N, C)
+def _missing(raw: list[np.ndarray], rows: Rows, channels: list[str]) -> dict[str, dict[str, int]]:
+    """Counts the missing values of every split and channel."""
+    counted = np.array([np.isnan(series).sum(axis=1) for series in raw])  # (N, C)
     return {part: dict(zip(channels, counted[rows[part]].sum(axis=0).tolist(), strict=True)) for part in SPLITS}
 
 
@@ -127,9 +127,9 @@ def _hashes(tables: Tables) -> dict[str, list[bytes]]:
     }
 
 
-def _gaps(given: list[np.ndarray], rows: Rows) -> Iterator[str]:
+def _gaps(raw: list[np.ndarray], rows: Rows) -> Iterator[str]:
     for part in SPLITS:
-        gaps = [int(np.isnan(given[row]).sum()) for row in rows[part]]
+        gaps = [int(np.isnan(raw[row]).sum()) for row in rows[part]]
         if any(gaps):
             count = sum(map(bool, gaps))
             yield f"{sum(gaps)} missing values in {count} of {len(gaps)} series of {part} were filled by straight lines"

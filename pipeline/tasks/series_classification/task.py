@@ -44,7 +44,7 @@ class SeriesClassification(ClassificationTask):
         return prepare_labelled_series(dict(parts), split, seed)
 
     def examples(self, table: Table, card: Card) -> Batch:
-        """Normalised values (N, C, T), zero behind the lengths (N,), and labels (N,)."""
+        """Returns normalised values (N, C, T), zero behind the lengths (N,), and labels (N,)."""
         values = normalised(table["values"], table["lengths"], self.settings["normalise"], card)
         return {"values": values, "lengths": table["lengths"], "labels": table["labels"]}
 
@@ -121,6 +121,6 @@ class SeriesClassification(ClassificationTask):
 
 
 def unpadded(table: Table, count: int) -> list[np.ndarray]:
-    """The first series of a table, (C, T) each."""
-    found = zip(table["values"][:count].numpy(), table["lengths"][:count].tolist(), strict=True)
-    return [values[:, :length] for values, length in found]
+    """Returns the first series of a table, (C, T) each."""
+    pairs = zip(table["values"][:count].numpy(), table["lengths"][:count].tolist(), strict=True)
+    return [values[:, :length] for values, length in pairs]

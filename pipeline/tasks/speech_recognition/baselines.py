@@ -21,7 +21,7 @@ CEPSTRA, STRETCHES = 13, 8  # numbers of a frame, and stretches of a word over w
 
 
 def cepstral_predictions(tables: Mapping[str, Table], card: Card, seed: int, ear: LogMel) -> dict[str, pd.DataFrame]:
-    """Prediction tables of validation and test."""
+    """Builds prediction tables of validation and test."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -37,7 +37,7 @@ def cepstral_predictions(tables: Mapping[str, Table], card: Card, seed: int, ear
         model.fit(np.stack(parts), spoken)
     usual = sum(map(len, cepstra["train"])) / len(spoken)  # frames of a word
     most, fewest = max(counts), min(counts)
-    found = {}
+    predictions = {}
     for split in ("validation", "test"):
         written, sure = [], []
         for frames in cepstra[split]:
@@ -47,24 +47,24 @@ def cepstral_predictions(tables: Mapping[str, Table], card: Card, seed: int, ear
             classes = model.classes_ if model is not None else np.array(spoken[:1])
             written.append(" ".join(classes[chances.argmax(1)].tolist()))
             sure.append(float(np.exp(np.log(chances.max(1)).mean())))
-        found[split] = compared(written, sure, tables[split], card)
-    return found
+        predictions[split] = compared(written, sure, tables[split], card)
+    return predictions
 
 
 def cepstra_of(table: Table, ear: LogMel) -> list[np.ndarray]:
-    """(T, 13) cepstra of each recording: the first coefficients of the cosine transform of its log-mel features."""
+    """Computes (T, 13) cepstra of recordings: first coefficients of the cosine transform of their log-mel features."""
     from scipy.fft import dct
 
-    found = []
+    cepstra = []
     with torch.inference_mode():
         for samples, length in zip(table["samples"], table["lengths"].tolist(), strict=True):
             heard = ear(samples[None, :length] / FULL)[0].numpy().T  # (T, bands)
-            found.append(dct(heard.astype(np.float64), norm="ortho", axis=1)[:, :CEPSTRA])
-    return found
+            cepstra.append(dct(heard.astype(np.float64), norm="ortho", axis=1)[:, :CEPSTRA])
+    return cepstra
 
 
 def features(frames: np.ndarray, count: int) -> list[np.ndarray]:
-    """(T, 13) in `count` equal parts, each as (8 · 13,) means over its stretches."""
+    """Splits (T, 13) into `count` equal parts, each as (8 · 13,) means over its stretches."""
     edges = np.linspace(0, len(frames), count * STRETCHES + 1)
     starts = np.minimum(edges[:-1].astype(int), len(frames) - 1)
     ends = np.maximum(np.ceil(edges[1:]).astype(int), starts + 1)

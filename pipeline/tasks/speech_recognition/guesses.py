@@ -13,12 +13,12 @@ from pipeline.tasks.speech_recognition.metrics import compared
 
 
 def transcript_guesses(tables: Mapping[str, Table], card: Card) -> dict[str, dict[str, pd.DataFrame]]:
-    """`empty_transcript` and `most_common_transcript` of train, of equal ones the first, as sure as train has them."""
-    said = Counter(as_texts(tables["train"]["reference"].numpy()))
-    ((usual, _),) = said.most_common(1)
+    """Guesses `empty_transcript` and `most_common_transcript` (of equals the first), as sure as train has them."""
+    counts = Counter(as_texts(tables["train"]["reference"].numpy()))
+    ((usual, _),) = counts.most_common(1)
     guessed: dict[str, dict[str, pd.DataFrame]] = {}
     for name, text in (("empty_transcript", ""), ("most_common_transcript", usual)):
-        share = said[text] / said.total()
+        share = counts[text] / counts.total()
         guessed[name] = {
             split: compared([text] * len(table["lengths"]), [share] * len(table["lengths"]), table, card)
             for split, table in tables.items()

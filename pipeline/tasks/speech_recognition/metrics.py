@@ -1,4 +1,4 @@
-"""Transcripts beside what was said: errors, figures of a corpus, and what a user sends and gets."""
+"""Transcripts compared with the truth: errors, figures of a corpus, and what a user sends and gets."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from pipeline.formats.contents import normalised
 COUNTS = ("word_errors", "words", "character_errors", "characters")
 
 
-def edits(found: Sequence[Sequence[str]], truth: Sequence[Sequence[str]]) -> np.ndarray:
-    """(N,) fewest insertions, deletions and substitutions between each of `found` and its `truth` (Levenshtein 1966).
+def edits(hypotheses: Sequence[Sequence[str]], truth: Sequence[Sequence[str]]) -> np.ndarray:
+    """Counts the fewest insertions, deletions and substitutions from `hypotheses` to `truth`: (N,) (Levenshtein 1966).
 
     All pairs go together, a word of the truth at a time. What is gained by insertions along a row is a running minimum.
     """
     number: dict[str, int] = {}
     rows, columns = (
-        [[number.setdefault(item, len(number)) for item in row] for row in side] for side in (truth, found)
+        [[number.setdefault(item, len(number)) for item in row] for row in side] for side in (truth, hypotheses)
     )
     heights, widths = (np.array([len(row) for row in side], dtype=np.int64) for side in (rows, columns))
     wanted, written_ = _table(rows, heights), _table(columns, widths)
     along = np.arange(written_.shape[1] + 1)
-    costs = np.repeat(along[None], len(heights), axis=0)  # (N, W + 1) of turning the first words found into nothing
+    costs = np.repeat(along[None], len(heights), axis=0)  # (N, W + 1) of deleting the first words of a hypothesis
     for place in range(wanted.shape[1]):
         kept = costs[:, :-1] + (written_ != wanted[:, place, None])
         after = np.concatenate([costs[:, :1] + 1, np.minimum(kept, costs[:, 1:] + 1)], axis=1)
@@ -38,34 +38,36 @@ def edits(found: Sequence[Sequence[str]], truth: Sequence[Sequence[str]]) -> np.
     return np.take_along_axis(costs, widths[:, None], axis=1)[:, 0]
 
 
-def prediction_table(found: Sequence[tuple[Tensor, Tensor]], examples: Batch, card: Card) -> pd.DataFrame:
-    """One row per recording of what `infer` found of each: tokens (1, T) and how sure the network was (1,)."""
+def prediction_table(outputs: Sequence[tuple[Tensor, Tensor]], examples: Batch, card: Card) -> pd.DataFrame:
+    """Builds one row per recording from the outputs of `infer`: tokens (1, T) and how sure the network was (1,)."""
     between = " " if card["units"] == "words" else ""
-    texts = [between.join(card["alphabet"][token - 1] for token in tokens[0].tolist() if token) for tokens, _ in found]
-    return compared(texts, [float(sure) for _, sure in found], examples, card)
+    texts = [
+        between.join(card["alphabet"][token - 1] for token in tokens[0].tolist() if token) for tokens, _ in outputs
+    ]
+    return compared(texts, [float(sure) for _, sure in outputs], examples, card)
 
 
 def compared(texts: list[str], sure: list[float], examples: Mapping[str, Tensor], card: Card) -> pd.DataFrame:
-    """One row per recording: truth, transcript, and the counts of errors from which the figures are made."""
+    """Builds one row per recording: truth, transcript, and the counts of errors from which the figures are made."""
     truths = as_texts(examples["reference"].cpu().numpy())
-    found = [normalised(text, card["lowercase"]) for text in texts]  # of a model that may write capitals otherwise
+    transcripts = [normalised(text, card["lowercase"]) for text in texts]  # a model may write capitals otherwise
     return pd.DataFrame(
         {
-            "example": np.arange(len(found)),
+            "example": np.arange(len(transcripts)),
             "truth": pd.Series(truths, dtype=object),
-            "transcript": pd.Series(found, dtype=object),
+            "transcript": pd.Series(transcripts, dtype=object),
             "confidence": np.array(sure, dtype=np.float64),
             "seconds": examples["lengths"].double().cpu().numpy() / card["sample_rate"],
-            "word_errors": edits([text.split() for text in found], [text.split() for text in truths]),
+            "word_errors": edits([text.split() for text in transcripts], [text.split() for text in truths]),
             "words": np.array([len(text.split()) for text in truths], dtype=np.int64),
-            "character_errors": edits(found, truths),
+            "character_errors": edits(transcripts, truths),
             "characters": np.array([len(text) for text in truths], dtype=np.int64),
         }
     )
 
 
 def resampled_metrics(predictions: pd.DataFrame, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Error rates: errors by words, by characters (spaces count), and the share of recordings with an error."""
+    """Returns error rates: errors by words, by characters (spaces count), and the share of recordings with an error."""
     errors, words, character_errors, characters = (weights @ predictions[name].to_numpy(np.float64) for name in COUNTS)
     wrong = weights @ (predictions["word_errors"] > 0).to_numpy(np.float64)
     return {
@@ -76,13 +78,13 @@ def resampled_metrics(predictions: pd.DataFrame, weights: np.ndarray) -> dict[st
 
 
 def wav_files(table: Mapping[str, Tensor], card: Card, count: int) -> list[bytes]:
-    """The first recordings of a table as WAV files."""
+    """Returns the first recordings of a table as WAV files."""
     rows = zip(table["samples"][:count].numpy(), table["lengths"][:count].tolist(), strict=True)
     return [written(samples[:length], card["sample_rate"]) for samples, length in rows]
 
 
 def heard(request: pd.DataFrame, card: Card) -> Batch:
-    """Examples without truth of a request. Raises ValueError with the row of what is no recording."""
+    """Decodes a request to examples without truth. Raises ValueError with the row of what is not a recording."""
     from pipeline.tasks.requests import files_of
 
     sounds = files_of(request, "audio", lambda file: read_sound(file, card["sample_rate"]).samples)
@@ -92,7 +94,7 @@ def heard(request: pd.DataFrame, card: Card) -> Batch:
 
 
 def answer_table(predictions: pd.DataFrame | None) -> pd.DataFrame:
-    """What the served model answers: a transcript and how sure it is of it."""
+    """Builds the answer of the served model: a transcript and how sure it is of it."""
     if predictions is None:
         return pd.DataFrame({"transcript": pd.Series([], dtype=object), "confidence": pd.Series([], dtype=np.float64)})
     return predictions[["transcript", "confidence"]]

@@ -1,4 +1,4 @@
-"""What training needs of speech recognition: networks, losses and what they are made of."""
+"""The parts of speech recognition that training needs: networks, losses and what they are made of."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.models.encoder import Encoder
 if TYPE_CHECKING:
     pass
 
-FULL = 32_768  # the sample that stands for 1.0
+FULL = 32_768  # the sample that represents 1.0
 
 
 FLOOR = 1e-6  # of the energy of a band: what 16 bits leave of silence
@@ -38,18 +38,18 @@ class LogMel(nn.Module):
         self.register_buffer("filters", filters, persistent=False)
 
     def frames(self, lengths: Tensor) -> Tensor:
-        """Numbers of samples → numbers of frames: one is centred on every hop, also on the first sample."""
+        """Turns numbers of samples into numbers of frames: one is centred on every hop, also on the first sample."""
         return lengths // self.hop + 1
 
     def forward(self, samples: Tensor) -> Tensor:
-        """(B, S) from -1 to 1 → (B, bands, frames); beyond both ends there is silence."""
+        """Maps (B, S) from -1 to 1 to (B, bands, frames); beyond both ends there is silence."""
         padded, window = functional.pad(samples, (self.size // 2, self.size // 2)), self.window
         spectrum = torch.stft(padded, self.size, self.hop, len(window), window, center=False, return_complex=True)
         return (self.filters @ spectrum.abs().square()).add(FLOOR).log()
 
 
 def mel_filters(sample_rate: int, size: int, bands: int) -> Tensor:
-    """(bands, size / 2 + 1) triangles over the frequencies of a transform; each reaches to the middle of the next."""
+    """Builds (bands, size / 2 + 1) triangles over a transform's frequencies; each ends at the middle of the next."""
     edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + sample_rate / 2 / 700), bands + 2) / 2595) - 1)  # Hz
     frequencies = np.linspace(0, sample_rate / 2, size // 2 + 1)
     rise = (frequencies - edges[:-2, None]) / np.diff(edges)[:-1, None]
@@ -58,12 +58,12 @@ def mel_filters(sample_rate: int, size: int, bands: int) -> Tensor:
 
 
 def known_steps(lengths: Tensor, steps: int) -> Tensor:
-    """(B, steps) bool, True where a step belongs to its recording."""
+    """Returns (B, steps) bool, True where a step belongs to its recording."""
     return torch.arange(steps, device=lengths.device) < lengths[:, None]
 
 
 class Listener(nn.Module):
-    """Log-mel features and ones (beside them a step keeps its size where it is normalised), encoded → logits."""
+    """Maps log-mel features and ones (by which a step keeps its size where it is normalised), encoded, to logits."""
 
     mean: Tensor
     deviation: Tensor
@@ -87,11 +87,11 @@ class Listener(nn.Module):
             self.register_buffer(name, torch.tensor(card[name], dtype=torch.float32)[:, None])
 
     def steps(self, lengths: Tensor) -> Tensor:
-        """Numbers of samples → numbers of steps that name a token."""
+        """Turns numbers of samples into numbers of steps that name a token."""
         return -(-self.ear.frames(lengths) // (self.stack * self.encoder.stride))
 
     def hear(self, samples: Tensor, lengths: Tensor) -> Tensor:
-        """(B, S) samples, 16 bits or from -1 to 1 → (B, bands, T) normalised features, zero behind the recordings."""
+        """Maps samples (B, S), 16 bits or -1 to 1, to normalised features (B, bands, T), zero behind the recordings."""
         features, frames = self.ear(samples / (1 if samples.is_floating_point() else FULL)), self.ear.frames(lengths)
         known, mean = known_steps(frames, features.shape[2])[:, None], self.mean
         if self.by_recording:
@@ -99,7 +99,7 @@ class Listener(nn.Module):
         return (features - mean) / self.deviation * known  # type: ignore[no-any-return]
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """(B, bands, T) and the lengths (B,) of the recordings in samples → (B, T', tokens), zero behind them."""
+        """Maps (B, bands, T) and the lengths (B,) of the recordings in samples to (B, T', tokens), zero behind them."""
         ones = known_steps(self.ear.frames(lengths), features.shape[2])[:, None].to(features.dtype)
         features = functional.pad(torch.cat([features, ones], dim=1), (0, -features.shape[2] % self.stack))
         stacked = features.reshape(*features.shape[:2], -1, self.stack).transpose(2, 3)

@@ -1,4 +1,4 @@
-"""Pictures of transcripts: what the network heard with what it wrote, and errors by the length of recordings."""
+"""Pictures of transcripts: the input of the network with its output, and errors by the length of recordings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_LETTERS = 48  # of a transcript
 
 
 def spectrograms(predictions: pd.DataFrame, table: Table, ear: LogMel, path: Path, title: str) -> Path:
-    """Log-mel features of recordings from the worst to the best, with what was written and what was said."""
+    """Draws log-mel features of recordings from the worst to the best, with the transcript and the truth."""
     rates = (predictions["character_errors"] / predictions["characters"]).to_numpy()
     order = np.argsort(-rates, kind="stable")
     shown = order[np.unique(np.linspace(0, len(order) - 1, SHOWN).astype(int))]
@@ -35,15 +35,15 @@ def spectrograms(predictions: pd.DataFrame, table: Table, ear: LogMel, path: Pat
         right = entry["transcript"] == entry["truth"]
         axes.set_title(_cut(entry["transcript"]) or "(nothing)", color=BLUE if right else ORANGE, fontsize=9,
                        parse_math=False)  # fmt: skip
-        said = "as said" if right else f"said: {_cut(entry['truth'])}"
-        axes.set_xlabel(f"{said} · {end:.2f} s, confidence {entry['confidence']:.0%}", fontsize=7, parse_math=False)
+        spoken = "as said" if right else f"said: {_cut(entry['truth'])}"
+        axes.set_xlabel(f"{spoken} · {end:.2f} s, confidence {entry['confidence']:.0%}", fontsize=7, parse_math=False)
         axes.set_ylabel("mel band", fontsize=7)
         axes.tick_params(labelsize=6)
     return save(drawn, path)
 
 
 def errors_by_length(predictions: pd.DataFrame, path: Path, title: str) -> Path:
-    """Word and character error rates of quarters of the recordings, from the shortest to the longest."""
+    """Draws word and character error rates of quarters of the recordings, from the shortest to the longest."""
     order = np.argsort(predictions["seconds"].to_numpy(), kind="stable")
     parts = [predictions.iloc[part] for part in np.array_split(order, 4) if len(part)]
     drawn = figure(5.4, 3.0)

@@ -33,7 +33,7 @@ def prepare_recordings(
     Tables: samples (N, S) int16 with zeros behind the lengths (N,); targets (N, L), the places of the `units`
     (characters or words) in the card's alphabet from 1 on, with zeros behind the target_lengths (N,); reference (N, R)
     uint8, the transcripts in UTF-8; rows (N,). Recordings of train of more than `longest` seconds are left out and
-    counted; validation and test stay whole. `ears` makes for a sample rate what hears the bands; their means and
+    counted; validation and test stay whole. `ears` makes for a sample rate what computes the bands; their means and
     deviations over all frames of train go into the card. Raises ValueError if the parts do not fit together, share
     recordings that were joined, or have an empty transcript.
     """
@@ -71,13 +71,13 @@ def prepare_recordings(
         "facts": _facts(tables, speakers, rate, alphabet, units),
     }
     longer = [f"{left_out} recordings of train of more than {longest:g} s are left out"] if left_out else []
-    found = [*_doubled(samples, rows), *_shared_speakers(speakers), *_strangers(spelt, rows, alphabet, units)]
-    card["warnings"] = [*(warning for part in records for warning in part.warnings), *longer, *found]
+    data_warnings = [*_doubled(samples, rows), *_shared_speakers(speakers), *_strangers(spelt, rows, alphabet, units)]
+    card["warnings"] = [*(warning for part in records for warning in part.warnings), *longer, *data_warnings]
     return Prepared(tables, card, _sent(records, rows["test"]), {part: contents[rows[part]] for part in SPLITS})
 
 
 def _contents(records: list[Recordings], shares: Mapping[str, float]) -> np.ndarray:
-    """(N,) digests of the recordings, or (N, S) of those that each was joined of.
+    """Returns (N,) digests of the recordings, or (N, S) of those that each was joined of.
 
     Raises ValueError where joined recordings would be split by shares: one recording more makes other strings.
     """
@@ -89,12 +89,14 @@ def _contents(records: list[Recordings], shares: Mapping[str, float]) -> np.ndar
             "recording that is added; name these parts under data.parts, by `numbers` or `speakers`"
         )
     made_of = [part.sources for part in records if part.sources is not None]
-    longest = max(found.shape[1] for found in made_of)
-    return np.concatenate([np.pad(found, ((0, 0), (0, longest - found.shape[1])), mode="edge") for found in made_of])
+    longest = max(digests.shape[1] for digests in made_of)
+    return np.concatenate(
+        [np.pad(digests, ((0, 0), (0, longest - digests.shape[1])), mode="edge") for digests in made_of]
+    )
 
 
 def _sent(records: list[Recordings], rows: np.ndarray) -> pd.DataFrame:
-    """What a user would send of these rows of all records: the files, or WAV files of what was joined."""
+    """Returns what a user would send of these rows of all records: the files, or WAV files of what was joined."""
     every = [(part, own) for part in records for own in range(len(part.samples))]
     chosen = [every[row] for row in rows]
     files = [
@@ -120,8 +122,8 @@ def _check_parts(parts: Mapping[str, Recordings]) -> None:
                 )
     rates = {name: part.sample_rate for name, part in parts.items()}
     if len(set(rates.values())) > 1:
-        found = ", ".join(f"{name} has {rate}" for name, rate in rates.items())
-        raise ValueError(f"recordings of all parts need one sample_rate: {found}; write it into options")
+        listed = ", ".join(f"{name} has {rate}" for name, rate in rates.items())
+        raise ValueError(f"recordings of all parts need one sample_rate: {listed}; write it into options")
 
 
 def _check_apart(contents: np.ndarray, rows: Mapping[str, np.ndarray]) -> None:
@@ -138,19 +140,19 @@ def _check_apart(contents: np.ndarray, rows: Mapping[str, np.ndarray]) -> None:
 
 
 def _short(rows: np.ndarray, samples: list[np.ndarray], longest: float, rate: int) -> np.ndarray:
-    """Those of the rows whose recordings last no longer than that, in seconds."""
-    found = [row for row in rows if len(samples[row]) <= longest * rate]
-    if not found:
+    """Returns those of the rows whose recordings last no longer than that, in seconds."""
+    kept = [row for row in rows if len(samples[row]) <= longest * rate]
+    if not kept:
         raise ValueError(f"settings.longest: found {longest}; every recording of train lasts longer, in seconds")
-    return np.array(found, dtype=np.int64)
+    return np.array(kept, dtype=np.int64)
 
 
 def _alphabet(spelt: list[list[str]], units: str) -> list[str]:
     tokens = sorted(set(chain.from_iterable(spelt)))
     if len(tokens) > MOST_TOKENS:
         hint = "; take characters" if units == "words" else ""
-        found = f"the transcripts of train have {len(tokens)} different {units}"
-        raise ValueError(f"settings.units: {found}; allowed: up to {MOST_TOKENS}{hint}")
+        reason = f"the transcripts of train have {len(tokens)} different {units}"
+        raise ValueError(f"settings.units: {reason}; allowed: up to {MOST_TOKENS}{hint}")
     return tokens
 
 
@@ -168,21 +170,21 @@ def _table(
 
 
 def _bands(train: Mapping[str, np.ndarray], ear: Ear) -> dict[str, list[float]]:
-    """Mean and deviation of each band, rounded so far that they are the same on every machine."""
+    """Returns mean and deviation of each band, rounded so far that they are the same on every machine."""
     import torch
 
     sounds = zip(train["samples"], train["lengths"], strict=True)
     heard = [ear(torch.from_numpy(row[:length] / np.float32(FULL))[None])[0].double() for row, length in sounds]
     frames = torch.cat(heard, dim=1)  # (bands, all frames)
     deviation = frames.std(1, correction=0).clamp_min(STILL)
-    return {name: [round(value, 4) for value in found.tolist()]
-            for name, found in (("mean", frames.mean(1)), ("deviation", deviation))}  # fmt: skip
+    return {name: [round(value, 4) for value in values.tolist()]
+            for name, values in (("mean", frames.mean(1)), ("deviation", deviation))}  # fmt: skip
 
 
 def _frames_for_a_token(train: Mapping[str, np.ndarray], ear: Any) -> int:
-    """So many frames may stand for one token, and all but a hundredth of the recordings of train have enough of them.
+    """Returns how many frames may make one token so that all but a hundredth of the recordings of train have enough.
 
-    A character needs a token, and between two of the same kind stands a blank one.
+    A character needs a token, and two of the same kind need a blank one between them.
     """
     targets = train["targets"]
     twins = (targets[:, 1:] == targets[:, :-1]) & (targets[:, 1:] > 0)
@@ -197,8 +199,8 @@ def _seconds(lengths: np.ndarray, rate: int) -> dict[str, float]:
 
 def _hashes(samples: list[np.ndarray], rows: Mapping[str, np.ndarray]) -> dict[str, list[bytes]]:
     return {
-        part: [hashlib.blake2b(samples[row].tobytes(), digest_size=16).digest() for row in found]
-        for part, found in rows.items()
+        part: [hashlib.blake2b(samples[row].tobytes(), digest_size=16).digest() for row in numbers]
+        for part, numbers in rows.items()
     }
 
 
@@ -206,23 +208,23 @@ def _facts(
     tables: Mapping[str, Mapping[str, np.ndarray]], speakers: Mapping[str, Mapping[str, int]], rate: int,
     alphabet: list[str], units: str,
 ) -> dict[str, str]:  # fmt: skip
-    """What the report says of the data."""
+    """Lists the facts about the data that the report shows."""
     lengths = {part: table["lengths"] / rate for part, table in tables.items()}
-    told = {
-        f"Recordings of {part}": f"{found.sum() / 60:.1f} minutes, {found.min():.2f} to {found.max():.2f} s each"
-        for part, found in lengths.items()
+    durations = {
+        f"Recordings of {part}": f"{seconds.sum() / 60:.1f} minutes, {seconds.min():.2f} to {seconds.max():.2f} s each"
+        for part, seconds in lengths.items()
     }
     voices = {f"Speakers of {part}": ", ".join(list(names)[:8]) for part, names in speakers.items()}
-    return {"Samples a second": str(rate), **told, **voices, f"Different {units}": str(len(alphabet))}
+    return {"Samples a second": str(rate), **durations, **voices, f"Different {units}": str(len(alphabet))}
 
 
 def _speakers(records: list[Recordings], rows: Mapping[str, np.ndarray]) -> dict[str, dict[str, int]]:
-    """How many recordings of each speaker a split has; nothing where they are not all known."""
+    """Counts the recordings of each speaker in every split; returns nothing where they are not all known."""
     if any(part.speakers is None for part in records):
         return {}
     names = np.array([name for part in records for name in part.speakers or ()], dtype=object)
-    counted = {part: np.unique(names[found].astype(str), return_counts=True) for part, found in rows.items()}
-    return {part: dict(zip(found.tolist(), counts.tolist(), strict=True)) for part, (found, counts) in counted.items()}
+    counted = {part: np.unique(names[numbers].astype(str), return_counts=True) for part, numbers in rows.items()}
+    return {part: dict(zip(known.tolist(), counts.tolist(), strict=True)) for part, (known, counts) in counted.items()}
 
 
 def _shared_speakers(speakers: Mapping[str, Mapping[str, int]]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Speech recognition: characters or words of recordings, by connectionist temporal classification (Graves et al. 2006).
 
-The network hears log-mel features, which are computed on the batch, on the device. Each step of them names a token (a
+The network reads log-mel features, which are computed on the batch, on the device. Each step of them names a token (a
 character or a word) or none; steps in a row that name the same are one. Decoding is greedy: the likeliest each time.
 """
 
@@ -63,19 +63,19 @@ class SpeechRecognition(Task):
         self, encoders: Encoders, card: Card, *, stack: int, trim: float, speed: float, gain: float, noise: float,
         time_mask: float, band_mask: float,
     ) -> Listener:  # fmt: skip
-        """`stack`: frames that are read together. The rest changes recordings in training, each by its own draw."""
+        """Reads `stack` frames together. The rest changes recordings in training, each by its own draw."""
         augmentation = {"trim": trim, "speed": speed, "gain": gain, "noise": noise}
         augmentation |= {"time_mask": time_mask, "band_mask": band_mask}
         check_ranges(self.RANGES, stack=stack, **augmentation)
         encoder, most = encoders((self.settings["bands"] + 1) * stack), card["frames_for_a_token"]
         if stack * encoder.stride > most:
-            said = f"{stack}, which with a patch of {encoder.stride} is {stack * encoder.stride} frames for a step"
-            raise ValueError(f"stack: found {said}; allowed: up to {most}, or recordings of train have too few steps")
+            detail = f"{stack}, which with a patch of {encoder.stride} is {stack * encoder.stride} frames for a step"
+            raise ValueError(f"stack: found {detail}; allowed: up to {most}, or recordings of train have too few steps")
         ear, by_recording = self.ear(card["sample_rate"]), self.settings["normalise"] == "recording"
         return Listener(encoder, ear, by_recording, card, stack=stack, augmentation=augmentation)
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:
-        """The features of the batch, of samples that are changed and with masks over them (Park et al. 2019)."""
+        """Returns the features of the batch, of changed samples and with masks over them (Park et al. 2019)."""
         assert isinstance(network, Listener)
         chosen, lengths = network.augmentation, batch["lengths"]
         samples, count = batch["samples"][:, : int(lengths.max())] / FULL, len(lengths)
@@ -98,7 +98,7 @@ class SpeechRecognition(Task):
         return {**batch, "features": features, "lengths": lengths}
 
     def output(self, network: nn.Module, batch: Batch) -> Tensor:
-        """(B, T', tokens) logits, zero behind the recordings."""
+        """Returns (B, T', tokens) logits, zero behind the recordings."""
         assert isinstance(network, Listener)
         if "features" in batch:
             return network(batch["features"], batch["lengths"])  # type: ignore[no-any-return]
@@ -107,29 +107,29 @@ class SpeechRecognition(Task):
         return functional.pad(logits, (0, 0, 0, int(network.steps(whole)) - logits.shape[1]))
 
     def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
-        """Mean over the recordings of the loss of a token. A recording too short for its tokens counts nothing."""
+        """Averages the loss of a token over the recordings. A recording too short for its tokens counts nothing."""
         assert isinstance(network, Listener)
         steps, wanted = network.steps(batch["lengths"]), batch["target_lengths"]
         spoken = output.log_softmax(2).transpose(0, 1)  # (T', B, tokens)
         return functional.ctc_loss(spoken, batch["targets"], steps, wanted, BLANK, zero_infinity=True)
 
     def scores(self, output: Tensor, batch: Batch, card: Card) -> Tensor:
-        """(B,) 1 where the whole transcript is right."""
+        """Returns (B,) 1 where the whole transcript is right."""
         both = (written(output), batch["targets"])
         width = max(tokens.shape[1] for tokens in both)
-        found, wanted = (functional.pad(tokens, (0, width - tokens.shape[1])) for tokens in both)
-        return (found == wanted).all(1).float()
+        predicted, wanted = (functional.pad(tokens, (0, width - tokens.shape[1])) for tokens in both)
+        return (predicted == wanted).all(1).float()
 
     @torch.inference_mode()
     def infer(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """(B, T') tokens that are written, with blanks behind them, and (B,) how sure the network is of a step."""
+        """Returns (B, T') tokens that are written, blanks behind them, and (B,) how sure the network is of a step."""
         assert isinstance(network, Listener)
         logits, steps = self.output(network, batch), network.steps(batch["lengths"])
         sure = (logits.log_softmax(2).amax(2) * known_steps(steps, logits.shape[1])).sum(1) / steps
         return written(logits), sure.exp()
 
     def predict(self, network: nn.Module, examples: Batch, card: Card) -> pd.DataFrame:
-        """One recording at a time, as it is served: in a batch, sums and so tokens of equal chance may differ."""
+        """Predicts single recordings, as they are served: in a batch, sums and so tokens of equal chance may differ."""
         from pipeline.tasks.speech_recognition.metrics import prediction_table
 
         count = len(examples["lengths"])
@@ -142,7 +142,7 @@ class SpeechRecognition(Task):
         return resampled_metrics(predictions, weights)
 
     def example_scores(self, predictions: pd.DataFrame) -> np.ndarray:
-        """(N,) word error rates of single recordings."""
+        """Returns (N,) word error rates of single recordings."""
         return (predictions["word_errors"] / predictions["words"]).to_numpy(np.float64)
 
     def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
@@ -184,14 +184,14 @@ class SpeechRecognition(Task):
 
 
 def written(logits: Tensor) -> Tensor:
-    """(B, T, tokens) → (B, T): the likeliest tokens, one for each run of the same, without blanks between them."""
+    """Maps (B, T, tokens) to (B, T): the likeliest tokens, one for each run of the same, without blanks between."""
     tokens = logits.argmax(2)
     kept = (tokens != functional.pad(tokens[:, :-1], (1, 0), value=-1)) & (tokens != BLANK)
     return (tokens * kept).gather(1, (~kept).to(torch.uint8).argsort(dim=1, stable=True))
 
 
 def without_ends(samples: Tensor, lengths: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, S) and lengths (B,) without shares (2, B) of each recording: of its beginning, and of its end."""
+    """Cuts shares (2, B) of each recording, (B, S) and lengths (B,), off its beginning and off its end."""
     starts, rest = (shares[0] * lengths).long(), lengths - (shares * lengths).long().sum(0)
     places = torch.arange(int(rest.max()), device=samples.device) + starts[:, None]
     kept = samples.gather(1, places.clamp_max(samples.shape[1] - 1))
@@ -199,7 +199,7 @@ def without_ends(samples: Tensor, lengths: Tensor, shares: Tensor) -> tuple[Tens
 
 
 def at_speed(samples: Tensor, lengths: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, S) and lengths (B,), played `factors` (B,) times as fast, also higher or lower by that (Ko et al. 2015)."""
+    """Plays (B, S) and lengths (B,) `factors` (B,) times as fast, also higher or lower by that (Ko et al. 2015)."""
     ends = (lengths / factors).long().clamp_min(1)
     places = torch.arange(int(ends.max()), device=samples.device) * factors[:, None]
     before = torch.minimum(places.long(), (lengths - 1)[:, None])
@@ -209,7 +209,7 @@ def at_speed(samples: Tensor, lengths: Tensor, factors: Tensor) -> tuple[Tensor,
 
 
 def unmasked(sizes: Tensor, width: int, share: float) -> Tensor:
-    """(B, width) bool, False in a stretch of each row whose length is drawn up to a share of its size (B,)."""
+    """Returns (B, width) bool, False in a stretch of each row whose length is drawn up to a share of its size (B,)."""
     drawn: Tensor = torch.rand(2, len(sizes), 1, device=sizes.device)
     length = drawn[0] * share * sizes[:, None]
     place = torch.arange(width, device=sizes.device) + 0.5 - drawn[1] * (sizes[:, None] - length)

@@ -26,7 +26,7 @@ SHOWN = 6  # pictures in a figure
 
 
 def prediction_table(pictures: Tensor, judged: Sequence[Sequence[Tensor]]) -> pd.DataFrame:
-    """One row per picture (N, 3, H, W): its losses, the mean of its colours, and itself as a PNG file.
+    """Builds one row per picture (N, 3, H, W): its losses, the mean of its colours, and itself as a PNG file.
 
     judged: N × content, style and total loss, each (1,).
     """
@@ -39,13 +39,13 @@ def prediction_table(pictures: Tensor, judged: Sequence[Sequence[Tensor]]) -> pd
 def classical_pictures(
     judge: Judge, tables: Mapping[str, Table], iterations: int
 ) -> dict[str, dict[str, pd.DataFrame]]:
-    """Colours moved to those of the style, and the pixels themselves optimised, which takes its time."""
+    """Moves colours to those of the style, and optimises the pixels themselves, which takes its time."""
     optimised_ones = optimised_predictions(judge, tables, iterations)
     return {"recoloured": recoloured_predictions(judge, tables), "optimised": optimised_ones}
 
 
 def predictions_of(judge: Judge, responses: pd.DataFrame, contents: Tensor) -> pd.DataFrame:
-    """The prediction table of the pictures that a served model has answered to contents (N, 3, S, S)."""
+    """Builds the prediction table of the pictures that a served model has answered to contents (N, 3, S, S)."""
     pictures = [
         torch.from_numpy(_opened(file).transpose(2, 0, 1).copy())[None].float() for file in responses["picture"]
     ]
@@ -53,17 +53,17 @@ def predictions_of(judge: Judge, responses: pd.DataFrame, contents: Tensor) -> p
 
 
 def optimised_predictions(judge: Judge, tables: Mapping[str, Table], iterations: int) -> dict[str, pd.DataFrame]:
-    """What Gatys et al. (2016) do, picture by picture."""
-    found = {}
+    """Optimises as Gatys et al. (2016), picture by picture."""
+    predictions = {}
     for split in ("validation", "test"):
         contents = torch.split(tables[split]["images"], 1)
         pictures = [optimised(judge, content, iterations) for content in contents]
-        found[split] = prediction_table(torch.cat(pictures), list(judged_pictures(judge, pictures, contents)))
-    return found
+        predictions[split] = prediction_table(torch.cat(pictures), list(judged_pictures(judge, pictures, contents)))
+    return predictions
 
 
 def optimised(judge: Judge, content: Tensor, iterations: int) -> Tensor:
-    """(1, 3, H, W) the picture of the lowest loss that L-BFGS finds, beginning with the content itself.
+    """Returns (1, 3, H, W), the picture of the lowest loss that L-BFGS finds, beginning with the content itself.
 
     Colours are kept in their range by a sigmoid, so that no step leads out of it.
     """
@@ -86,7 +86,7 @@ def optimised(judge: Judge, content: Tensor, iterations: int) -> Tensor:
 
 
 def recoloured_predictions(judge: Judge, tables: Mapping[str, Table]) -> dict[str, pd.DataFrame]:
-    """Colours moved towards the mean and the deviation of those of the style (Reinhard et al. 2001).
+    """Moves colours towards the mean and the deviation of those of the style (Reinhard et al. 2001).
 
     How far, the same for all pictures, is picked on validation.
     """
@@ -97,20 +97,20 @@ def recoloured_predictions(judge: Judge, tables: Mapping[str, Table]) -> dict[st
         pictures = [torch.lerp(content.float(), recoloured(content.float(), style), share) for content in contents]
         return prediction_table(torch.cat(pictures), list(judged_pictures(judge, pictures, contents)))
 
-    found = {share: predictions("validation", share) for share in SHARES}
-    best = min(found, key=lambda share: float(found[share][LOSSES[-1]].mean()))
-    return {"validation": found[best], "test": predictions("test", best)}
+    candidates = {share: predictions("validation", share) for share in SHARES}
+    best = min(candidates, key=lambda share: float(candidates[share][LOSSES[-1]].mean()))
+    return {"validation": candidates[best], "test": predictions("test", best)}
 
 
 def recoloured(content: Tensor, style: Tensor) -> Tensor:
-    """(1, 3, H, W) → (1, 3, H, W)"""
+    """Moves mean and deviation of the colours of the content to those of the style: (1, 3, H, W) → (1, 3, H, W)."""
     own, wanted = (torch.std_mean(picture, dim=(2, 3), keepdim=True) for picture in (content, style))
     return ((content - own[1]) / own[0].clamp_min(1.0) * wanted[0] + wanted[1]).clamp(0, WHITE)
 
 
 @torch.inference_mode()
 def judged_pictures(judge: Judge, pictures: Sequence[Tensor], contents: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Content, style and total loss of each picture (1, 3, H, W) as an answer to its content."""
+    """Yields content, style and total loss of each picture (1, 3, H, W) as an answer to its content."""
     for picture, content in zip(pictures, contents, strict=True):
         losses = judge.losses(picture, judge.content(content))
         yield [*losses, judge.total(*losses)]
@@ -124,13 +124,13 @@ def _described(pictures: Tensor) -> pd.DataFrame:
 
 
 def in_bytes(picture: Tensor) -> np.ndarray:
-    """(3, H, W) uint8"""
-    found: np.ndarray = picture.round().clamp(0, WHITE).to(torch.uint8).cpu().numpy()
-    return found
+    """Rounds a picture to (3, H, W) uint8."""
+    rounded: np.ndarray = picture.round().clamp(0, WHITE).to(torch.uint8).cpu().numpy()
+    return rounded
 
 
 def decoded(request: pd.DataFrame) -> list[np.ndarray]:
-    """(3, H, W) uint8 each. Raises ValueError with the row of what is no picture, or too small."""
+    """Decodes pictures to (3, H, W) uint8. Raises ValueError with the row of what is not a picture, or too small."""
     from pipeline.tasks.requests import files_of
 
     return files_of(request, "image", lambda file: read_scaled_image(file, mode="RGB", scaled=_served_size))
@@ -145,9 +145,9 @@ def _served_size(height: int, width: int) -> tuple[int, int]:
 
 
 def answer_table(pictures: Sequence[Tensor]) -> pd.DataFrame:
-    """One row per picture: the PNG file, its size, and the mean of its colours."""
-    found = [_described(picture)[[*COLOURS, "picture"]] for picture in pictures]
-    table = pd.concat(found, ignore_index=True) if found else pd.DataFrame({name: [] for name in (*COLOURS, "picture")})
+    """Builds one row per picture: the PNG file, its size, and the mean of its colours."""
+    rows = [_described(picture)[[*COLOURS, "picture"]] for picture in pictures]
+    table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({name: [] for name in (*COLOURS, "picture")})
     table["height"] = [int(picture.shape[2]) for picture in pictures]
     table["width"] = [int(picture.shape[3]) for picture in pictures]
     return table[["picture", "height", "width", *COLOURS]]
@@ -156,7 +156,7 @@ def answer_table(pictures: Sequence[Tensor]) -> pd.DataFrame:
 def before_and_after(
     predictions: pd.DataFrame, optimised_ones: pd.DataFrame | None, table: Table, path: Path, title: str
 ) -> Path:
-    """Content, what became of it, and what the optimisation makes of it, with the losses; the style to the left."""
+    """Draws content, its answer, and what the optimisation makes of it, with the losses; the style to the left."""
     examples = np.unique(np.linspace(0, len(predictions) - 1, SHOWN).astype(int)).tolist()
     rows: list[tuple[str, pd.DataFrame | None]] = [("content", None), (title, predictions)]
     rows += [] if optimised_ones is None else [("optimised", optimised_ones)]
@@ -167,14 +167,14 @@ def before_and_after(
         axes.axis("off")
     grid[0, 0].imshow(table["style"].numpy().transpose(1, 2, 0))
     grid[0, 0].set_title("style", fontsize=8)
-    for down, (_, found) in enumerate(rows):
+    for down, (_, answers) in enumerate(rows):
         for across, example in enumerate(examples):
             axes = grid[down, across + 1]
-            if found is None:
+            if answers is None:
                 axes.imshow(table["images"][example].numpy().transpose(1, 2, 0))
                 axes.set_title(f"test square {example}", fontsize=8)
             else:
-                entry = found.iloc[example]
+                entry = answers.iloc[example]
                 axes.imshow(_opened(entry["picture"]))
                 axes.set_title(f"{entry[LOSSES[-1]]:.3g}", fontsize=8)
     return save(drawn, path)

@@ -14,7 +14,7 @@ from pipeline.tasks.style_transfer.network import Judge
 
 
 def style_guesses(judge: Judge, tables: Mapping[str, Table]) -> dict[str, dict[str, pd.DataFrame]]:
-    """`unchanged_content`, and `mean_colour`: every pixel of every picture has the mean colour of train."""
+    """Guesses `unchanged_content`, and `mean_colour`: every pixel of every picture has the mean colour of train."""
     train = tables["train"]["images"]
     colour = torch.stack([image.double().mean((1, 2)) for image in train]).mean(0).float().view(1, 3, 1, 1)
     guessed: dict[str, dict[str, pd.DataFrame]] = {"unchanged_content": {}, "mean_colour": {}}

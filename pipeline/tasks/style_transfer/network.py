@@ -1,4 +1,4 @@
-"""What training needs of style transfer: networks, losses and what they are made of."""
+"""The parts of style transfer that training needs: networks, losses and what they are made of."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 STEEPNESS = 5.0  # of the curve by which colours stay in their range: undone, it nearly is a straight line
 
 
-NOISE = 64.0  # a variance of colours that is no picture yet: an even wall is not to become a colourful one
+NOISE = 64.0  # a variance of colours that is not a picture yet: an even wall is not to become a colourful one
 
 
 CAUTION = 0.05  # of the last convolution, which adds up so many features that one step would turn all colours to white
@@ -41,10 +41,10 @@ class Stylist(nn.Module):
     """Encodes a picture, decodes the features to its full size, and changes its colours by what comes out.
 
     Johnson et al. (2016) with the encoder of a family as its body, instance norms (Ulyanov et al. 2016), enlargement
-    by repetition instead of transposed convolutions (Odena et al. 2016), and the picture itself beside the decoder.
+    by repetition instead of transposed convolutions (Odena et al. 2016), and the picture itself next to the decoder.
     The network sees colours normalised by the picture's own mean and deviation, the colours as they are, and a grain,
     from which it paints strokes where a picture is even (Ulyanov et al. 2016, "Texture networks"). Mean and variance of
-    all colours, of which instance norms leave nothing, decide how strong features are, in which tone, and how far from
+    all colours, which instance norms remove, decide how strong features are, in which tone, and how far from
     the colours as they are; at first that is half way to the normalised ones.
     """
 
@@ -63,7 +63,7 @@ class Stylist(nn.Module):
             nn.init.normal_(parameter, std=0.01)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) colours from 0 to 255 → (B, 3, H, W) float32, likewise."""
+        """Maps (B, 3, H, W) colours from 0 to 255 to (B, 3, H, W) float32, likewise."""
         colours, (height, width) = images.float(), images.shape[2:]
         normalised = functional.instance_norm(colours, eps=NOISE)
         shape = len(colours), 1, height, width
@@ -95,57 +95,57 @@ class Judge:
         self.scales: Mapping[str, float] = self.described.get("scales", {})
 
     def features(self, pictures: Tensor, wanted: list[str]) -> dict[str, Tensor]:
-        """(B, 3, H, W) colours from 0 to 255 → (B, C, h, w) of the wanted layers, no layer further than these."""
+        """Maps (B, 3, H, W) colours from 0 to 255 to (B, C, h, w) of the wanted layers, no layer further than these."""
         if self.fixed["mean"].device != pictures.device:
             self.fixed = {name: tensor.to(pictures.device) for name, tensor in self.fixed.items()}
         x = (pictures.float() - self.fixed["mean"]) / self.fixed["deviation"]
         x = x.contiguous(memory_format=torch.channels_last)
-        found: dict[str, Tensor] = {}
+        outputs: dict[str, Tensor] = {}
         for number, layer in enumerate(self.described["layers"]):
             if layer["pooled"]:
                 x = functional.max_pool2d(x, 2)
             weight, bias = (self.fixed[f"perceptual.{number}.{part}"] for part in ("weight", "bias"))
             x = functional.relu(functional.conv2d(x, weight, bias, padding=weight.shape[2] // 2))
             if layer["name"] in wanted:
-                found[layer["name"]] = x
-            if len(found) == len(wanted):
+                outputs[layer["name"]] = x
+            if len(outputs) == len(wanted):
                 break
-        return found
+        return outputs
 
     def content(self, pictures: Tensor) -> dict[str, Tensor]:
-        """What a picture has to keep."""
+        """Computes the features that a picture has to keep."""
         with torch.no_grad():
             return self.features(pictures, self.settings["content_layers"])
 
     def losses(self, pictures: Tensor, content: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """(B,) content and (B,) style losses: mean squared differences, as shares of what is compared with."""
+        """Computes (B,) content and (B,) style losses: mean squared differences, as shares of what is compared with."""
         layers = list(dict.fromkeys([*self.settings["content_layers"], *self.settings["style_layers"]]))
-        found = self.features(pictures, layers)
+        features = self.features(pictures, layers)
         with torch.autocast(pictures.device.type, enabled=False):  # sums over all places need their digits
             kept = [
-                (found[name].float() - content[name].float()).square().mean((1, 2, 3)) / self.scales[name]
+                (features[name].float() - content[name].float()).square().mean((1, 2, 3)) / self.scales[name]
                 for name in self.settings["content_layers"]
             ]
             styled = []
             for name in self.settings["style_layers"]:
                 target = self.fixed[f"gram.{name}"]
-                styled.append((gram(found[name]) - target).square().mean((1, 2)) / target.square().mean())
+                styled.append((gram(features[name]) - target).square().mean((1, 2)) / target.square().mean())
         return torch.stack(kept).mean(0), torch.stack(styled).mean(0)
 
     def total(self, content: Tensor, style: Tensor) -> Tensor:
-        """The loss that is learnt from and reported."""
+        """Weighs the losses to the one that is learnt from and reported."""
         weighed: Tensor = self.settings["content_weight"] * content + self.settings["style_weight"] * style
         return weighed
 
 
 def painted(before: int, after: int) -> nn.Sequential:
-    """Convolution, instance norm and ReLU; the picture is mirrored at its edges, which would show otherwise."""
+    """Builds convolution, instance norm and ReLU; the picture is mirrored at its edges, which would show otherwise."""
     kernels = nn.Conv2d(before, after, 3, padding=1, padding_mode="reflect", bias=False)
     return nn.Sequential(kernels, nn.InstanceNorm2d(after, affine=True), nn.ReLU())
 
 
 def grain(height: int, width: int) -> Tensor:
-    """(1, 1, H, W) float32, normally distributed, and always the same: hashes of places (Teschner et al. 2003)."""
+    """Draws (1, 1, H, W) float32, normally distributed, always the same: hashes of places (Teschner et al. 2003)."""
     number = (torch.arange(height)[:, None] * 73_856_093) ^ (torch.arange(width) * 19_349_663)
     for _ in range(2):
         number = ((number ^ (number >> 16)) * 0x45D9F3B) & 0xFFFF_FFFF
@@ -154,12 +154,12 @@ def grain(height: int, width: int) -> Tensor:
 
 
 def gram(features: Tensor) -> Tensor:
-    """(B, C, H, W) → (B, C, C): how often features go together, averaged over all places (Gatys et al. 2016)."""
+    """Maps (B, C, H, W) to (B, C, C): how often features go together, averaged over all places (Gatys et al. 2016)."""
     flat = features.float().flatten(2)  # (B, C, H·W)
     return flat @ flat.transpose(1, 2) / flat.shape[2]
 
 
 def prime_factors(number: int) -> list[int]:
-    """12 → 2, 2, 3."""
+    """Factors a number into primes: 12 → 2, 2, 3."""
     least = next((factor for factor in range(2, number + 1) if number % factor == 0), None)
     return [] if least is None else [least, *prime_factors(number // least)]

@@ -45,25 +45,25 @@ class Stack:
 
 
 def perceptual_stack(source: Path | None, layers: Sequence[str], seed: int) -> Stack:
-    """As many convolutions as the named layers need.
+    """Returns as many convolutions as the named layers need.
 
     Without a source the trunk of VGG-16 with random weights, drawn by the seed (He, Wang and Hopcroft, 2016, "A
     powerful generative model using random weights for the deep image representation"). Raises ValueError for a file or
     folder that holds no such network, and for a name that it does not have.
     """
     if source is None:
-        found = _untrained(seed)
+        stack = _untrained(seed)
     elif source.is_dir():
-        found = _of_classifier(source)
+        stack = _of_classifier(source)
     else:
         trunk = preset("vgg16")
         load_trunk(trunk, read_weights(source), source)
-        found = _of_vgg16(trunk.state_dict(), *IMAGENET)
-    names = [layer.name for layer in found.layers]
+        stack = _of_vgg16(trunk.state_dict(), *IMAGENET)
+    names = [layer.name for layer in stack.layers]
     unknown = [name for name in layers if name not in names]
     if unknown:
         raise ValueError(f"settings: found the layer {unknown[0]!r}; the perceptual network has {', '.join(names)}")
-    return Stack(found.layers[: 1 + max(names.index(name) for name in layers)], found.mean, found.deviation)
+    return Stack(stack.layers[: 1 + max(names.index(name) for name in layers)], stack.mean, stack.deviation)
 
 
 def _untrained(seed: int) -> Stack:
@@ -82,7 +82,7 @@ def _of_vgg16(weights: Mapping[str, Tensor], mean: list[float], deviation: list[
 
 
 def _of_classifier(folder: Path) -> Stack:
-    """The trunk of an image classifier that this pipeline has trained, such as a champion: vgg blocks or vgg16."""
+    """Reads the trunk of an image classifier that this pipeline trained, such as a champion: vgg blocks or vgg16."""
     description, file = read_json(folder / "model.json"), folder / "model.safetensors"
     parameters, card = description.get("parameters"), description.get("card")
     if not (isinstance(parameters, Mapping) and isinstance(card, Mapping) and card.keys() >= CARD):
@@ -97,16 +97,16 @@ def _of_classifier(folder: Path) -> Stack:
     try:
         if architecture == "vgg16":
             trunk = {name.removeprefix("encoder."): value for name, value in weights.items()}
-            found = _of_vgg16(trunk, card["mean"], card["deviation"])
+            stack = _of_vgg16(trunk, card["mean"], card["deviation"])
         else:
-            found = _of_blocks(weights, card["mean"], card["deviation"])
+            stack = _of_blocks(weights, card["mean"], card["deviation"])
     except KeyError as error:
         raise ValueError(f"{file}: has no tensor {error}; it does not belong to {folder / 'model.json'}") from None
-    return found if card["channels"] == 3 else _for_colours(found)
+    return stack if card["channels"] == 3 else _for_colours(stack)
 
 
 def _of_blocks(weights: Mapping[str, Tensor], mean: list[float], deviation: list[float]) -> Stack:
-    """A stem and levels of two convolutions each, with a pooling before every level."""
+    """Reads a stem and levels of two convolutions each, with a pooling before every level."""
     depth = len({name.split(".")[2] for name in weights if name.startswith("encoder.levels.")})
     units = ["stem", *(f"levels.{level}.{unit}" for level in range(depth) for unit in ("first", "second"))]
     kernels = [_folded(weights, f"encoder.{unit}") for unit in units]
@@ -116,7 +116,7 @@ def _of_blocks(weights: Mapping[str, Tensor], mean: list[float], deviation: list
 
 
 def _folded(weights: Mapping[str, Tensor], unit: str) -> tuple[Tensor, Tensor]:
-    """Kernels and biases that do what a convolution and its batch norm do."""
+    """Returns kernels and biases that do what a convolution and its batch norm do."""
     kernels = weights[f"{unit}.convolution.kernels.weight"]
     norm = {part: weights[f"{unit}.norm.{part}"] for part in ("weight", "bias", "running_mean", "running_var")}
     scale = norm["weight"] / (norm["running_var"] + EPSILON).sqrt()
@@ -130,16 +130,16 @@ def _named(kernels: Sequence[tuple[Tensor, Tensor]], pooled: Sequence[bool]) -> 
         yield Layer(f"relu{block}_{number}", halved, weight.contiguous(), bias.contiguous())
 
 
-def _for_colours(found: Stack) -> Stack:
-    """A network for grey pictures sees the grey values of coloured ones."""
-    first, *others = found.layers
+def _for_colours(stack: Stack) -> Stack:
+    """Makes a network for grey pictures see the grey values of coloured ones."""
+    first, *remaining = stack.layers
     weight = first.weight * torch.tensor(GREY).view(1, 3, 1, 1)
-    layers = [Layer(first.name, first.pooled, weight, first.bias), *others]
-    return Stack(layers, found.mean * 3, found.deviation * 3)
+    layers = [Layer(first.name, first.pooled, weight, first.bias), *remaining]
+    return Stack(layers, stack.mean * 3, stack.deviation * 3)
 
 
 def as_tables(stack: Stack) -> dict[str, np.ndarray]:
-    """Weights by names that tables can hold."""
+    """Returns weights by names that tables can hold."""
     return {
         f"perceptual.{number}.{part}": getattr(layer, part).numpy()
         for number, layer in enumerate(stack.layers)

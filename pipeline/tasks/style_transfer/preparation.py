@@ -55,12 +55,12 @@ def prepare_pictures(parts: Mapping[str, StyledPictures], split: Shares, seed: i
 
 
 def _check_parts(parts: Mapping[str, StyledPictures]) -> None:
-    first, *others = parts
+    first, *other_names = parts
     for name, part in parts.items():
         if not isinstance(part, StyledPictures):
             kind = type(part).__name__
             raise ValueError(f"part {name} holds a {kind}; choose a data.format that reads content and style pictures")
-    for name in others:
+    for name in other_names:
         for what in ("style_names", "perceptual"):
             if getattr(parts[name], what) != getattr(parts[first], what):
                 option = what.removesuffix("_names")

@@ -14,25 +14,25 @@ CLOSE = 0.05  # colours, of 255, by which the mean of a picture may differ from 
 
 
 def style_probes(table: Table, predictions: pd.DataFrame) -> list[Probe]:
-    """Batches of test pictures, whose mean colours are known, and pictures of other sizes."""
+    """Lists batches of test pictures, whose mean colours are known, and pictures of other sizes."""
     images = table["images"][: max(BATCHES)].numpy()
     files = [png(image) for image in images]
     side = images.shape[2]
     answers = predictions[list(COLOURS)].assign(height=side, width=side)
-    found = []
+    probes = []
     for size in BATCHES:
         rows = [row % len(files) for row in range(size)]
         request = pd.DataFrame({"image": [files[row] for row in rows]})
-        found.append(Probe(f"{size} pictures", request, answers.iloc[rows].reset_index(drop=True), absolute=CLOSE))
+        probes.append(Probe(f"{size} pictures", request, answers.iloc[rows].reset_index(drop=True), absolute=CLOSE))
     for height, width in ((33, 70), (64, 32)):
         known = pd.DataFrame({"height": [height], "width": [width]})
         blank = np.full((3, height, width), 128, dtype=np.uint8)
-        found.append(Probe(f"a picture of {width} × {height} pixels", _request(png(blank)), known))
-    found.append(Probe("no picture", _request(), answers.iloc[:0]))
+        probes.append(Probe(f"a picture of {width} × {height} pixels", _request(png(blank)), known))
+    probes.append(Probe("no picture", _request(), answers.iloc[:0]))
     small = png(np.zeros((3, SMALLEST - 1, SMALLEST), dtype=np.uint8))
-    found.append(Probe("a picture that is too small", _request(small), error=f"at least {SMALLEST} on both sides"))
-    found.append(Probe("an empty file", _request(b""), error="not readable as an image"))
-    return found
+    probes.append(Probe("a picture that is too small", _request(small), error=f"at least {SMALLEST} on both sides"))
+    probes.append(Probe("an empty file", _request(b""), error="not readable as an image"))
+    return probes
 
 
 def _request(*files: bytes) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What the pictures of a style transfer are judged by: made once, and kept in the tables beside the pictures."""
+"""The features by which the pictures of a style transfer are judged: made once, and kept in the tables with them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.formats.records import StyledPictures
 from pipeline.tasks.style_transfer.network import Judge, gram
 from pipeline.tasks.style_transfer.perceptual import as_tables, perceptual_stack
 
-SEEN = 64  # squares of train of which the size of features is measured
+SEEN = 64  # squares of train on which the size of features is measured
 
 
 @torch.inference_mode()
@@ -39,7 +39,7 @@ def with_targets(prepared: Prepared, parts: Mapping[str, Any], settings: Mapping
     judge = Judge({name: torch.from_numpy(value) for name, value in fixed.items()}, {"perceptual": described}, settings)
     squares = torch.from_numpy(prepared.tables["train"]["images"][:SEEN])
     seen = judge.features(squares, settings["content_layers"])
-    described["scales"] = {name: float(found.square().mean()) for name, found in seen.items()}
+    described["scales"] = {name: float(features.square().mean()) for name, features in seen.items()}
     fixed |= _style_statistics(judge, record.styles, settings["style_layers"])
     fixed["style"] = _middle(record.styles[0], prepared.card["height"])
     tables = {split: {**table, **fixed} for split, table in prepared.tables.items()}
@@ -47,9 +47,10 @@ def with_targets(prepared: Prepared, parts: Mapping[str, Any], settings: Mapping
 
 
 def _style_statistics(judge: Judge, styles: Sequence[np.ndarray], layers: list[str]) -> dict[str, np.ndarray]:
-    found = [judge.features(torch.from_numpy(style.copy())[None], layers) for style in styles]
+    per_style = [judge.features(torch.from_numpy(style.copy())[None], layers) for style in styles]
     return {
-        f"gram.{name}": torch.stack([gram(features[name])[0] for features in found]).mean(0).numpy() for name in layers
+        f"gram.{name}": torch.stack([gram(features[name])[0] for features in per_style]).mean(0).numpy()
+        for name in layers
     }
 
 
@@ -59,7 +60,7 @@ def _middle(picture: np.ndarray, side: int) -> np.ndarray:
 
 
 def _least_size(side: int, pooled: Sequence[bool]) -> int:
-    """The side of the smallest pictures that can be judged. Raises ValueError where the squares are smaller."""
+    """Returns the side of the smallest pictures that can be judged. Raises ValueError where the squares are smaller."""
     least: int = 4 * 2 ** sum(pooled)
     if side < least:
         raise ValueError(

@@ -70,7 +70,7 @@ class StyleTransfer(Task):
         return Stylist(encoders(SEEN), decoder_width=decoder_width, window=window, flip=flip, zoom=zoom)
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:
-        """A window at any place, mirrored and enlarged, of every picture by its own draw."""
+        """Takes a window at any place, mirrored and enlarged, of every picture by its own draw."""
         assert isinstance(network, Stylist)
         images = batch["images"].float()
         (count, _, height, width), device = images.shape, images.device
@@ -94,7 +94,7 @@ class StyleTransfer(Task):
 
     @torch.inference_mode()
     def predict(self, network: nn.Module, examples: Batch, card: Card) -> pd.DataFrame:
-        """One picture at a time, as the served model answers: sums in a batch are rounded in another order."""
+        """Predicts one picture at a time, as the served model answers: sums in a batch are rounded in another order."""
         from pipeline.tasks.style_transfer.baselines import prediction_table
 
         made = [network(picture) for picture in torch.split(examples["images"], 1)]
@@ -115,9 +115,9 @@ class StyleTransfer(Task):
     def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
         from pipeline.tasks.style_transfer.baselines import classical_pictures
 
-        found = classical_pictures(Judge(tables["test"], card, self.settings), tables, self.settings["iterations"])
-        self.optimised = found["optimised"]["test"]
-        return found
+        methods = classical_pictures(Judge(tables["test"], card, self.settings), tables, self.settings["iterations"])
+        self.optimised = methods["optimised"]["test"]
+        return methods
 
     def guesses(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
         from pipeline.tasks.style_transfer.guesses import style_guesses
@@ -151,11 +151,11 @@ class StyleTransfer(Task):
         return style_probes(table, predictions)
 
     def _judged(self, pictures: Tensor, contents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B,) content losses, style losses and both together; validation asks twice for the same pictures."""
+        """Returns (B,) content losses, style losses and both together; validation asks twice for the same pictures."""
         assert self.judge is not None, "`examples` comes first"
         if self.judged is not None and self.judged[0] is pictures:
             return self.judged[1]
         content, style = self.judge.losses(pictures, self.judge.content(contents))
-        found = content, style, self.judge.total(content, style)
-        self.judged = None if pictures.requires_grad else (pictures, found)
-        return found
+        losses = content, style, self.judge.total(content, style)
+        self.judged = None if pictures.requires_grad else (pictures, losses)
+        return losses

@@ -14,7 +14,7 @@ from pipeline.tasks.translation.metrics import prediction_table
 
 ROUNDS = 6  # of expectation and maximisation; more changes little
 WORDS = re.compile(r"\w+|[^\w\s]")
-NOTHING = ""  # stands in every source: target words that nothing in it explains
+NOTHING = ""  # is in every source: for target words that nothing in it explains
 
 
 class Dictionary:
@@ -31,15 +31,15 @@ class Dictionary:
         self.best = _likeliest(np.array(pairs, dtype=np.int64).reshape(-1, 3), len(self.words), len(self.others))
 
     def translate(self, text: str) -> str:
-        """Every word for itself, in the order of the source; a word that was never seen stays."""
-        found = [
+        """Translates every word for itself, in the order of the source; a word that was never seen stays."""
+        translated = [
             self.others[self.best[self.words[word]]] if word in self.words else word for word in WORDS.findall(text)
         ]
-        return re.sub(r" (?=[.,;:!?])", "", " ".join(found))
+        return re.sub(r" (?=[.,;:!?])", "", " ".join(translated))
 
 
 def word_by_word(tables: Mapping[str, Table]) -> dict[str, pd.DataFrame]:
-    """Prediction tables of validation and test with the dictionary of train."""
+    """Builds prediction tables of validation and test with the dictionary of train."""
     texts = {
         split: (as_texts(table["text"].numpy()), as_texts(table["reference"].numpy()))
         for split, table in tables.items()
@@ -49,13 +49,13 @@ def word_by_word(tables: Mapping[str, Table]) -> dict[str, pd.DataFrame]:
     return {split: prediction_table(*texts[split], translated[split]) for split in translated}
 
 
-def _likeliest(pairs: np.ndarray, words: int, others: int) -> np.ndarray:
-    """(words,) the target word with the highest probability of each source word.
+def _likeliest(pairs: np.ndarray, words: int, targets: int) -> np.ndarray:
+    """Returns (words,) the target word with the highest probability of each source word.
 
     pairs: (P, 3) source word, target word, and which of all target words in their places it is.
     """
-    entries, entry = np.unique(pairs[:, 0] * max(others, 1) + pairs[:, 1], return_inverse=True)
-    word, other = entries // max(others, 1), entries % max(others, 1)
+    entries, entry = np.unique(pairs[:, 0] * max(targets, 1) + pairs[:, 1], return_inverse=True)
+    word, other = entries // max(targets, 1), entries % max(targets, 1)
     chance = np.ones(len(entries))
     for _ in range(ROUNDS):
         share = chance[entry] / np.bincount(pairs[:, 2], chance[entry])[pairs[:, 2]]

@@ -17,7 +17,7 @@ def beam_search(
     penalty: float,
     special: tuple[int, int, int],
 ) -> Tensor:
-    """(N, T) the best tokens found for each example, up to and with its end; then padding.
+    """Returns (N, T) the best tokens found for each example, up to and with its end; then padding.
 
     `following` gets (M, t) tokens so far and the (M,) examples that they belong to, and answers (M, V) log
     probabilities of the next one. It is not asked about examples all of whose beams have ended.

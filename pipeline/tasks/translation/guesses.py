@@ -13,7 +13,7 @@ from pipeline.tasks.translation.metrics import prediction_table
 
 
 def sentence_guesses(tables: Mapping[str, Table]) -> dict[str, dict[str, pd.DataFrame]]:
-    """`most_common_sentence` among the targets of train, of equal ones the first, and `copied_source`."""
+    """Guesses `most_common_sentence` among the targets of train, of equal ones the first, and `copied_source`."""
     ((usual, _),) = Counter(as_texts(tables["train"]["reference"].numpy())).most_common(1)
     guessed: dict[str, dict[str, pd.DataFrame]] = {"most_common_sentence": {}, "copied_source": {}}
     for split in ("validation", "test"):

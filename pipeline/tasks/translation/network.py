@@ -1,4 +1,4 @@
-"""What training needs of translation: networks, losses and what they are made of."""
+"""The parts of translation that training needs: networks, losses and what they are made of."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Embedding(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, T) → (B, E, T)."""
+        """Maps (B, T) to (B, E, T)."""
         vectors = self.table(tokens) * self.scale
         vectors = vectors + positions(tokens.shape[1], vectors.shape[2], tokens.device)
         dropped: Tensor = self.dropout(vectors)
@@ -48,17 +48,17 @@ class Attention(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def remember(self, features: Tensor) -> Tensor:
-        """(B, S, M) what can be found → (B, S, 2 C) its keys and values, which stay the same for all steps."""
+        """Maps (B, S, M), what can be found, to (B, S, 2 C), its keys and values, which stay the same for all steps."""
         return self.key_and_value(features)  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor, remembered: Tensor, known: Tensor) -> Tensor:
-        """(B, T, C), what is remembered (B, S, 2 C) and (B, S) bool, where it is not padding → (B, T, C)."""
+        """Maps (B, T, C), what is remembered (B, S, 2 C) and (B, S) bool, where it is not padding, to (B, T, C)."""
         query = self._split(self.query(x))
         key, value = map(self._split, remembered.chunk(2, dim=2))
         with torch.autocast(x.device.type, enabled=False):  # in bf16 this took six times as long on a CPU
             query, key, value = query.float(), key.float(), value.float()
-            found = functional.scaled_dot_product_attention(query, key, value, attn_mask=known[:, None, None, :])
-        normalised: Tensor = self.norm(x + self.out(found.transpose(1, 2).flatten(2)))
+            attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=known[:, None, None, :])
+        normalised: Tensor = self.norm(x + self.out(attended.transpose(1, 2).flatten(2)))
         return normalised
 
     def _split(self, x: Tensor) -> Tensor:
@@ -66,14 +66,14 @@ class Attention(nn.Module):
 
 
 def positions(steps: int, channels: int, device: torch.device) -> Tensor:
-    """(steps, channels) sines and cosines of growing wavelength, for any number of steps (Vaswani et al. 2017)."""
+    """Builds (steps, channels) sines and cosines of growing wavelength, for any length (Vaswani et al. 2017)."""
     rates = torch.exp(torch.arange(0, channels, 2, device=device) * (-math.log(10_000.0) / channels))
     angles = torch.arange(steps, device=device)[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[:, :channels]
 
 
 class Translator(nn.Module):
-    """Reads a sentence and tells of each position what comes next."""
+    """Reads a sentence and predicts for each position what comes next."""
 
     def __init__(
         self, encoders: Encoders, card: Card, *, embedding: int, heads: int, hops: int, embedding_dropout: float,
@@ -98,14 +98,14 @@ class Translator(nn.Module):
         self.bias = nn.Parameter(torch.zeros(card["target_vocabulary"]))
 
     def read(self, source: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
-        """(B, S) tokens and (B,) lengths → what each hop remembers, (B, S, 2 C), and where it is no padding, (B, S)."""
+        """Maps (B, S) tokens and (B,) lengths to each hop's memory (B, S, 2 C) and where it is not padding (B, S)."""
         features = self.reader(self.source(source), lengths).transpose(1, 2)  # (B, S, M)
         known = inside(lengths, source.shape[1])
         assert known is not None
         return [attention.remember(features) for attention in self.attentions], known
 
     def write(self, tokens: Tensor, memory: Sequence[Tensor], known: Tensor) -> Tensor:
-        """(B, T) tokens, the first of which is `begin`, and what `read` found → (B, T, C) features of the next."""
+        """Maps (B, T) tokens, beginning with `begin`, and what `read` returned to (B, T, C) features of the next."""
         x = self.target(tokens)
         for writer, attention, remembered in zip(self.writers, self.attentions, memory, strict=True):
             x = attention(writer(x).transpose(1, 2), remembered, known).transpose(1, 2)
@@ -113,5 +113,5 @@ class Translator(nn.Module):
         return features
 
     def logits(self, written: Tensor) -> Tensor:
-        """(…, C) of `write` → (…, V) of the next token: much of the work, so only where somebody asks for it."""
+        """Maps (…, C) of `write` to (…, V) of the next token: much of the work, so only where it is needed."""
         return functional.linear(self.narrow(written), self.target.table.weight, self.bias)

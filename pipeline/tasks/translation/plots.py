@@ -1,4 +1,4 @@
-"""Plots of translations: sentences beside their references, and the score by length."""
+"""Plots of translations: sentences next to their references, and the score by length."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.figures import BLUE, GREY, INK, figure, save
 
 
 def translated_sentences(predictions: pd.DataFrame, scores: np.ndarray, path: Path, title: str) -> Path:
-    """Sentences from the worst to the best translation: source, what was found and what was right."""
+    """Draws sentences from the worst to the best translation: source, translation and truth."""
     order = np.argsort(scores, kind="stable")
     shown = order[np.unique(np.linspace(0, len(order) - 1, 10).astype(int))]
     drawn = figure(9.5, 0.4 + 0.72 * len(shown))
@@ -33,7 +33,7 @@ def translated_sentences(predictions: pd.DataFrame, scores: np.ndarray, path: Pa
 
 
 def score_by_length(predictions: pd.DataFrame, scores: np.ndarray, path: Path, title: str) -> Path:
-    """Mean sentence score of quarters of the sentences, from the shortest to the longest source."""
+    """Draws the mean sentence score of quarters of the sentences, from the shortest to the longest source."""
     lengths = np.array([len(text.split()) for text in predictions["source"]])
     parts = [part for part in np.array_split(np.argsort(lengths, kind="stable"), 4) if len(part)]
     drawn = figure(5.4, 3.0)

@@ -27,13 +27,13 @@ def prepare_pairs(
     """
     shares, order = shares_of_pool(parts, split), in_order(parts)
     sent, units = _split(parts, order, shares, seed)
-    found = {
+    texts = {
         part: tuple([normalised(text, lowercase) for text in side] for side in sides) for part, sides in sent.items()
     }
-    models = [fit_tokenizer(found["train"][side], vocabulary) for side in (0, 1)]
+    models = [fit_tokenizer(texts["train"][side], vocabulary) for side in (0, 1)]
     tokenizers = [Tokenizer(model) for model in models]
     tables, left_out = {}, 0
-    for part, (sources, targets) in found.items():
+    for part, (sources, targets) in texts.items():
         rows = [tokenizers[0].encode(sources), [[*row, END] for row in tokenizers[1].encode(targets)]]
         tokens = [max(map(len, pair)) for pair in zip(*rows, strict=True)]
         kept = [index for index, count in enumerate(tokens) if part != "train" or count <= longest]
@@ -58,7 +58,7 @@ def prepare_pairs(
             for part in SPLITS
         },
         "missing": {},
-        "warnings": warnings + _repeated(found),
+        "warnings": warnings + _repeated(texts),
     }
     return Prepared(tables, card, pd.DataFrame({"text": [text[:LONGEST_TEXT] for text in sent["test"][0]]}), units)
 
@@ -66,7 +66,7 @@ def prepare_pairs(
 def _split(
     parts: Mapping[str, Pairs], order: list[str], shares: Mapping[str, float], seed: int
 ) -> tuple[dict[str, Sides], dict[str, np.ndarray]]:
-    """Sentences and digests of every split. A source decides alone: its translations never come into two splits."""
+    """Splits sentences and their digests. A source decides alone: its translations never come into two splits."""
     sides = [[text for name in order for text in getattr(parts[name], side)] for side in ("sources", "targets")]
     sizes = {name: len(parts[name].sources) for name in order}
     units = digests_of_texts(sides[0])
@@ -85,7 +85,7 @@ def _table(rows: list[list[list[int]]], texts: Sides, kept: list[int]) -> dict[s
     }  # fmt: skip
 
 
-def _repeated(found: Mapping[str, Any]) -> list[str]:
-    known = set(zip(*found["train"], strict=True))
-    counts = {part: sum(pair in known for pair in zip(*found[part], strict=True)) for part in SPLITS[1:]}
+def _repeated(texts: Mapping[str, Any]) -> list[str]:
+    known = set(zip(*texts["train"], strict=True))
+    counts = {part: sum(pair in known for pair in zip(*texts[part], strict=True)) for part in SPLITS[1:]}
     return [f"{count} pairs of {part} are also in train" for part, count in counts.items() if count]

@@ -61,7 +61,7 @@ class Translation(Task):
         return prepare_pairs(dict(parts), split, seed, **chosen)
 
     def examples(self, table: Table, card: Card) -> Batch:
-        """Tokens (N, S) and (N, T), lengths (N,), and both sentences (N, L) as bytes."""
+        """Returns tokens (N, S) and (N, T), lengths (N,), and both sentences (N, L) as bytes."""
         tokens = {side: table[side].long() for side in ("source", "target")}
         return {**tokens, **{name: table[name] for name in ("source_lengths", "target_lengths", "text", "reference")}}
 
@@ -79,22 +79,22 @@ class Translation(Task):
         )  # fmt: skip
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:
-        """As it is: a changed sentence would need another translation."""
+        """Leaves the batch as it is: a changed sentence would need another translation."""
         return batch
 
     def output(self, network: nn.Module, batch: Batch) -> Tensor:
-        """(N, V) logits of the targets' tokens, sentence by sentence, each with those before it known."""
+        """Returns (N, V) logits of the targets' tokens, sentence by sentence, each with those before it known."""
         assert isinstance(network, Translator)
         source, target = (
             batch[side][:, : int(batch[f"{side}_lengths"].max())] for side in ("source", "target")
-        )  # padding that all have is no work
+        )  # padding that all have costs nothing
         memory, known = network.read(source, batch["source_lengths"])
         written = network.write(functional.pad(target[:, :-1], (1, 0), value=network.begin), memory, known)
         rows = (target != network.padding).flatten().nonzero().squeeze(1)
         return network.logits(written.flatten(0, 1).index_select(0, rows))
 
     def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
-        """Mean cross-entropy of a token."""
+        """Computes the mean cross-entropy of a token."""
         assert isinstance(network, Translator)
         wanted = batch["target"][batch["target"] != network.padding]
         smoothing = network.label_smoothing if network.training else 0.0
@@ -108,17 +108,17 @@ class Translation(Task):
 
     @torch.inference_mode()
     def infer(self, network: nn.Module, batch: Batch) -> list[list[int]]:
-        """The tokens of the translations, without the end; sentences of similar length are translated together."""
+        """Returns tokens of the translations, without the end; sentences of similar length are translated together."""
         assert isinstance(network, Translator)
         source, lengths = batch["source"], batch["source_lengths"]
-        found: list[list[int]] = [[]] * len(source)
+        translations: list[list[int]] = [[]] * len(source)
         for rows in torch.split(lengths.argsort(stable=True), AT_ONCE):
             longest = int(lengths[rows].max())
             memory, known = network.read(source[rows, :longest], lengths[rows])
             tokens = self._written(network, memory, known, 2 * lengths[rows] + 10)
             for row, written in zip(rows.tolist(), tokens.tolist(), strict=True):
-                found[row] = written[: written.index(network.end)]
-        return found
+                translations[row] = written[: written.index(network.end)]
+        return translations
 
     def _written(self, network: Translator, memory: list[Tensor], known: Tensor, limits: Tensor) -> Tensor:
         from pipeline.tasks.translation.beam_search import beam_search
@@ -136,8 +136,8 @@ class Translation(Task):
         from pipeline.data.tokens import Tokenizer
         from pipeline.tasks.translation.metrics import compared
 
-        found = Tokenizer(card["target_tokenizer"]).decode(self.infer(network, examples))
-        return compared(examples, found, card["lowercase"])
+        translations = Tokenizer(card["target_tokenizer"]).decode(self.infer(network, examples))
+        return compared(examples, translations, card["lowercase"])
 
     def resampled_metrics(self, predictions: pd.DataFrame, card: Card, weights: np.ndarray) -> dict[str, np.ndarray]:
         from pipeline.tasks.translation.metrics import COUNTS, bleu, chrf
@@ -166,10 +166,10 @@ class Translation(Task):
         from pipeline.tasks.translation.plots import score_by_length, translated_sentences
 
         scores = self.example_scores(predictions)
-        said = f"{title}, {signature(card['lowercase'])}"
+        title_with_signature = f"{title}, {signature(card['lowercase'])}"
         return [
             translated_sentences(predictions, scores, folder / "translations.png", title),
-            score_by_length(predictions, scores, folder / "bleu_by_length.png", said),
+            score_by_length(predictions, scores, folder / "bleu_by_length.png", title_with_signature),
         ]
 
     def input_example(self, table: Table, card: Card) -> pd.DataFrame:
@@ -187,8 +187,8 @@ class Translation(Task):
             return pd.DataFrame({"translation": pd.Series([], dtype=object)})
         source, lengths = padded(Tokenizer(card["source_tokenizer"]).encode(texts))
         batch = {"source": torch.from_numpy(source).long(), "source_lengths": torch.from_numpy(lengths)}
-        found = Tokenizer(card["target_tokenizer"]).decode(self.infer(network, batch))
-        return pd.DataFrame({"translation": pd.Series(found, dtype=object)})
+        translations = Tokenizer(card["target_tokenizer"]).decode(self.infer(network, batch))
+        return pd.DataFrame({"translation": pd.Series(translations, dtype=object)})
 
     def predictions_of(self, responses: pd.DataFrame, table: Table, card: Card) -> pd.DataFrame:
         from pipeline.tasks.translation.metrics import compared
