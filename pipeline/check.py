@@ -29,7 +29,7 @@ OWN = (
 
 
 class WithoutExperiments(Params):
-    """What commands get that work with no experiment: it need not have one."""
+    """Holds what commands get that work with no experiment: it need not have one."""
 
     experiments: dict[str, Experiment]
     candidates: dict[str, Candidate]
@@ -37,9 +37,9 @@ class WithoutExperiments(Params):
 
 def check(path: str | Path = "params.yaml") -> None:
     """Raises ParamsError with every problem of the file at once."""
-    found = _problems(read_raw(path))
-    if found:
-        raise ParamsError(report(path, found))
+    faults = _problems(read_raw(path))
+    if faults:
+        raise ParamsError(report(path, faults))
 
 
 def usable(stage: str, name: str | None, path: str | Path = "params.yaml", *, names: bool = True) -> Params:
@@ -65,9 +65,9 @@ def usable(stage: str, name: str | None, path: str | Path = "params.yaml", *, na
 
 
 def _problems(raw: Mapping[str, Any], names: bool = True) -> list[str]:
-    found = problems(raw, Params)
-    seen = {line.split(":")[0] for line in found}
-    return found + [line for line in _unknown_names(raw) if line.split(":")[0] not in seen] if names else found
+    faults = problems(raw, Params)
+    seen = {line.split(":")[0] for line in faults}
+    return faults + [line for line in _unknown_names(raw) if line.split(":")[0] not in seen] if names else faults
 
 
 def _left_out(path: str | Path, count: int, gone: Entries) -> str:
@@ -88,11 +88,11 @@ def _unknown_names(raw: Mapping[str, Any]) -> Iterator[str]:
         yield from _candidate(f"candidates.{name}", entry, experiments.get(str(entry.get("experiment")), {}))
 
 
-def _trainer(given: Mapping[str, Any]) -> Iterator[str]:
+def _trainer(entry: Mapping[str, Any]) -> Iterator[str]:
     """Names that only Lightning knows; it is imported, which takes seconds, where one of them is used."""
-    others = _mapping(given.get("options"))
-    strategy = given.get("strategy")
-    if not others and (strategy == "auto" or not isinstance(strategy, str)):
+    options = _mapping(entry.get("options"))
+    strategy = entry.get("strategy")
+    if not options and (strategy == "auto" or not isinstance(strategy, str)):
         return
     from pytorch_lightning import Trainer as LightningTrainer
     from pytorch_lightning.strategies import StrategyRegistry
@@ -100,7 +100,7 @@ def _trainer(given: Mapping[str, Any]) -> Iterator[str]:
     known = [
         name for name in inspect.signature(LightningTrainer).parameters if name not in (*OWN, *Trainer.model_fields)
     ]
-    yield from (f"trainer.options.{name}: unknown key; {nearest(name, known)}" for name in others if name not in known)
+    yield from (f"trainer.options.{name}: unknown key; {nearest(name, known)}" for name in options if name not in known)
     strategies = ["auto", *StrategyRegistry.available_strategies()]
     if isinstance(strategy, str) and strategy not in strategies:
         yield f"trainer.strategy: found {strategy!r}; {nearest(strategy, strategies)}"
@@ -149,8 +149,8 @@ def _format(path: str, data: Mapping[str, Any], function: Any) -> Iterator[str]:
     needed = [name for name, argument in arguments.items() if argument.default is argument.empty]
     hints = get_type_hints(function)
     places = [(f"{path}.options", options), *((f"{path}.parts.{part}", entry) for part, entry in parts.items())]
-    for place, given in places:
-        for name, value in given.items():
+    for place, part_options in places:
+        for name, value in part_options.items():
             if name not in arguments:
                 yield f"{place}.{name}: unknown key; {nearest(name, arguments)}"
             else:
@@ -176,23 +176,23 @@ def _candidate(path: str, entry: Mapping[str, Any], experiment: Mapping[str, Any
         yield f"{path}.family: found {family!r}; {nearest(family, FAMILIES)}"
     if not (isinstance(family, str) and family in FAMILIES and isinstance(task, str) and task in TASKS):
         return
-    given = entry.get("parameters")
-    if not isinstance(given, Mapping):
+    parameters = entry.get("parameters")
+    if not isinstance(parameters, Mapping):
         return
     encoder: Any = load_family(family)
     types = _keyword_types(encoder.__init__) | _keyword_types(task_type(task).network) | get_type_hints(Optimisation)
-    yield from _names(f"{path}.parameters", given, list(types))
-    for name in (name for name in given if name in types):
-        yield from _typed(f"{path}.parameters.{name}", _values(given[name]), types[name])
+    yield from _names(f"{path}.parameters", parameters, list(types))
+    for name in (name for name in parameters if name in types):
+        yield from _typed(f"{path}.parameters.{name}", _values(parameters[name]), types[name])
     presets = list(encoder.PRESETS if task_type(task).dimensions == 2 else ())
     allowed = [*encoder.ARCHITECTURES, *presets]
-    yield from _architectures(f"{path}.parameters.architecture", given.get("architecture"), allowed)
-    plain = [name for name in _values(given.get("architecture")) if name not in presets]
+    yield from _architectures(f"{path}.parameters.architecture", parameters.get("architecture"), allowed)
+    plain = [name for name in _values(parameters.get("architecture")) if name not in presets]
     if entry.get("weights") is not None and plain:
         yield f"{path}.weights: found beside the architecture {plain[0]}; {_for_presets(presets)}"
-    yield from _ranges(f"{path}.parameters", given, {**encoder.RANGES, **task_type(task).RANGES})
+    yield from _ranges(f"{path}.parameters", parameters, {**encoder.RANGES, **task_type(task).RANGES})
     for name in get_type_hints(Optimisation):
-        yield from _accepted(f"{path}.parameters", _values(given.get(name)), name, Optimisation)
+        yield from _accepted(f"{path}.parameters", _values(parameters.get(name)), name, Optimisation)
 
 
 def _for_presets(presets: Iterable[str]) -> str:
@@ -223,7 +223,7 @@ def _typed(path: str, values: Iterable[Any], hint: Any) -> Iterator[str]:
 
 
 def _accepted(path: str, values: Iterable[Any], name: str, section: Callable[..., Any]) -> Iterator[str]:
-    """What the object that uses a number says about it; the other numbers are zero for the moment."""
+    """Yields what the object that uses a number says about it; the other numbers are zero for the moment."""
     for value in (value for value in values if _is_number(value)):
         try:
             section(**{**dict.fromkeys(get_type_hints(section), 0.0), name: value})
@@ -256,12 +256,12 @@ def _values(entry: Any) -> list[Any]:
     return [] if entry is None else [entry]
 
 
-def _names(path: str, given: Mapping[str, Any], expected: list[str]) -> Iterator[str]:
-    for name in given:
+def _names(path: str, section: Mapping[str, Any], expected: list[str]) -> Iterator[str]:
+    for name in section:
         if name not in expected:
             yield f"{path}.{name}: unknown key; {nearest(str(name), expected)}"
     for name in expected:
-        if name not in given:
+        if name not in section:
             yield f"{path}.{name}: missing; add it"
 
 

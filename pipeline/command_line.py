@@ -94,7 +94,10 @@ COMMANDS: dict[str, Command] = {
             "--because": {"metavar": "WHY", "help": "the reason, which the history keeps"},
         },
     ),
-    "reproduce": Command("rebuild a version such as digits@3 from its commit and compare the weights", "version"),
+    "reproduce": Command(
+        "rebuild a version such as digits@3 from its commit and compare the weights; without NAME, list all versions",
+        "version", required=False,
+    ),
     "audit": Command("list every difference between the files, dvc.lock and MLflow", "experiment", required=False),
     "ui": Command("show runs and models in the MLflow UI, on a port such as 5001", "port", required=False),
     "completion": Command("print a completion script for a shell: bash, zsh or tcsh", "shell", params="nothing"),

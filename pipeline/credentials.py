@@ -31,11 +31,11 @@ ADDRESS = re.compile(r"([A-Za-z][\w+.-]*)://([^/?#\s'\"]*)([^\s'\"]*)")
 
 
 def credential_in(address: str) -> str | None:
-    """What in an address looks like a credential, without its value; None where nothing does."""
-    found = ADDRESS.search(address)
-    if not found:
+    """Returns what in an address looks like a credential, without its value; None where nothing does."""
+    match = ADDRESS.search(address)
+    if not match:
         return None
-    scheme, place, rest = found.groups()
+    scheme, place, rest = match.groups()
     user, sign, _ = place.rpartition("@")
     _, colon, password = user.partition(":")
     host = re.sub(r"^\[[^\]]*\]", "", place)  # colons of IPv6 stand in brackets
@@ -64,14 +64,14 @@ def known(*texts: str) -> set[str]:
 
     A number or a short word is none of them, though somebody may use one: it stands in many texts by chance.
     """
-    found = {value for name, value in os.environ.items() if VARIABLE.search(name) and not value.startswith("/")}
+    secrets = {value for name, value in os.environ.items() if VARIABLE.search(name) and not value.startswith("/")}
     for name, value in os.environ.items():
         if name.startswith("PIPELINE_QUERY_"):  # as the end of an address
-            found |= {value, *_values(f"x://x?{value.lstrip('?&')}")}
+            secrets |= {value, *_values(f"x://x?{value.lstrip('?&')}")}
     for text in (*texts, *(value for value in os.environ.values() if "://" in value)):
-        found |= set(_values(text))
-    found |= set(_of_netrc())
-    return {secret for secret in found if len(secret) >= SHORTEST and secret != HIDDEN and not WORD.fullmatch(secret)}
+        secrets |= set(_values(text))
+    secrets |= set(_of_netrc())
+    return {secret for secret in secrets if len(secret) >= SHORTEST and secret != HIDDEN and not WORD.fullmatch(secret)}
 
 
 def _values(text: str) -> Iterator[str]:

@@ -28,7 +28,7 @@ def markdown(text: object) -> str:
     safe = html.escape(in_one_line(text), quote=False)
     safe = re.sub(r"([\\`*\[\]|~$])", r"\\\1", safe)
     safe = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", safe)  # inside of words it is plain
-    safe = re.sub(r"(?<!&)([@#])(?=\w)|(:)(?=//)|\b(www)(?=\.)", lambda found: found[0] + APART, safe, flags=re.I)
+    safe = re.sub(r"(?<!&)([@#])(?=\w)|(:)(?=//)|\b(www)(?=\.)", lambda match: match[0] + APART, safe, flags=re.I)
     return re.sub(r"^#", r"\\#", safe)
 
 
@@ -46,5 +46,5 @@ class Terminal:
         return getattr(self.stream, name)
 
 
-def _written(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode("ascii")
+def _written(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")

@@ -90,7 +90,7 @@ def _folders(folder: Path) -> Iterator[Path]:
 
 
 def _remedy(root: Path, folder: Path) -> str:
-    """What to change: for the line that this project itself had, the very line."""
+    """Returns what to change: for the line that this project itself had, the very line."""
     ignored = root / ".gitignore"
     lines = ignored.read_text(encoding="utf-8").splitlines() if ignored.is_file() else []
     line = f"/{folder.as_posix()}/*"

@@ -63,17 +63,17 @@ def look(experiment: Experiment, seed: int, warn: Callable[[str], None]) -> Iter
 
 
 def _split(experiment: Experiment, parts: dict[str, Records], seed: int, warn: Callable[[str], None]) -> Iterator[str]:
-    """What `prepare` would make of the parts. Raises ValueError where it would stop."""
+    """Yields what `prepare` would make of the parts. Raises ValueError where it would stop."""
     task = load_task(experiment.task, experiment.settings)
     card = task.prepare(parts, experiment.split.model_dump(), seed).card
-    told = {warning for records in parts.values() for warning in getattr(records, "warnings", ())}
-    for warning in (warning for warning in card["warnings"] if warning not in told):
+    warnings = {warning for records in parts.values() for warning in getattr(records, "warnings", ())}
+    for warning in (warning for warning in card["warnings"] if warning not in warnings):
         warn(warning)
     yield "  split: " + ", ".join(f"{count:,} {split}" for split, count in card["counts"].items())
 
 
 def _extent(folder: Path) -> tuple[int, int]:
-    """How many files lie in a folder, and their bytes."""
+    """Returns how many files lie in a folder, and their bytes."""
     sizes = [os.lstat(os.path.join(place, name)).st_size for place, _, names in os.walk(folder) for name in names]
     return len(sizes), sum(sizes)
 
@@ -151,7 +151,7 @@ def _recordings(records: Recordings) -> str:
 
 
 def _doubts(records: Records, name: str) -> Iterator[str]:
-    """What can be meant, but seldom is."""
+    """Yields what can be meant, but seldom is."""
     if name != "class_folders" or not isinstance(records, Images):
         return
     classes = sorted(set(map(str, records.labels.tolist())))

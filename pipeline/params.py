@@ -30,13 +30,13 @@ Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf1
                     "transformer-engine", "transformer-engine-float16"]  # fmt: skip
 
 
-def _checked_devices(found: Any) -> int | str | list[int]:
-    """How many devices, all (-1 or auto), or which ones by their numbers."""
-    whole = type(found) is int and (found >= 1 or found == -1)
-    numbers = isinstance(found, list) and found and all(type(number) is int and number >= 0 for number in found)
-    if whole or found == "auto" or (numbers and len(set(found)) == len(found)):
-        return found  # type: ignore[no-any-return]
-    raise ValueError(f"found {found!r}; allowed: a number from 1, auto or -1 for all, or a list such as [0, 1]")
+def _checked_devices(devices: Any) -> int | str | list[int]:
+    """Returns how many devices, all (-1 or auto), or which ones by their numbers."""
+    whole = type(devices) is int and (devices >= 1 or devices == -1)
+    numbers = isinstance(devices, list) and devices and all(type(number) is int and number >= 0 for number in devices)
+    if whole or devices == "auto" or (numbers and len(set(devices)) == len(devices)):
+        return devices  # type: ignore[no-any-return]
+    raise ValueError(f"found {devices!r}; allowed: a number from 1, auto or -1 for all, or a list such as [0, 1]")
 
 
 Devices = Annotated[Any, PlainValidator(_checked_devices)]
@@ -85,7 +85,7 @@ class Study(Section):
 
 
 class Limits(Section):
-    """What no challenger may break, however good its score is; null for no limit."""
+    """Holds what no challenger may break, however good its score is; null for no limit."""
 
     latency_ms: Annotated[float, Field(gt=0)] | None  # of one example
     megabytes: Annotated[float, Field(gt=0)] | None  # of the weights
@@ -284,14 +284,14 @@ def read_raw(path: str | Path = "params.yaml") -> dict[str, Any]:
 def load(path: str | Path = "params.yaml") -> Params:
     """Reads and checks the file. Raises ParamsError with all problems at once."""
     raw = read_raw(path)
-    found = problems(raw, Params)
-    if found:
-        raise ParamsError(report(path, found))
+    faults = problems(raw, Params)
+    if faults:
+        raise ParamsError(report(path, faults))
     return Params.model_validate(raw)
 
 
-def report(path: str | Path, found: list[str]) -> str:
+def report(path: str | Path, faults: list[str]) -> str:
     """One message for all problems of a file."""
-    return f"{path} has {len(found)} problem{'s' if len(found) > 1 else ''}:\n" + "\n".join(
-        f"  {line}" for line in found
+    return f"{path} has {len(faults)} problem{'s' if len(faults) > 1 else ''}:\n" + "\n".join(
+        f"  {line}" for line in faults
     )

@@ -21,22 +21,22 @@ def problems(raw: Mapping[str, Any], document: type[BaseModel]) -> list[str]:
     """Types, ranges, unknown keys, and names and numbers that do not agree. `document` describes the whole file."""
     try:
         document.model_validate(raw)
-        found = []
+        faults = []
     except ValidationError as error:
-        found = described(error, document)
-    seen = {line.split(":")[0] for line in found}
-    found += [line for line in _disagreements(raw) if line.split(":")[0] not in seen]
+        faults = described(error, document)
+    seen = {line.split(":")[0] for line in faults}
+    faults += [line for line in _disagreements(raw) if line.split(":")[0] not in seen]
     kept = list(_credentials(raw))
-    told = {line.split(": ")[0] for line in kept}  # what else is wrong with such an address would show it
+    secret_places = {line.split(": ")[0] for line in kept}  # what else is wrong with such an address would show it
     return [in_one_line(line) for line in kept] + [
-        in_one_line(scrubbed(line)) for line in found if line.split(": ")[0] not in told
+        in_one_line(scrubbed(line)) for line in faults if line.split(": ")[0] not in secret_places
     ]
 
 
-def nearest(found: str, allowed: Iterable[str]) -> str:
+def nearest(name: str, allowed: Iterable[str]) -> str:
     """The names that are allowed, and the one that was probably meant."""
     names = list(allowed)
-    match = difflib.get_close_matches(str(found), names, n=1, cutoff=0.5)
+    match = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"; did you mean `{match[0]}`?" if match else ""
     return f"allowed: {', '.join(names) or 'none'}{hint}"
 
@@ -60,14 +60,14 @@ def shown(value: Any) -> str:
 
 
 def place_of(error: Exception) -> str:
-    """What is wrong and where, without the line itself, which may hold a password."""
+    """Returns what is wrong and where, without the line itself, which may hold a password."""
     mark = getattr(error, "problem_mark", None)
     words = f"{getattr(error, 'context', None) or ''} {getattr(error, 'problem', '')}".strip()
     return str(error) if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: {words}"
 
 
 def expected(item: dict[str, Any]) -> str:
-    """What one error of pydantic says was expected."""
+    """Returns what one error of pydantic says was expected."""
     kind, context = item["type"], item.get("ctx", {})
     if kind == "too_short":
         return f"at least {context['min_length']} entry"
@@ -83,7 +83,7 @@ def _is_union_branch(part: int | str) -> bool:
 
 
 def _message(location: list[Any], item: dict[str, Any], document: type[BaseModel]) -> str:
-    kind, found = item["type"], item["input"]
+    kind, entered = item["type"], item["input"]
     if kind == "extra_forbidden":
         return f"unknown key; {nearest(str(location[-1]), _siblings(location[:-1], document))}"
     if kind == "missing":
@@ -92,10 +92,10 @@ def _message(location: list[Any], item: dict[str, Any], document: type[BaseModel
         return str(item["msg"]).removeprefix("Value error, ")
     if kind == "literal_error":
         names = item["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
-        return f"found {shown(found)}; {nearest(str(found), names)}"
+        return f"found {shown(entered)}; {nearest(str(entered), names)}"
     if _is_searched(location) and len(location) == 4:
-        return f"found {shown(found)}; allowed: {SPACE}"
-    return f"found {shown(found)}; allowed: {expected(item)}"
+        return f"found {shown(entered)}; allowed: {SPACE}"
+    return f"found {shown(entered)}; allowed: {expected(item)}"
 
 
 def _is_searched(location: list[Any]) -> bool:
@@ -130,7 +130,7 @@ def _inner(annotation: Any) -> Any:
 
 
 def _disagreements(raw: Mapping[str, Any]) -> Iterator[str]:
-    """What the file says in two places. It may be wrong in any other way at the same time."""
+    """Yields what the file says in two places. It may be wrong in any other way at the same time."""
     experiments, candidates = _sections(raw.get("experiments")), _sections(raw.get("candidates"))
     names = [str(name) for name in raw["experiments"]] if isinstance(raw.get("experiments"), Mapping) else []
     for name, entry in candidates.items() if names else ():
@@ -159,9 +159,10 @@ def _credentials(raw: Mapping[str, Any]) -> Iterator[str]:
             how = "~/.netrc, PIPELINE_TOKEN_<HOST> or PIPELINE_QUERY_<HOST> (docs/data.md, Downloads)"
             places.append((f"downloads.{name}.{file}.url", entry.get("url"), how))
     for path, address, how in places:
-        found = credential_in(address) if isinstance(address, str) else None
-        if found:
-            yield f"{path}: found {found}; an address in params.yaml holds no credentials, keep them outside: {how}"
+        credential = credential_in(address) if isinstance(address, str) else None
+        if credential:
+            rule = "an address in params.yaml holds no credentials, keep them outside"
+            yield f"{path}: found {credential}; {rule}: {how}"
 
 
 def _candidate(

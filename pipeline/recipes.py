@@ -164,10 +164,10 @@ def _replace(target: Path, lines: list[str], expected: Mapping[str, Any]) -> Non
     partial = target.with_name(f".{target.name}.part")
     partial.write_text(text, encoding="utf-8", newline="\r\n" if windows else "\n")
     try:
-        found = read_raw(partial)
-        if _filled(found) != _filled(expected):
+        merged = read_raw(partial)
+        if _filled(merged) != _filled(expected):
             raise ParamsError(_by_hand(target))
-        wrong = [line for line in problems(found, Params) if "at least 1 entry" not in line]
+        wrong = [line for line in problems(merged, Params) if "at least 1 entry" not in line]
         if wrong:
             raise ParamsError(report(target, wrong))
         os.replace(partial, target)

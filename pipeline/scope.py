@@ -41,16 +41,16 @@ def at_hand(raw: Mapping[str, Any], stage: str, name: str | None) -> Entries | N
         return Entries() if stage in OF_WHAT_IS_SOUND else None
     if stage == "fetch":
         return Entries(downloads={name})
-    found = Entries()
+    entries = Entries()
     if stage in OF_CANDIDATES:
-        found.candidates.add(name)
+        entries.candidates.add(name)
         for experiment in _owners(raw, name):
-            _add_experiment(found, raw, experiment)
+            _add_experiment(entries, raw, experiment)
     elif stage in OF_EXPERIMENTS:
-        _add_experiment(found, raw, name.partition("@")[0])  # a version is named digits@3
+        _add_experiment(entries, raw, name.partition("@")[0])  # a version is named digits@3
     else:
-        return found if stage in OF_WHAT_IS_SOUND else None
-    return found
+        return entries if stage in OF_WHAT_IS_SOUND else None
+    return entries
 
 
 def entry_of(problem: str, raw: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -77,12 +77,14 @@ def without(raw: Mapping[str, Any], faulty: Iterable[tuple[str, str]]) -> tuple[
     return {**raw, **rest}, gone
 
 
-def _add_experiment(found: Entries, raw: Mapping[str, Any], name: str) -> None:
-    found.experiments.add(name)
-    found.candidates.update(_candidates(raw, name))
+def _add_experiment(entries: Entries, raw: Mapping[str, Any], name: str) -> None:
+    entries.experiments.add(name)
+    entries.candidates.update(_candidates(raw, name))
     data = _mapping(_mapping(_section(raw, "experiments").get(name)).get("data"))
     path = Path(str(data.get("path")))
-    found.downloads.update(key for key in _section(raw, "downloads") if Path("data/raw", key) in (path, *path.parents))
+    entries.downloads.update(
+        key for key in _section(raw, "downloads") if Path("data/raw", key) in (path, *path.parents)
+    )
 
 
 def _candidates(raw: Mapping[str, Any], experiment: str) -> set[str]:

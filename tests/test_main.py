@@ -108,7 +108,6 @@ def test_help_comes_at_once(words: list[str]) -> None:
         (["prepare"], "prepare needs an experiment: "),
         (["train"], "train needs a candidate: "),
         (["fetch"], "fetch needs a download: "),
-        (["reproduce"], "reproduce needs a version\n"),
     ],
 )
 def test_a_missing_name_gets_one_sentence_with_those_that_could_stand_there(

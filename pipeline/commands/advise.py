@@ -24,10 +24,10 @@ def main(name: str | None, params: Params) -> None:
         raise ValueError(f"{RESULTS} holds no result; `make differences` measures them")
     experiment, prepared = params.experiments[name], Path("data/prepared", name)
     candidates = {candidate: params.candidates[candidate] for candidate in experiment.candidates}
-    found = advice(experiment, candidates, read_card(prepared), read_table(prepared, "train"), results)
-    for entry in found:
+    sentences = advice(experiment, candidates, read_card(prepared), read_table(prepared, "train"), results)
+    for entry in sentences:
         print(f"{entry.sentence}\n    {entry.row}")
-    if not found:
+    if not sentences:
         print(f"advise: nothing that was measured decides anything for {name}")
     if missing := [difference for difference in DIFFERENCES if difference not in results]:
         print(f"advise: not measured here: {', '.join(missing)}; `make differences` does")

@@ -27,19 +27,19 @@ def main(name: str | None, params: Params) -> int:
     if name not in (None, EXPERIMENT, *params.experiments):
         raise ParamsError(f"experiment: found {name}; {nearest(str(name), [*params.experiments, EXPERIMENT])}")
     address = address_of(params.tracking)
-    found = list(_printed(file_differences(Path.cwd())))
+    differences = list(_printed(file_differences(Path.cwd())))
     experiments = [name] if name else [*params.experiments, EXPERIMENT]
     if _is_absent(address):
-        found += _printed([Difference("MLflow", f"there is no {address.shown} yet", REGISTER)])
+        differences += _printed([Difference("MLflow", f"there is no {address.shown} yet", REGISTER)])
     else:
         try:
             with reported(address):
                 client = connect(address)
                 for experiment in experiments:
-                    found += _printed(_of_experiment(experiment, params, address, client))
+                    differences += _printed(_of_experiment(experiment, params, address, client))
         except Unreachable as error:
             raise ValueError(f"the files were compared, but not MLflow: {error}") from None
-    count = sum(difference.matters for difference in found)
+    count = sum(difference.matters for difference in differences)
     print(f"audit: {count} difference{'' if count == 1 else 's'}")
     return 1 if count else 0
 

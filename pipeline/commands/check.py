@@ -30,8 +30,8 @@ def main(name: str | None) -> None:
 
 
 def _check_all() -> str:
-    """What there is to say of differences/params.yaml. Raises ParamsError with all that is wrong with both files."""
-    said, faults = "", []
+    """Sums differences/params.yaml up. Raises ParamsError with all that is wrong with both files."""
+    summary, faults = "", []
     try:
         check()
     except ParamsError as error:
@@ -40,12 +40,12 @@ def _check_all() -> str:
         from pipeline.differences.settings import check_all
 
         try:
-            said = check_all()
+            summary = check_all()
         except ParamsError as error:
             faults.append(str(error))
     if faults:
         raise ParamsError("\n".join(faults))
-    return said
+    return summary
 
 
 def _check_data(name: str, params: Params) -> None:
@@ -58,5 +58,5 @@ def _check_data(name: str, params: Params) -> None:
         print(line)
     for warning in dict.fromkeys(warnings):
         logger.warning("%s: %s", name, warning)
-    said = f"; warnings: {len(warnings)}" if warnings else ""
-    print(f"check: the data of {name} can be read{said}")
+    warned = f"; warnings: {len(warnings)}" if warnings else ""
+    print(f"check: the data of {name} can be read{warned}")

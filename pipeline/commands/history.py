@@ -31,10 +31,10 @@ def _from_mlflow(address: Address, name: str) -> list[record.Entry]:
 
     try:
         with reported(address):
-            found = connect(address).search_registered_models(f"name = '{name}'")
+            models = connect(address).search_registered_models(f"name = '{name}'")
     except Unreachable as error:
         raise ValueError(f"{record.FILE} has no history of {name}, and {error}") from None
-    return ledger.merged([], ledger.lines_of(found[0].tags) if found else [])
+    return ledger.merged([], ledger.lines_of(models[0].tags) if models else [])
 
 
 def _told(line: record.Entry) -> Iterator[str]:
@@ -48,8 +48,8 @@ def _told(line: record.Entry) -> Iterator[str]:
     evidence = _evidence(line)
     if evidence:
         yield f"    evidence: {evidence}"
-    if said := (line.get("evidence") or {}).get("gate"):
-        yield f"    the gate had said: {said}"
+    if sentence := (line.get("evidence") or {}).get("gate"):
+        yield f"    the gate had said: {sentence}"
 
 
 def _ends(line: record.Entry) -> tuple[str | None, str | None]:
@@ -61,14 +61,15 @@ def _ends(line: record.Entry) -> tuple[str | None, str | None]:
 
 
 def _evidence(line: record.Entry) -> str:
-    found = line.get("evidence") or {}
-    parts = [f"{name.replace('_', ' ')} {_difference(found[name])}" for name in ("over_champion", "over_baseline")
-             if found.get(name)]  # fmt: skip
+    evidence = line.get("evidence") or {}
+    parts = [f"{name.replace('_', ' ')} {_difference(evidence[name])}" for name in ("over_champion", "over_baseline")
+             if evidence.get(name)]  # fmt: skip
     parts += [f"error level {line['level']:.3g}"] if line.get("level") is not None else []
     parts += [f"test examples {line['test_digest'][:12]}"] if line.get("test_digest") else []
-    parts += [f"pre-flight {found['preflight']}"] if found.get("preflight") else []
+    parts += [f"pre-flight {evidence['preflight']}"] if evidence.get("preflight") else []
     return ", ".join(parts)
 
 
-def _difference(found: dict[str, Any]) -> str:
-    return f"{found['difference']:+.4g} [{found['low']:+.4g}, {found['high']:+.4g}], p = {found['p_value']:.2g}"
+def _difference(difference: dict[str, Any]) -> str:
+    interval = f"[{difference['low']:+.4g}, {difference['high']:+.4g}]"
+    return f"{difference['difference']:+.4g} {interval}, p = {difference['p_value']:.2g}"

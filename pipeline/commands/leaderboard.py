@@ -24,18 +24,18 @@ def main(name: str | None, params: Params) -> None:
     print(f"MLflow UI: {tracking.shown if tracking.remote else 'make ui'}")
 
 
-def table(found: Results) -> str:
+def table(results: Results) -> str:
     """The verdict of an experiment and its models, the best on test first; the challenger has a star."""
-    metrics = found.metrics
+    metrics = results.metrics
     if metrics is None:
-        return "\n".join([found.name, *(f"  {in_one_line(note)}" for note in found.notes)])
+        return "\n".join([results.name, *(f"  {in_one_line(note)}" for note in results.notes)])
     heads = ["", "model", "kind", f"test {readable.words(metrics['score'])}", "interval", "validation", "parameters"]
     rows = [[in_one_line(cell) for cell in row] for row in (heads, *(_row(metrics, name) for name in ranking(metrics)))]
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    notes = [f"! {in_one_line(note)}" for note in found.notes]
+    notes = [f"! {in_one_line(note)}" for note in results.notes]
     return "\n".join(
-        [f"{found.name}: {in_one_line(verdict(metrics).headline)}", *(f"  {line}" for line in [*lines, *notes])]
+        [f"{results.name}: {in_one_line(verdict(metrics).headline)}", *(f"  {line}" for line in [*lines, *notes])]
     )
 
 

@@ -45,21 +45,21 @@ def main() -> None:
 
 
 def _about_task(task: str) -> str:
-    """What it does, the score that decides, and the keys of `settings`."""
-    found = task_type(task)
-    score = getattr(found, "score", "the one that settings.score names")
-    settings = f"; settings: {', '.join(found.SETTINGS)}" if found.SETTINGS else ""
-    return f"{_first_sentence(importlib.import_module(found.__module__))} [score: {score}{settings}]"
+    """Returns what it does, the score that decides, and the keys of `settings`."""
+    task_class = task_type(task)
+    score = getattr(task_class, "score", "the one that settings.score names")
+    settings = f"; settings: {', '.join(task_class.SETTINGS)}" if task_class.SETTINGS else ""
+    return f"{_first_sentence(importlib.import_module(task_class.__module__))} [score: {score}{settings}]"
 
 
 def _keys(read: Callable[..., Any]) -> str:
-    """What `options` and `parts` of a format may hold; what need not be there stands in brackets."""
+    """Returns what `options` and `parts` of a format may hold; what need not be there stands in brackets."""
     _, *options = inspect.signature(read).parameters.values()
     return ", ".join(option.name if option.default is option.empty else f"({option.name})" for option in options)
 
 
 def _first_sentence(thing: object) -> str:
-    """Of a docstring, on one line; torch begins some with the signature and writes formulas in TeX."""
+    """Returns a docstring's first sentence; torch begins some with the signature and writes formulas in TeX."""
     lines = [line for line in (inspect.getdoc(thing) or "").split("\n") if not line.startswith("__init__(")]
     paragraph = " ".join("\n".join(lines).strip().partition("\n\n")[0].split())
     sentence = re.split(r"(?<!\bal)\.(?= |$)", paragraph, maxsplit=1)[0]

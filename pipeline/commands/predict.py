@@ -14,7 +14,7 @@ from pipeline.params import Params, ParamsError, nearest
 from pipeline.registry.asking import Refused, answers_of, chosen_version
 from pipeline.registry.shortcomings import shortcoming
 from pipeline.registry.store import Version, store_with_versions
-from pipeline.serving import output as told
+from pipeline.serving import output as answer_output
 from pipeline.serving.output import Answered
 from pipeline.serving.rehearse import TrialFailed
 from pipeline.tasks import load_task
@@ -41,10 +41,10 @@ def main(
     """Prints the answers, or writes them with their pictures into the folder `output`; nothing if one is missing."""
     if name not in params.experiments:
         raise ParamsError(f"experiment: found {name}; {nearest(str(name), params.experiments)} ({ABOUT})")
-    if format not in told.FORMATS:
-        raise ParamsError(f"--format: found {format}; {nearest(format, told.FORMATS)}")
+    if format not in answer_output.FORMATS:
+        raise ParamsError(f"--format: found {format}; {nearest(format, answer_output.FORMATS)}")
     if output is not None:
-        told.check_free(Path(output))
+        answer_output.check_free(Path(output))
     paths = _checked(files, text)
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
@@ -58,12 +58,12 @@ def main(
         names = [*map(str, paths), *([""] if text else [])]
         answers = _answers(folder, requests, names, place)
         card = described["card"]
-        found = [
+        answered = [
             Answered(named, request, answer, task.drawings(request, answer, card))
             for named, request, answer in zip(names, requests, answers, strict=True)
         ]
     _warn(name, chosen)
-    _tell(found, f"{name}, {chosen}", format, output)
+    _tell(answered, f"{name}, {chosen}", format, output)
 
 
 def _checked(files: Sequence[str], text: Sequence[str]) -> list[Path]:
@@ -107,23 +107,23 @@ def _answers(folder: Path, requests: list[pd.DataFrame], names: list[str], scrat
 def _warn(name: str, version: Version) -> None:
     """Says before the answers where something simpler gives better ones."""
     file = Path("metrics", f"{name}.json")
-    if said := shortcoming(version, read_json(file) if file.is_file() else None):
-        print(f"predict: {name}, {version}: {said}", file=sys.stderr)
+    if sentence := shortcoming(version, read_json(file) if file.is_file() else None):
+        print(f"predict: {name}, {version}: {sentence}", file=sys.stderr)
 
 
-def _tell(found: list[Answered], who: str, format: str, output: str | None) -> None:
+def _tell(answered: list[Answered], who: str, format: str, output: str | None) -> None:
     """Prints the table, or writes the folder."""
     if output is None:
-        if any(told.has_pictures(entry.answer) for entry in found):
+        if any(answer_output.has_pictures(entry.answer) for entry in answered):
             raise ValueError("this model answers pictures; name a new folder for them: --output FOLDER")
-        print(told.as_text(told.joined(found, [[] for _ in found]), format), end="")
+        print(answer_output.as_text(answer_output.joined(answered, [[] for _ in answered]), format), end="")
         return
-    names = told.picture_names(found)
+    names = answer_output.picture_names(answered)
     pictures = [
-        pair for mine, entry in zip(names, found, strict=True) for pair in zip(mine, entry.pictures, strict=True)
+        pair for mine, entry in zip(names, answered, strict=True) for pair in zip(mine, entry.pictures, strict=True)
     ]
     file = "predictions.json" if format == "json" else "predictions.csv"
-    text = told.as_text(told.joined(found, names), file.rpartition(".")[2])
-    told.write_folder(Path(output), file, text, pictures)
+    text = answer_output.as_text(answer_output.joined(answered, names), file.rpartition(".")[2])
+    answer_output.write_folder(Path(output), file, text, pictures)
     drawn = f" and {len(pictures)} picture{'s' if len(pictures) > 1 else ''}" if pictures else ""
     print(f"predict: {who}: {file}{drawn} → {output}")

@@ -34,16 +34,16 @@ def main(name: str | None, params: Params, to: str | None = None, because: str |
     if not reason.isprintable() or not reason:
         raise ParamsError(f"--because: found {because!r}; allowed: a sentence that says why, kept in the history")
     address = address_of(params.tracking)
-    told = "the champion was not changed"
+    outcome = "the champion was not changed"
     try:
         with reported(address):
             client = connect(address)
-            told = (
+            outcome = (
                 f"`python -m pipeline register {name}` ends what was begun, and tells whether the champion was changed"
             )
             line = _promoted(name, params, address, client, to, reason)
     except Unreachable as error:
-        raise ValueError(f"{error}; {told}") from None
+        raise ValueError(f"{error}; {outcome}") from None
     print(f"promote {name}: {line['reason']}; its pre-flight passed → {record.FILE}")
 
 

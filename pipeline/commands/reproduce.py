@@ -74,10 +74,10 @@ def _compared(recorded: Recorded, repository: Path) -> tuple[str, bool]:
         say(f"commit {recorded.commit[:12]}" + (" and its patch" if recorded.stored(PATCH) else ""))
         if different:
             say(f"differs from then: {'; '.join(different)}")
-        found = likeness(rebuild(recorded, tree, repository, say), recorded.model, recorded.score)
-    if found.identical:
-        return str(found), False
+        comparison = likeness(rebuild(recorded, tree, repository, say), recorded.model, recorded.score)
+    if comparison.identical:
+        return str(comparison), False
     why = f"; this may come from {'; '.join(different)}" if different else ""
-    if found.within_tolerance:
-        return f"within tolerance: {found}{why}", False
-    return f"the rebuilt model is another one: {found}{why}", True
+    if comparison.within_tolerance:
+        return f"within tolerance: {comparison}{why}", False
+    return f"the rebuilt model is another one: {comparison}{why}", True

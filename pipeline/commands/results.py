@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def main(name: str | None, params: Params) -> None:
-    """Of all experiments in params.yaml, or of one; those that were measured before keep their rows."""
+    """Takes over all experiments in params.yaml, or one; those that were measured before keep their rows."""
     if name is not None and name not in params.experiments:
         raise ParamsError(f"experiment: found {name}; {nearest(name, params.experiments)}")
     taken = [experiment for experiment in ([name] if name else params.experiments) if _take_over(params, experiment)]
@@ -31,8 +31,10 @@ def main(name: str | None, params: Params) -> None:
 
 def _take_over(params: Params, name: str) -> bool:
     """Whether the figures of an experiment are there and those of its present models."""
-    found = read_results(params, name, Path())
-    wrong = doubts(found.metrics, found.card, found.candidates) if found.metrics else ["There are no results yet."]
+    results = read_results(params, name, Path())
+    wrong = (
+        doubts(results.metrics, results.card, results.candidates) if results.metrics else ["There are no results yet."]
+    )
     if wrong:
         logger.warning("%s is left as it was: %s", name, wrong[0])
         return False
@@ -40,5 +42,5 @@ def _take_over(params: Params, name: str) -> bool:
     recipe = recipe_with(name)
     command = f"python -m pipeline add {recipe} && make repro" if recipe else "make repro"
     earlier = read_json(file) if file.is_file() else None
-    write_json(file, facts_of(found, command, machine_in_words(), earlier))
+    write_json(file, facts_of(results, command, machine_in_words(), earlier))
     return True

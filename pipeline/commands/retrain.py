@@ -163,10 +163,10 @@ def propose(params: Params) -> None:
     note = "" if has_remote() else f"\n{NO_REMOTE}: whoever merges this has to compute the outputs with `make repro`.\n"
     text.write_text(SUMMARY.read_text(encoding="utf-8") + note, encoding="utf-8")
     listed = called("gh", "pr", "list", "--head", branch, "--base", base, "--state", "open", "--json", "number")
-    found = json.loads(listed)
-    if found:
-        called("gh", "pr", "edit", str(found[0]["number"]), "--title", title, "--body-file", str(text))
-        print(f"propose: pull request {found[0]['number']} is up to date")
+    requests = json.loads(listed)
+    if requests:
+        called("gh", "pr", "edit", str(requests[0]["number"]), "--title", title, "--body-file", str(text))
+        print(f"propose: pull request {requests[0]['number']} is up to date")
         return
     address = called("gh", "pr", "create", "--head", branch, "--base", base, "--title", title, "--body-file", str(text))
     print(f"propose: opened {address}")
@@ -197,14 +197,14 @@ def published(branch: str) -> str:
 
     Raises ValueError if somebody else worked on it: replacing the branch would throw that away.
     """
-    found = git(*login(), "ls-remote", "origin", f"refs/heads/{branch}").split()
-    if not found:
+    references = git(*login(), "ls-remote", "origin", f"refs/heads/{branch}").split()
+    if not references:
         return ""
-    git(*login(), "fetch", "--quiet", "origin", found[0])
-    subject = git("log", "-1", "--format=%s", found[0])
+    git(*login(), "fetch", "--quiet", "origin", references[0])
+    subject = git("log", "-1", "--format=%s", references[0])
     if subject != SUBJECT:
         raise ValueError(f"{branch} has a commit {subject!r} that is not of a retraining; merge or delete it first")
-    return found[0]
+    return references[0]
 
 
 def current_branch() -> str:
@@ -229,7 +229,7 @@ def login() -> list[str]:
 
 
 def git(*arguments: str) -> str:
-    """What Git answers. Raises ValueError with its message if it fails."""
+    """Returns what Git answers. Raises ValueError with its message if it fails."""
     return called("git", *arguments)
 
 

@@ -53,7 +53,7 @@ class Estimate:
 
     @property
     def p_value(self) -> float:
-        """Of both sides, of "the figure is zero"."""
+        """Returns the p-value, of both sides, of "the figure is zero"."""
         if self.error == 0:
             return 1.0 if self.value == 0 else self._sign_test
         skewness = math.copysign(1.0, self.value) * self.skewness

@@ -35,23 +35,23 @@ def intervals_of(
     has no ends. An interval that is only a rough one has a `doubt`, which says why.
     """
     units = len(scores) / _block_length(len(scores), block or 1)
-    found: dict[str, dict[str, float | str | None]] = {}
+    intervals: dict[str, dict[str, float | str | None]] = {}
     for name, values in resampled(metrics, len(scores), block=block, resamples=resamples, seed=seed).items():
         low, high = _ends(values, units, confidence, dependent=block is not None)
         if name in (shares or {}):
             low, high = share_interval(*(shares or {})[name], confidence)
-        found[name] = {"value": float(values[0]), "low": low, "high": high}
+        intervals[name] = {"value": float(values[0]), "low": low, "high": high}
     if score is not None:
         own = bootstrap_interval(
             scores, dependent=block is not None, block=block, resamples=resamples, confidence=confidence, seed=seed
         )
-        found[score] = {"value": found[score]["value"], "low": own.low, "high": own.high}
-        found[score] |= {"doubt": own.doubt} if own.doubt else {}
-    return found
+        intervals[score] = {"value": intervals[score]["value"], "low": own.low, "high": own.high}
+        intervals[score] |= {"doubt": own.doubt} if own.doubt else {}
+    return intervals
 
 
 def _ends(values: np.ndarray, units: float, confidence: float, *, dependent: bool) -> tuple[float | None, float | None]:
-    """Of a figure from its (1 + R,) values; none where they do not vary or are no numbers."""
+    """Returns the interval of a figure from its (1 + R,) values; none where they do not vary or are not finite."""
     if not np.isfinite(values).all() or units <= 1:
         return None, None
     estimate = of_resamples(float(values[0]), values[1:], units, dependent=dependent)
@@ -68,7 +68,7 @@ def resampled(metrics: Metrics, count: int, *, block: int | None, resamples: int
 
 
 def weights_of(count: int, *, block: int | None, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each example counts, (R, N) at a time: once each to begin with, then as often as it is drawn."""
+    """Yields how often each example counts, (R, N) at a time: once each to begin with, then as often as it is drawn."""
     yield np.ones((1, count))
     generator = np.random.default_rng(seed)
     rows = max(1, CELLS // count)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def block_length(values: NDArray[np.float64], block: int | None) -> int:
-    """How many neighbours form one unit: `block`, or more where the scores stay alike for longer than it allows for.
+    """Returns how many neighbours form a unit: `block`, or more where scores stay alike for longer than it allows.
 
     `block` is twice the reach of what neighbours share (2 × the horizon for forecast windows); None: nobody knows it.
     Autocorrelation that reaches further says that the scores come in regimes. These need blocks far longer than what

@@ -11,8 +11,8 @@ from scipy import stats
 
 def share_interval(hits: int, count: int, confidence: float) -> tuple[float, float]:
     """Clopper and Pearson's (1934) interval of hits / count: covers at least as often as it says, 0 of 9 included."""
-    found = stats.binomtest(hits, count).proportion_ci(confidence, method="exact")
-    return float(found.low), float(found.high)
+    interval = stats.binomtest(hits, count).proportion_ci(confidence, method="exact")
+    return float(interval.low), float(interval.high)
 
 
 def exact_mcnemar(a: ArrayLike, b: ArrayLike) -> float:
@@ -24,7 +24,7 @@ def exact_mcnemar(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def discordant(a: ArrayLike, b: ArrayLike) -> tuple[int, int]:
-    """How many examples only the first of two models gets right, and how many only the second."""
+    """Returns how many examples only the first of two models gets right, and how many only the second."""
     first, second = np.asarray(a), np.asarray(b)
     return int(np.sum((first == 1) & (second == 0))), int(np.sum((first == 0) & (second == 1)))
 

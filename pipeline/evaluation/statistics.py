@@ -106,9 +106,9 @@ def bootstrap_interval(
     if _is_binary(values) and (not dependent or mean in (0.0, 1.0)):
         count = len(values) if not dependent else max(1, len(values) // length)
         return Interval(mean, *share_interval(round(mean * count), count, confidence))
-    found = of_blocks(values, length) if dependent else of_mean(values)
-    doubt = "scores stay alike over more neighbours than were declared" if wanted > length else found.doubt
-    return Interval(mean, *within(*found.interval(confidence), values), doubt)
+    estimate = of_blocks(values, length) if dependent else of_mean(values)
+    doubt = "scores stay alike over more neighbours than were declared" if wanted > length else estimate.doubt
+    return Interval(mean, *within(*estimate.interval(confidence), values), doubt)
 
 
 def within(low: float, high: float, seen: Scores) -> tuple[float, float]:
@@ -148,15 +148,19 @@ def paired_difference(
     if not dependent:
         return _difference(of_mean(first - second), confidence, "paired Student interval, corrected for skewness")
     length = block_length(first - second, block)
-    found = _difference(of_blocks(first - second, length), confidence, f"paired means of blocks of {length}")
+    estimate = _difference(of_blocks(first - second, length), confidence, f"paired means of blocks of {length}")
     if block is not None and len(first) < block:  # not one independent unit
         few = f"{len(first)} examples overlap so much that they say nothing yet; {block} are the fewest"
-        low, high = min(found.low, 0.0), max(found.high, 0.0)
-        return Difference(found.difference, low, high, 1.0, f"paired means of blocks of {length}", found.units, few)
+        low, high = min(estimate.low, 0.0), max(estimate.high, 0.0)
+        return Difference(
+            estimate.difference, low, high, 1.0, f"paired means of blocks of {length}", estimate.units, few
+        )
     if block is not None and length > block:
         longer = f"scores stay alike over more neighbours than the declared {block}: blocks have {length} examples"
-        return Difference(found.difference, found.low, found.high, found.p_value, found.method, found.units, longer)
-    return found
+        return Difference(
+            estimate.difference, estimate.low, estimate.high, estimate.p_value, estimate.method, estimate.units, longer
+        )
+    return estimate
 
 
 def needed_examples(
@@ -175,23 +179,25 @@ def needed_examples(
     number of them would, as a is not ahead. Of 0/1 scores never fewer than McNemar's exact test needs.
     """
     if isinstance(a, CorpusScore) and isinstance(b, CorpusScore):
-        found, count, differing = _corpus_estimate(a, b), a.units, None
+        estimate, count, differing = _corpus_estimate(a, b), a.units, None
     else:
         assert not isinstance(a, CorpusScore) and not isinstance(b, CorpusScore), "scores of two kinds"
         first, second = paired(a, b)
-        found = of_blocks(first - second, block_length(first - second, block)) if dependent else of_mean(first - second)
+        estimate = (
+            of_blocks(first - second, block_length(first - second, block)) if dependent else of_mean(first - second)
+        )
         binary = not dependent and _is_binary(first) and _is_binary(second)
         count, differing = len(first), float((first != second).mean()) if binary else None
-    wanted = found.value if effect is None else effect
+    wanted = estimate.value if effect is None else effect
     if wanted <= 0:
         return None
-    needed = needed_units(wanted, found.error * math.sqrt(count), level, power)
+    needed = needed_units(wanted, estimate.error * math.sqrt(count), level, power)
     exact = 0 if differing is None else math.ceil(math.ceil(-math.log2(level)) / max(differing, wanted))
     return max(needed, exact)
 
 
 def needed_units(effect: float, deviation: float, level: float, power: float = POWER) -> int:
-    """How many independent units show a difference `effect` that varies by `deviation` from one to the next."""
+    """Returns how many independent units show a difference `effect` that varies by `deviation` from one to the next."""
     reach = float(stats.norm.isf(level) + stats.norm.ppf(power))
     return max(2, math.ceil((reach * deviation / effect) ** 2))
 
@@ -207,9 +213,9 @@ def paired(a: ArrayLike, b: ArrayLike) -> tuple[Scores, Scores]:
     return _checked(first[scored], "a"), _checked(second[scored], "b")
 
 
-def _difference(found: Estimate, confidence: float, method: str) -> Difference:
-    low, high = found.interval(confidence)
-    return Difference(found.value, low, high, found.p_value, method, found.units, found.doubt)
+def _difference(estimate: Estimate, confidence: float, method: str) -> Difference:
+    low, high = estimate.interval(confidence)
+    return Difference(estimate.value, low, high, estimate.p_value, method, estimate.units, estimate.doubt)
 
 
 def _corpus_estimate(a: CorpusScore, b: CorpusScore) -> Estimate:

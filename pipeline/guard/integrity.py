@@ -20,8 +20,8 @@ def inputs_of(stage: str, name: str | None, params: Params) -> list[Path]:
         return [Path(params.experiments[name].data.path)]
     if stage in ("tune", "train") and name in params.candidates:
         experiment = params.candidates[name].experiment
-        found = [Path("data/prepared", experiment)]
-        return found if stage == "tune" else [*found, Path("search", experiment, name)]
+        paths = [Path("data/prepared", experiment)]
+        return paths if stage == "tune" else [*paths, Path("search", experiment, name)]
     if stage == "evaluate" and name in params.experiments:
         return [Path("data/prepared", name), *_of_candidates("models", name, params)]
     if stage == "register":
@@ -45,8 +45,8 @@ def check_inputs(inputs: Iterable[Path], root: Path = Path()) -> None:
 def _registered(experiment: str, params: Params) -> list[Path]:
     if experiment not in params.experiments:
         return []
-    found = [*_of_candidates("search", experiment, params), *_of_candidates("models", experiment, params)]
-    return [*found, Path("data/prepared", experiment), Path("evaluation", experiment), Path("metrics")]
+    paths = [*_of_candidates("search", experiment, params), *_of_candidates("models", experiment, params)]
+    return [*paths, Path("data/prepared", experiment), Path("evaluation", experiment), Path("metrics")]
 
 
 def _of_candidates(folder: str, experiment: str, params: Params) -> list[Path]:

@@ -12,7 +12,7 @@ SHOWN = 6
 
 
 def changes(tags: Mapping[str, str], requirements: str | None) -> list[str]:
-    """What is different now from what a run has recorded, the decisive first."""
+    """Returns what is different now from what a run has recorded, the decisive first."""
     if MACHINE not in tags and requirements is None:
         return ["the run has not recorded its Python, packages and machine"]
     now = machine_tags()
@@ -29,10 +29,10 @@ def _changed_packages(now: Mapping[str, str], then: Mapping[str, str]) -> tuple[
     """(decisive, others) among the packages that a run has seen in another version than this process."""
     changed = {name: version for name, version in then.items() if now.get(name) != version}
     decisive = [_told(name, now, changed) for name in DECISIVE if name in changed]
-    others = [_told(name, now, changed) for name in changed if name not in DECISIVE]
-    if len(others) > SHOWN:
-        others = [*others[:SHOWN], f"{len(others) - SHOWN} more packages"]
-    return decisive, others
+    minor = [_told(name, now, changed) for name in changed if name not in DECISIVE]
+    if len(minor) > SHOWN:
+        minor = [*minor[:SHOWN], f"{len(minor) - SHOWN} more packages"]
+    return decisive, minor
 
 
 def _told(name: str, now: Mapping[str, str], then: Mapping[str, str]) -> str:

@@ -28,11 +28,11 @@ def versions_of(client: MlflowClient) -> list[str]:
         aliases = {str(number): alias for alias, number in model.aliases.items()}
         for version in _versions(client, model.name):
             run = _run_of(client, model.name, version)
-            said = _reason_against(run) or f"commit {run.data.tags[COMMIT][:12]}" if run else "its run is gone"
+            origin = _reason_against(run) or f"commit {run.data.tags[COMMIT][:12]}" if run else "its run is gone"
             last = version.tags.get("pipeline.reproduced", "not tried yet")
             named = f"{model.name}@{version.version}"
             named += f" ({aliases[str(version.version)]})" if str(version.version) in aliases else ""
-            lines.append(f"{named:24} {version.tags.get('pipeline.candidate', '?'):16} {said}; {last}")
+            lines.append(f"{named:24} {version.tags.get('pipeline.candidate', '?'):16} {origin}; {last}")
     return lines
 
 
@@ -40,8 +40,8 @@ def wanted_version(client: MlflowClient, model: str, version: str) -> str:
     """The number of a version that is named by number or alias. Raises ParamsError for one that does not exist."""
     known = {entry.name: entry for entry in client.search_registered_models()}
     if model not in known:
-        found = nearest(model, known) if known else "none is registered yet; `dvc repro` makes some"
-        raise ParamsError(f"registered model: found {model}; {found}")
+        hint = nearest(model, known) if known else "none is registered yet; `dvc repro` makes some"
+        raise ParamsError(f"registered model: found {model}; {hint}")
     aliases = {alias: str(number) for alias, number in known[model].aliases.items()}
     number = aliases.get(version, version)
     numbers = [str(entry.version) for entry in _versions(client, model)]
@@ -76,8 +76,8 @@ def recorded_of(client: MlflowClient, address: Address, model: str, number: str,
 
 
 def _versions(client: MlflowClient, model: str) -> list[ModelVersion]:
-    found = client.search_model_versions(f"name = '{model}'")
-    return sorted(found, key=lambda entry: int(entry.version))
+    versions = client.search_model_versions(f"name = '{model}'")
+    return sorted(versions, key=lambda entry: int(entry.version))
 
 
 def _run_of(client: MlflowClient, model: str, version: ModelVersion) -> Run | None:
@@ -85,19 +85,19 @@ def _run_of(client: MlflowClient, model: str, version: ModelVersion) -> Run | No
     experiment, key = client.get_experiment_by_name(model), version.tags.get(KEY)
     if experiment is None or key is None:
         return None
-    found = client.search_runs([experiment.experiment_id], f"tags.`{KEY}` = '{key}'", order_by=["start_time ASC"])
-    return min(found, key=lambda run: bool(_reason_against(run)), default=None)
+    runs = client.search_runs([experiment.experiment_id], f"tags.`{KEY}` = '{key}'", order_by=["start_time ASC"])
+    return min(runs, key=lambda run: bool(_reason_against(run)), default=None)
 
 
 def _reason_against(run: Run) -> str:
     """Why a run cannot be rebuilt; empty where nothing speaks against it."""
     tags = run.data.tags
-    said = tags.get(SOURCE)
-    if said not in (None, COMMITTED, PATCHED):
-        return f"its source is {said}"
+    source = tags.get(SOURCE)
+    if source not in (None, COMMITTED, PATCHED):
+        return f"its source is {source}"
     if COMMIT not in tags:
         return "its run names no commit"
-    if said is None and tags.get(DIRTY) != "false":
+    if source is None and tags.get(DIRTY) != "false":
         return f"commit {tags[COMMIT][:12]} had changes that were not stored"
     return ""
 

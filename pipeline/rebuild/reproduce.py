@@ -28,7 +28,7 @@ DATA_OF = (
 
 @dataclass(frozen=True)
 class Recorded:
-    """What is known of a version, with copies of its files."""
+    """Holds what is known of a version, with copies of its files."""
 
     name: str  # digits@3
     commit: str
@@ -83,13 +83,13 @@ def _check_code(recorded: Recorded, tree: Worktree) -> None:
     """The code of the working copy digests itself. Raises Failed where it is not what the version was made with."""
     wanted = recorded.description
     try:
-        found = tree.python("-c", CODE_OF, *sources("train", wanted["task"], wanted["family"])).strip()
+        digest = tree.python("-c", CODE_OF, *sources("train", wanted["task"], wanted["family"])).strip()
     except Failed as error:
         raise Failed(f"the code of commit {recorded.commit[:12]} does not run here: {error}") from None
-    if found != wanted["code"]:
+    if digest != wanted["code"]:
         raise Failed(
             f"commit {recorded.commit[:12]} with what was stored beside it is other code than the version was trained "
-            f"with (digest {found[:12]} instead of {wanted['code'][:12]})"
+            f"with (digest {digest[:12]} instead of {wanted['code'][:12]})"
         )
 
 
@@ -106,10 +106,10 @@ def _prepare(recorded: Recorded, tree: Worktree, repository: Path) -> str:
             reasons.append(f"{place}: {error}")
             continue
         card = tree.folder / "data/prepared" / recorded.experiment / "card.json"
-        found = json.loads(card.read_text(encoding="utf-8"))["data"]
-        if found == wanted:
+        data_digest = json.loads(card.read_text(encoding="utf-8"))["data"]
+        if data_digest == wanted:
             return place
-        reasons.append(f"{place}: other data ({found[:12]} instead of {wanted[:12]})")
+        reasons.append(f"{place}: other data ({data_digest[:12]} instead of {wanted[:12]})")
     raise Failed(f"its data are nowhere any more; {path} was looked for in " + "; ".join(reasons))
 
 
@@ -148,10 +148,10 @@ def _share_cache(tree: Worktree, repository: Path) -> None:
         settings.write(stream)
 
 
-def _check_facts(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+def _check_facts(wanted: Mapping[str, Any], rebuilt: Mapping[str, Any]) -> None:
     """Raises Failed where the rebuilt training was another one, although code and data agree."""
-    if wanted["key"] == found["key"] or wanted["precision"] != found["precision"]:
+    if wanted["key"] == rebuilt["key"] or wanted["precision"] != rebuilt["precision"]:
         return  # another precision is chosen by the machine, not by the parameters
     names = ("parameters", "settings", "seed", "threads")
-    different = [name for name in names if wanted.get(name) != found.get(name)] or ["budget or trainer"]
+    different = [name for name in names if wanted.get(name) != rebuilt.get(name)] or ["budget or trainer"]
     raise Failed(f"the stored params.yaml is not the one of the version: {', '.join(different)} differ")

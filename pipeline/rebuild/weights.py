@@ -16,7 +16,7 @@ SCORE_TOLERANCE = 0.01  # of the score's value
 
 @dataclass(frozen=True)
 class Likeness:
-    """What differs between a rebuilt model and the version; differences are of the rebuilt one from the version."""
+    """Differences of a rebuilt model from its version."""
 
     identical: bool
     absolute: float  # largest difference of a weight
@@ -45,12 +45,12 @@ class Unlike(Exception):
 
 def likeness(rebuilt: Path, version: Path, score: str) -> Likeness:
     """Compares model.safetensors and model.json of two folders. Raises Unlike where tensors or shapes differ."""
-    found, wanted = (float(_description(folder)["validation"][score]) for folder in (rebuilt, version))
+    score_of_rebuilt, wanted = (float(_description(folder)["validation"][score]) for folder in (rebuilt, version))
     weights = [folder / "model.safetensors" for folder in (rebuilt, version)]
     if weights[0].read_bytes() == weights[1].read_bytes():
-        return Likeness(True, 0.0, 0.0, score, found, wanted)
+        return Likeness(True, 0.0, 0.0, score, score_of_rebuilt, wanted)
     absolute, relative = _distance(*weights)
-    return Likeness(False, absolute, relative, score, found, wanted)
+    return Likeness(False, absolute, relative, score, score_of_rebuilt, wanted)
 
 
 def _distance(rebuilt: Path, version: Path) -> tuple[float, float]:
@@ -75,5 +75,5 @@ def _apart(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
 
 
 def _description(folder: Path) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    return found
+    description: dict[str, dict[str, float]] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    return description

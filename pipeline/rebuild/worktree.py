@@ -27,7 +27,7 @@ class Worktree:
     scratch: Path
 
     def python(self, *arguments: str, shown: bool = False, **variables: str) -> str:
-        """What this Python prints with the code of the working copy, which knows nothing of the user's MLflow.
+        """Returns what this Python prints with the code of the working copy, which knows nothing of the user's MLflow.
 
         `shown` lets it talk to the terminal, for steps that take minutes. Raises Failed with its last line.
         """
@@ -105,7 +105,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def called(command: Sequence[str], folder: Path) -> str:
-    """What a command prints. Raises Failed with its last line."""
+    """Returns what a command prints. Raises Failed with its last line."""
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     except FileNotFoundError:

@@ -26,21 +26,21 @@ def chosen_version(store: Store, alias: str, number: str | None) -> Version:
     aliases = [name for name in store.aliases if store.at(name) is not None]
     if number is not None and number not in store.numbers:
         raise ValueError(f"--version: found {number}; {store.name} has the versions {', '.join(ours)}")
-    found = store.at(alias) if number is None else store.numbers[number]
-    if found is None:
+    chosen = store.at(alias) if number is None else store.numbers[number]
+    if chosen is None:
         there = ", ".join([*aliases, *(f"version {number}" for number in ours)])
         reason = f"; `python -m pipeline history {store.name}` tells why" if alias == "champion" else ""
         raise ValueError(f"{store.name} has no {alias}; allowed: {there}{reason}")
-    if not found.ours:
+    if not chosen.ours:
         raise ValueError(
-            f"version {found.number} of {store.name} was not made by this pipeline (it has no content key); "
+            f"version {chosen.number} of {store.name} was not made by this pipeline (it has no content key); "
             f"allowed: {', '.join(ours) or 'none'}"
         )
-    return found
+    return chosen
 
 
 def answers_of(folder: Path, requests: Sequence[pd.DataFrame], scratch: Path) -> list[pd.DataFrame]:
-    """What the servable folder answers to each of the requests; pickle is forbidden as in a pre-flight.
+    """Returns what the servable folder answers to each of the requests; pickle is forbidden as in a pre-flight.
 
     Raises Refused for the first request that it cannot answer, and ValueError where it cannot be loaded.
     """
@@ -49,11 +49,11 @@ def answers_of(folder: Path, requests: Sequence[pd.DataFrame], scratch: Path) ->
         request.to_parquet(file, index=False)
     asked = {"requests": list(map(str, files["q"])), "answers": list(map(str, files["a"]))}
     try:
-        said = preflight.probed(folder, asked, scratch, None)
+        outcome = preflight.probed(folder, asked, scratch, None)
     except TrialFailed as error:
         raise ValueError(f"the model gave no answer: {error}") from None
-    if said["findings"] and said.get("refused"):
-        raise Refused(said["asked"], said["findings"][0])
-    if said["findings"]:
-        raise ValueError(f"the model cannot be loaded: {said['findings'][0]}")
+    if outcome["findings"] and outcome.get("refused"):
+        raise Refused(outcome["asked"], outcome["findings"][0])
+    if outcome["findings"]:
+        raise ValueError(f"the model cannot be loaded: {outcome['findings'][0]}")
     return [pd.read_parquet(file) for file in files["a"]]

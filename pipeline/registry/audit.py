@@ -54,8 +54,8 @@ def _alias(store: Store, alias: str, recorded: Mapping[str, str] | None) -> Iter
     if number is None:
         yield Difference(about, f"is missing; the record says version {recorded['version']}", REGISTER)
         return
-    found = store.at(alias)
-    if str(recorded["version"]) != number or (found is not None and found.key != recorded["key"]):
+    version = store.at(alias)
+    if str(recorded["version"]) != number or (version is not None and version.key != recorded["key"]):
         yield Difference(about, f"points to version {number} instead of {recorded['version']}", REGISTER)
 
 
@@ -118,10 +118,10 @@ def _lost(store: Store, history: list[Entry], challenger: str | None) -> Iterato
 
 
 def _doubled(client: MlflowClient, name: str) -> Iterator[Difference]:
-    found = client.search_model_versions(f"name = '{name}'")
-    for key, count in Counter(version.tags.get(KEY) for version in found).items():
+    versions = client.search_model_versions(f"name = '{name}'")
+    for key, count in Counter(version.tags.get(KEY) for version in versions).items():
         if key is not None and count > 1:
-            numbers = sorted(int(version.version) for version in found if version.tags.get(KEY) == key)
+            numbers = sorted(int(version.version) for version in versions if version.tags.get(KEY) == key)
             what = f"versions {', '.join(map(str, numbers))} are the same training"
             yield Difference(name, what, f"deleting version {numbers[-1]} in MLflow")
 

@@ -41,7 +41,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a decision about the present challenger needs. `work` is a scratch folder that lives longer than this."""
+    """Decides about the present challenger. `work` is a scratch folder that outlives this object."""
 
     store: Store
     outputs: Outputs
@@ -67,7 +67,7 @@ class Comparison:
         pair = None if champion is None else self._pair(champion)
         asked = self._asked(challenger, champion, pair)
         scores = self._own_scores
-        found = decide(
+        verdict = decide(
             scores[self.outputs.challenger],
             None if pair is None else pair.champion,
             paired_challenger_scores=None if pair is None else pair.challenger,
@@ -80,16 +80,16 @@ class Comparison:
             **self._options,
         )
         if faults := broken(limits, figures):
-            found = kept_out(faults, names, found)
-        return self._with_outlook(found, pair, names, asked.decisions)
+            verdict = kept_out(faults, names, verdict)
+        return self._with_outlook(verdict, pair, names, asked.decisions)
 
-    def _with_outlook(self, found: Decision, pair: Pair | None, names: Any, decisions: int) -> Decision:
-        """What is left of the error level of these test examples, and whether it is enough for anything."""
+    def _with_outlook(self, verdict: Decision, pair: Pair | None, names: Any, decisions: int) -> Decision:
+        """Returns what is left of the error level of these test examples, and whether it is enough for anything."""
         from pipeline.registry.examples import left_out_note, sketch
         from pipeline.registry.gate import could_pass
 
         level = spending.level_of(decisions, self.gate.confidence)
-        stays = self._stays(found.promoted, pair)
+        stays = self._stays(verdict.promoted, pair)
         passable = stays is None or could_pass(stays, level=level, **self._options | {"resamples": self.gate.resamples})
         split = {
             "test_digest": self.outputs.metrics["test_digest"],
@@ -105,7 +105,7 @@ class Comparison:
         note = "" if pair is None else left_out_note(pair.left_out, pair.count + pair.left_out, names.champion)
         if not passable and stays is not None:
             note += self._exhausted(stays, level)
-        return replace(found, reason=found.reason + note, test_split=split)
+        return replace(verdict, reason=verdict.reason + note, test_split=split)
 
     def _exhausted(self, stays: ModelScores, level: float) -> str:
         from pipeline.registry.gate import needed_to_pass
@@ -128,8 +128,8 @@ class Comparison:
         """Also versions tell of decisions by their tags: the record may be lost, or another machine may keep it."""
         from pipeline.registry.examples import read_examples
 
-        told = [told_by_tags(version.named(), version.tags) for version in self.store.versions.values()]
-        lines = [*self.history, *(line for line in told if line is not None)]
+        by_tags = [told_by_tags(version.named(), version.tags) for version in self.store.versions.values()]
+        lines = [*self.history, *(line for line in by_tags if line is not None)]
         if champion is None or pair is None:
             units = read_examples(self.outputs.prepared / EXAMPLES)["test"]
             return spending.Asked(spending.decided(lines, units), spending.level_of(0, self.gate.confidence))
@@ -142,7 +142,7 @@ class Comparison:
 
     @property
     def _options(self) -> dict[str, Any]:
-        """What all comparisons of this experiment share."""
+        """Returns what all comparisons of this experiment share."""
         return {
             "maximize": self.outputs.metrics["maximize"],
             "dependent": self.trial.dependent,
@@ -154,7 +154,7 @@ class Comparison:
 
     @cached_property
     def _own_scores(self) -> Mapping[str, ModelScores]:
-        """Of the challenger and its rivals on all test examples, as the stage evaluate has predicted them."""
+        """Returns scores of the challenger and its rivals on all test examples, from their stored predictions."""
         if not self.trial.corpus:
             return dict(self.trial.scores)
         names = (self.outputs.challenger, *self.outputs.rivals)
@@ -220,15 +220,17 @@ class Comparison:
         weights[:, kept] = drawn
         file = self.work / f"{place}-weights.npy"
         np.save(file, weights)
-        found = self._scored(place, weights=file, **files).resampled
-        return {role: corpus_score(values, count, dependent=dependent, block=block) for role, values in found.items()}
+        resampled = self._scored(place, weights=file, **files).resampled
+        return {
+            role: corpus_score(values, count, dependent=dependent, block=block) for role, values in resampled.items()
+        }
 
     @property
     def _model(self) -> Path:
         return self.outputs.model(self.outputs.challenger)
 
     def _answered(self, role: str, model: Path, code: Path) -> Path:
-        """What a model answers to the requests of the present test examples, by its own code."""
+        """Returns what a model answers to the requests of the present test examples, by its own code."""
         requests = self.outputs.prepared / REQUESTS
         answered = rehearse(model, code, None, self.work / f"{role}-answers", requests=requests)
         assert answered.responses is not None
@@ -243,13 +245,15 @@ class Comparison:
         if not description.is_file():
             raise NotComparable("it has another origin and no model.json")
         theirs, ours = json.loads(description.read_text("utf-8")), self.outputs.description(self.outputs.challenger)
-        cards = [{**found["card"], "task": found["task"]} for found in (theirs, ours)]
+        cards = [{**entry["card"], "task": entry["task"]} for entry in (theirs, ours)]
         different = [
             name for name in ("task", *self.trial.matching) if _entry(cards[0], name) != _entry(cards[1], name)
         ]
         if different:
-            told = "; ".join(f"{name} {_shown(cards[0], name)} and now {_shown(cards[1], name)}" for name in different)
-            raise NotComparable(f"no score is fair to both: {told}")
+            changes = "; ".join(
+                f"{name} {_shown(cards[0], name)} and now {_shown(cards[1], name)}" for name in different
+            )
+            raise NotComparable(f"no score is fair to both: {changes}")
 
 
 def _entry(card: Mapping[str, Any], name: str) -> Any:

@@ -57,7 +57,7 @@ def units_of(test: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 
 def sketch(units: np.ndarray) -> dict[str, Any]:
-    """What a line of the history keeps of its examples: how many there were, and the smallest digests."""
+    """Returns what a line of the history keeps of its examples: how many there were, and the smallest digests."""
     return {"count": len(units), "smallest": [f"{int(unit):016x}" for unit in np.sort(units)[:SKETCHED]]}
 
 

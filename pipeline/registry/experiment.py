@@ -46,8 +46,8 @@ class Outputs:
     def baseline(self) -> str | None:
         """The baseline with the best validation score: test reports, it does not pick."""
         score, sign = self.metrics["score"], -1 if self.metrics["maximize"] else 1
-        found = self._of_kind("baseline")
-        return min(found, key=lambda name: sign * found[name]["validation"][score], default=None)
+        names = self._of_kind("baseline")
+        return min(names, key=lambda name: sign * names[name]["validation"][score], default=None)
 
     @property
     def guesses(self) -> list[str]:

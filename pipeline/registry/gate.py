@@ -16,7 +16,7 @@ from pipeline.registry.sentences import Names as Names  # callers name what the 
 
 @dataclass(frozen=True)
 class Decision:
-    """What the gate says and why. Advantages are positive where the challenger is better, whatever the score."""
+    """Holds what the gate says and why. Advantages are positive where the challenger is better, whatever the score."""
 
     promoted: bool
     reason: str
@@ -30,11 +30,11 @@ class Decision:
     def evidence(self) -> dict[str, Any]:
         """The comparisons as plain JSON."""
         compared = {
-            name: None if found is None else asdict(found)
-            for name, found in (("over_champion", self.over_champion), ("over_baseline", self.over_baseline))
+            name: None if difference is None else asdict(difference)
+            for name, difference in (("over_champion", self.over_champion), ("over_baseline", self.over_baseline))
         }
         split = None if self.test_split is None else dict(self.test_split)
-        guesses = {name: asdict(found) for name, found in self.over_guess.items()}
+        guesses = {name: asdict(difference) for name, difference in self.over_guess.items()}
         rest = {"level": self.level, "broken_limits": list(self.broken_limits), "test_split": split}
         return {**compared, "over_guess": guesses, **rest}
 
@@ -91,13 +91,13 @@ def decide(
     return decided(promoted, reason + sentences.about_baseline(over_baseline, names))
 
 
-def kept_out(broken_limits: Sequence[str], names: Names, found: Decision | None = None) -> Decision:
+def kept_out(broken_limits: Sequence[str], names: Names, decision: Decision | None = None) -> Decision:
     """The decision about a challenger that breaks limits. `found` is the one without them, where it was taken."""
     reason = f"{names.challenger} is not promoted, whatever its {names.score}: {'; '.join(broken_limits)}."
-    if found is None:
+    if decision is None:
         return Decision(False, reason, None, None, broken_limits=tuple(broken_limits))
-    reason = f"{reason} Without that limit: {found.reason}"
-    return replace(found, promoted=False, reason=reason, broken_limits=tuple(broken_limits))
+    reason = f"{reason} Without that limit: {decision.reason}"
+    return replace(decision, promoted=False, reason=reason, broken_limits=tuple(broken_limits))
 
 
 def could_pass(champion_scores: ModelScores, *, maximize: bool, level: float, margin: float, **drawing: Any) -> bool:
@@ -108,11 +108,11 @@ def could_pass(champion_scores: ModelScores, *, maximize: bool, level: float, ma
     faultless = _faultless(champion_scores, maximize)
     if faultless is None:
         return True
-    found = decide(
+    decision = decide(
         faultless, champion_scores, maximize=maximize, level=level, confidence=1 - 2 * level, margin=margin,
         baseline_scores=None, **drawing,
     )  # fmt: skip
-    return found.promoted
+    return decision.promoted
 
 
 def needed_to_pass(
@@ -152,7 +152,7 @@ def _faultless(scores: ModelScores, maximize: bool) -> ModelScores | None:
 
 def _weakest(over_guess: Mapping[str, Difference]) -> str | None:
     """The guess that the challenger is least sure to beat, where it does not beat them all."""
-    unbeaten = [name for name, found in over_guess.items() if not found.better]
+    unbeaten = [name for name, difference in over_guess.items() if not difference.better]
     return min(unbeaten, key=lambda name: over_guess[name].low, default=None)
 
 

@@ -53,21 +53,21 @@ class Joined:
 
 def joined(store: Store, file: Iterable[Entry]) -> Joined:
     """One history without forks, after the move at which an earlier process was killed is finished."""
-    found = Joined(merged(file, lines_of(store.tags)))
-    finished = finish_move(store, found.history)
-    found.sent += [finished] if finished else []
-    join = _joining(found.history, store.at("champion"))
+    history = Joined(merged(file, lines_of(store.tags)))
+    finished = finish_move(store, history.history)
+    history.sent += [finished] if finished else []
+    join = _joining(history.history, store.at("champion"))
     if join is not None:
-        found.history.append(following(found.history, join))
-        found.notes.append(join["reason"])
-    lost = sorted(set(damaged(store.tags)) - set(map(name_of, found.history)))
+        history.history.append(following(history.history, join))
+        history.notes.append(join["reason"])
+    lost = sorted(set(damaged(store.tags)) - set(map(name_of, history.history)))
     if lost:
-        found.notes.append(f"MLflow's tag {lost[0]} was edited and counts as absent" + _more(lost))
+        history.notes.append(f"MLflow's tag {lost[0]} was edited and counts as absent" + _more(lost))
     edited = [str(version) for version in store.numbers.values() if record.are_edited(version.tags)
-              and not _marked_again(store, version, found.history)]  # fmt: skip
+              and not _marked_again(store, version, history.history)]  # fmt: skip
     if edited:
-        found.notes.append(f"the tags of a decision on {edited[0]} were edited and count as absent" + _more(edited))
-    return found
+        history.notes.append(f"the tags of a decision on {edited[0]} were edited and count as absent" + _more(edited))
+    return history
 
 
 def _marked_again(store: Store, version: Version, history: list[Entry]) -> bool:

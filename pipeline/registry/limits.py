@@ -59,16 +59,18 @@ def broken(limits: Limits, measured: Measured) -> list[str]:
     latency, megabytes, worst = measured.latency_ms, measured.megabytes, measured.worst_class
     breaks: dict[str, tuple[bool, str]] = {}
     if limits.latency_ms is not None:
-        said = f"one example takes {_shown(latency)} ms (median), allowed are {limits.latency_ms:g} ms"
-        breaks["latency_ms"] = latency is None or latency > limits.latency_ms, said
+        sentence = f"one example takes {_shown(latency)} ms (median), allowed are {limits.latency_ms:g} ms"
+        breaks["latency_ms"] = latency is None or latency > limits.latency_ms, sentence
     if limits.megabytes is not None:
-        said = f"the weights have {_shown(megabytes)} MB, allowed are {limits.megabytes:g} MB"
-        breaks["megabytes"] = megabytes is None or megabytes > limits.megabytes, said
+        sentence = f"the weights have {_shown(megabytes)} MB, allowed are {limits.megabytes:g} MB"
+        breaks["megabytes"] = megabytes is None or megabytes > limits.megabytes, sentence
     if limits.worst_class is not None:
-        said = f"of its worst class it gets {_shown(worst)} right, asked for is {limits.worst_class:g}"
-        breaks["worst_class"] = worst is None or worst < limits.worst_class, said
+        sentence = f"of its worst class it gets {_shown(worst)} right, asked for is {limits.worst_class:g}"
+        breaks["worst_class"] = worst is None or worst < limits.worst_class, sentence
     return [
-        f"limits.{name}: {measured.missing.get(name, said)}" for name, (is_broken, said) in breaks.items() if is_broken
+        f"limits.{name}: {measured.missing.get(name, sentence)}"
+        for name, (is_broken, sentence) in breaks.items()
+        if is_broken
     ]
 
 
@@ -83,8 +85,8 @@ def _latency(outputs: Outputs, candidate: str) -> float | None:
     file = Path("timings", outputs.experiment, candidate, "latency.json")
     if not file.is_file():
         return None
-    found = read_json(file)
-    return float(found["p50_ms"]) if found.get("key") == outputs.metrics["models"][candidate]["key"] else None
+    costs = read_json(file)
+    return float(costs["p50_ms"]) if costs.get("key") == outputs.metrics["models"][candidate]["key"] else None
 
 
 def _shown(figure: float | None) -> str:

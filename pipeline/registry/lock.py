@@ -83,16 +83,16 @@ class Lock:
         """Raises Lost where another process holds the lock now."""
         for _ in range(TRIES):
             entries = _entries(self.client, self.name)
-            found = entries.get(self.name + SUFFIX)
-            if found is not None and found.token == self.token:
+            held = entries.get(self.name + SUFFIX)
+            if held is not None and held.token == self.token:
                 return
             if all(entry.token != self.token for entry in entries.values()):
                 break
             time.sleep(POLL / 3)  # taken by mistake, and given back at once
-        if found is None or found.token != self.token:
+        if held is None or held.token != self.token:
             raise Lost(
                 f"{self.name}: this process gave no sign of life for {SILENT:.0f} s, and "
-                f"{found or 'another process'} has taken its place; the next run does what is missing"
+                f"{held or 'another process'} has taken its place; the next run does what is missing"
             )
 
 
@@ -138,7 +138,7 @@ def _acquire(lock: Lock) -> list[str]:
 
 
 class _Waiting:
-    """What one process sees while it waits: times are measured by its own clock, which nobody sets."""
+    """Holds what one process sees while it waits: times are measured by its own clock, which nobody sets."""
 
     def __init__(self, name: str) -> None:
         self.name, self.said = name, False
@@ -158,8 +158,8 @@ class _Waiting:
 
 def _entries(client: MlflowClient, name: str) -> dict[str, Holder]:
     """The entry of the lock, and those that were renamed, by name."""
-    found = client.search_registered_models(f"name LIKE '{name}{SUFFIX}%'")  # in LIKE, _ stands for any character
-    return {entry.name: Holder(dict(entry.tags)) for entry in found if entry.name.startswith(name + SUFFIX)}
+    models = client.search_registered_models(f"name LIKE '{name}{SUFFIX}%'")  # in LIKE, _ stands for any character
+    return {entry.name: Holder(dict(entry.tags)) for entry in models if entry.name.startswith(name + SUFFIX)}
 
 
 def _is_made(lock: Lock) -> bool:

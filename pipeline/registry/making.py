@@ -15,7 +15,7 @@ from pipeline.tracking.specification import KEY
 
 
 class Maker:
-    """Of one experiment. What the challenger needs is made once; `work` is a scratch folder that outlives this."""
+    """Publishes versions of one experiment. Makes what the challenger needs once; `work` outlives this object."""
 
     def __init__(self, store: Store, outputs: Outputs, run_ids: Mapping[str, str], work: Path) -> None:
         self.store, self.outputs, self.run_ids, self.work = store, outputs, run_ids, work

@@ -28,27 +28,27 @@ def set_aside(history: Iterable[Entry], key: str) -> Entry | None:
     The gate does not promote such a version by itself, against whichever champion: somebody had a reason.
     """
     known: dict[str, str | None] = {}  # the champion after each line: forks stand in a row here, and are none
-    last, found = None, None
+    last, demotion = None, None
     for line in history:
         before, after = known.get(str(line.get(PREVIOUS)), last), line["champion_after"]
         if before == key != after and kind_of(line) in (*BY_A_PERSON, MOVED):
-            found = line
+            demotion = line
         elif after == key != before:
-            found = None
+            demotion = None
         known[digest(line)] = last = after
-    return found
+    return demotion
 
 
 def known_versions(history: Iterable[Entry]) -> dict[str, dict[str, str]]:
     """{key: version, key, candidate} of all that the history speaks of, without those it knows to be deleted."""
-    found: dict[str, dict[str, str]] = {}
+    versions: dict[str, dict[str, str]] = {}
     for line in history:
         for role in ("against", "challenger"):
             if line[role]:
-                found[line[role]["key"]] = line[role]
+                versions[line[role]["key"]] = line[role]
         if kind_of(line) == DELETED:
-            found.pop(str((line["evidence"] or {}).get("key")), None)
-    return found
+            versions.pop(str((line["evidence"] or {}).get("key")), None)
+    return versions
 
 
 def noticed(store: Store, history: list[Entry], tried: Callable[[Version], str]) -> list[Entry]:
@@ -76,7 +76,7 @@ def noticed(store: Store, history: list[Entry], tried: Callable[[Version], str])
 
 
 def notes(history: list[Entry], champion: Version | None) -> list[str]:
-    """What must be said aloud for as long as it stands: that nobody has checked the champion, or that there is none."""
+    """Returns what every run repeats while it holds: that nobody has checked the champion, or that there is none."""
     since: list[Entry] = []
     for line in history:
         since = [] if line["promoted"] or kind_of(line) in BY_A_PERSON else [*since, line]

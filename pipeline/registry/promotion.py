@@ -22,8 +22,8 @@ def promote(store: Store, file: list[Entry], to: str, because: str) -> tuple[Ver
     """Makes the version of the number `to` champion. Raises ValueError, and changes nothing, where it must not be."""
 
     def line(before: Version | None, after: Version, evidence: dict[str, Any]) -> Entry:
-        said = record.last_decision(ledger.merged(file, ledger.lines_of(store.tags)), after.key)
-        gate = "it was not asked about this version" if said is None else said["reason"]
+        decision = record.last_decision(ledger.merged(file, ledger.lines_of(store.tags)), after.key)
+        gate = "it was not asked about this version" if decision is None else decision["reason"]
         champion = None if before is None else before.named()
         return record.by_hand(champion, after.named(), because, {**evidence, "gate": gate})
 

@@ -38,22 +38,22 @@ TAGS = (
 
 
 def read(root: Path) -> dict[str, Any]:
-    """What the file says, or an empty record. Raises ValueError for a damaged file: its history cannot be made anew."""
+    """Reads the file, or makes an empty record. Raises ValueError for a damaged one: its history would be lost."""
     file = root / FILE
     if not file.is_file():
         return {"experiments": {}}
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise _damaged(file, str(error)) from None
-    experiments = found.get("experiments", {}) if isinstance(found, dict) else None
+    experiments = document.get("experiments", {}) if isinstance(document, dict) else None
     if not isinstance(experiments, dict) or not all(isinstance(entry, dict) for entry in experiments.values()):
         raise _damaged(file, "found no object of experiments")
     for name, entry in experiments.items():
         for number, line in enumerate(entry.get("history") or [], 1):
             if not is_line(line):
                 raise _damaged(file, f"line {number} of the history of {name} is none")
-    return {"experiments": {}, **found}
+    return {"experiments": {}, **document}
 
 
 def _damaged(file: Path, reason: str) -> ValueError:
@@ -79,24 +79,24 @@ def update(
         known["tracking"] = address.shown
         known["experiments"][name] = dict(change(known["experiments"].get(name, {})))
         write(known, {Path.cwd()} if here_alone else {address.root, Path.cwd()})
-    found: dict[str, Any] = known["experiments"][name]
-    return found
+    stored: dict[str, Any] = known["experiments"][name]
+    return stored
 
 
-def is_line(found: object) -> bool:
+def is_line(document: object) -> bool:
     """Whether something is a line of a history: all that reads one relies on these parts."""
-    if not isinstance(found, dict) or not {"time", "reason", "champion_after", "promoted"} <= set(found):
+    if not isinstance(document, dict) or not {"time", "reason", "champion_after", "promoted"} <= set(document):
         return False
-    models = (found.get("challenger"), found.get("against"))
-    texts = (found["time"], found["reason"], *(text for model in models if isinstance(model, dict) for text in
+    models = (document.get("challenger"), document.get("against"))
+    texts = (document["time"], document["reason"], *(text for model in models if isinstance(model, dict) for text in
              (model.get("key"), model.get("version"), model.get("candidate"))))  # fmt: skip
-    links = found.get("joins") or []
+    links = document.get("joins") or []
     return (
         all(isinstance(text, str) for text in texts)
         and all(model is None or isinstance(model, dict) for model in models)
-        and {"challenger", "against"} <= set(found)
-        and isinstance(found.get("evidence") or {}, dict)
-        and all(isinstance(found.get(part), str | None) for part in ("champion_after", "previous", "kind"))
+        and {"challenger", "against"} <= set(document)
+        and isinstance(document.get("evidence") or {}, dict)
+        and all(isinstance(document.get(part), str | None) for part in ("champion_after", "previous", "kind"))
         and isinstance(links, list)
         and all(isinstance(link, str) for link in links)
     )
@@ -154,15 +154,17 @@ def joined(ends: Sequence[str], champion: Mapping[str, str] | None, key: str | N
 def outside(
     kind: str, before: str | None, after: str | None, champion: str | None, reason: str, evidence: Mapping[str, Any]
 ) -> Entry:
-    """What somebody did in MLflow. `champion` is the key that counts as champion from now on: of a deleted one its own,
-    because a challenger is still compared with it."""
+    """Returns a line about what somebody did in MLflow.
+
+    `champion` is the key that counts from now on: of a deleted one its own, as a challenger is still compared with it.
+    """
     return {**_line(kind, reason, evidence, before, after), "by": SOMEBODY, "champion_after": champion}
 
 
 def _line(kind: str, reason: str, evidence: Mapping[str, Any], before: str | None, after: str | None) -> Entry:
     none: Entry = {"challenger": None, "against": None, "promoted": False, "test_digest": None, "level": None}
-    said = {"reason": reason, "evidence": dict(evidence), "from": before, "to": after}
-    return {"time": _stamp(), "kind": kind, **none, **said}
+    line = {"reason": reason, "evidence": dict(evidence), "from": before, "to": after}
+    return {"time": _stamp(), "kind": kind, **none, **line}
 
 
 def kind_of(line: Entry) -> str:
@@ -185,16 +187,16 @@ def decided(history: Iterable[Entry], challenger: str, champion: str | None) -> 
 
 
 def last_decision(history: Iterable[Entry], key: str) -> Entry | None:
-    """What the gate has said last about a challenger."""
-    found = [line for line in history if line["challenger"] and line["challenger"]["key"] == key]
-    return found[-1] if found else None
+    """Returns what the gate has said last about a challenger."""
+    lines = [line for line in history if line["challenger"] and line["challenger"]["key"] == key]
+    return lines[-1] if lines else None
 
 
 def last_promotion(history: Iterable[Entry], key: str) -> Entry | None:
     """The line that made a key the champion."""
     moves = (*BY_A_PERSON, MOVED)
-    found = [line for line in history if line["champion_after"] == key and (line["promoted"] or kind_of(line) in moves)]
-    return found[-1] if found else None
+    lines = [line for line in history if line["champion_after"] == key and (line["promoted"] or kind_of(line) in moves)]
+    return lines[-1] if lines else None
 
 
 def champion_of(history: list[Entry]) -> str | None:

@@ -12,8 +12,8 @@ from pipeline.tracking.address import Address
 
 def history_of(address: Address, name: str) -> list[Entry]:
     """The lines that the file tells of an experiment at this moment."""
-    found: dict[str, Any] = record.read(address.root)["experiments"].get(name, {})
-    return list(found.get("history") or [])
+    entry: dict[str, Any] = record.read(address.root)["experiments"].get(name, {})
+    return list(entry.get("history") or [])
 
 
 def write_entry(address: Address, name: str, now: dict[str, Any], *, here_alone: bool = False) -> dict[str, Any]:

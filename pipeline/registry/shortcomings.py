@@ -27,7 +27,7 @@ def _measured(candidate: str, metrics: Mapping[str, Any]) -> str | None:
     if guess := unbeaten_guess(metrics, candidate):
         return f"this model is not shown to be better than guessing ({words(guess)})"
     baseline = strongest(metrics, "baseline", without=candidate)
-    found = compare(metrics, candidate, baseline)
-    if found is None or found.outcome != "worse":
+    comparison = compare(metrics, candidate, baseline)
+    if comparison is None or comparison.outcome != "worse":
         return None
     return f"the classical baseline {baseline} is significantly better than this model on the test examples"

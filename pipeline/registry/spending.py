@@ -33,7 +33,7 @@ from pipeline.registry.record import Entry
 
 @dataclass(frozen=True)
 class Asked:
-    """How often these examples have been asked, this time included, and the error level of this time."""
+    """Holds how often these examples have been asked, this time included, and the error level of this time."""
 
     decisions: int
     level: float
@@ -45,12 +45,12 @@ def level_of(decided: int, confidence: float) -> float:
 
 
 def left(decided: int, confidence: float) -> float:
-    """What all later comparisons have together: the sum of their levels."""
+    """Returns what all later comparisons have together: the sum of their levels."""
     return (1 - confidence) / (decided + 1)
 
 
 def decided(history: Iterable[Entry], units: np.ndarray) -> int:
-    """How many comparisons with a champion count on these examples (sorted digests); the same two models count once."""
+    """Counts the comparisons with a champion on these examples (sorted digests); the same two models count once."""
     return math.ceil(sum(_weights(history, units).values()) - 1e-9)
 
 
@@ -71,14 +71,14 @@ def _weights(history: Iterable[Entry], units: np.ndarray) -> dict[tuple[str, str
 
     Lines of a time when nothing was written down count in full: rather one too many than one too few.
     """
-    found: dict[tuple[str, str], float] = {}
+    weights: dict[tuple[str, str], float] = {}
     for line in history:
         pair = _pair(line)
         if pair is None or not _evidence(line).get("over_champion"):
             continue
         weight = shared((_evidence(line).get("test_split") or {}).get("examples"), units)
-        found[pair] = max(weight, found.get(pair, 0.0))
-    return {pair: weight for pair, weight in found.items() if weight > 0}
+        weights[pair] = max(weight, weights.get(pair, 0.0))
+    return {pair: weight for pair, weight in weights.items() if weight > 0}
 
 
 def _pair(line: Entry) -> tuple[str, str] | None:

@@ -64,11 +64,11 @@ class Store:
 
     def refresh(self) -> None:
         """Reads versions and aliases anew. Of versions with the same key the oldest counts."""
-        found = self.client.search_registered_models(f"name = '{self.name}'")
-        self.exists = bool(found)
-        self.tags = dict(found[0].tags) if found else {}
-        self.aliases = {alias: str(number) for alias, number in found[0].aliases.items()} if found else {}
-        listed = self.client.search_model_versions(f"name = '{self.name}'") if found else []
+        models = self.client.search_registered_models(f"name = '{self.name}'")
+        self.exists = bool(models)
+        self.tags = dict(models[0].tags) if models else {}
+        self.aliases = {alias: str(number) for alias, number in models[0].aliases.items()} if models else {}
+        listed = self.client.search_model_versions(f"name = '{self.name}'") if models else []
         versions = [_version(str(entry.version), entry.tags) for entry in listed]
         self.versions, self.numbers = {}, {}
         for version in sorted(versions, key=lambda version: int(version.number)):
@@ -189,10 +189,10 @@ class Store:
         place = self.address.uri
         try:
             with as_default(self.address):
-                found = Path(download_artifacts(uri, dst_path=str(target), tracking_uri=place, registry_uri=place))
-            if found.is_dir() and not any(found.iterdir()):  # that is how MLflow answers where a folder is gone
+                folder = Path(download_artifacts(uri, dst_path=str(target), tracking_uri=place, registry_uri=place))
+            if folder.is_dir() and not any(folder.iterdir()):  # that is how MLflow answers where a folder is gone
                 raise FileNotFoundError("nothing is left of them")
-            return found
+            return folder
         except Exception as error:
             self.client.search_experiments(max_results=1)  # raises where it is the server that is gone
             raise TrialFailed(f"{what} are gone: {self.address.scrub(error)}") from error
@@ -201,8 +201,8 @@ class Store:
         """The oldest logged model of a content key."""
         if not self.experiment_id:
             return None
-        found = self.client.search_logged_models([self.experiment_id], f"tags.`{KEY}` = '{key}'")
-        return min(found, key=lambda model: model.creation_timestamp, default=None)
+        models = self.client.search_logged_models([self.experiment_id], f"tags.`{KEY}` = '{key}'")
+        return min(models, key=lambda model: model.creation_timestamp, default=None)
 
     def _link_figures(self, run_id: str, model_id: str) -> None:
         """Shows the run's test and validation figures beside the model. The same time stamps: nothing is doubled."""
@@ -224,8 +224,8 @@ class Store:
 
 def store_with_versions(client: MlflowClient, address: Address, name: str) -> Store:
     """The registered model `name`; creates nothing. Raises ValueError where nothing is registered."""
-    found = client.get_experiment_by_name(name)
-    store = Store(client, address, name, "" if found is None else str(found.experiment_id), "")
+    experiment = client.get_experiment_by_name(name)
+    store = Store(client, address, name, "" if experiment is None else str(experiment.experiment_id), "")
     if not store.numbers:
         raise ValueError(f"{name}: MLflow at {address.shown} has no version of it; `dvc repro` makes one")
     return store

@@ -23,7 +23,7 @@ FAILED = "failed"  # of the evidence of a decision: why a model could not be ask
 
 @dataclass
 class Standing:
-    """How things stand after this run. `notes`: what must be said aloud."""
+    """Holds how things stand after this run. `notes`: what must be said aloud."""
 
     challenger: Version
     champion: Version | None
@@ -76,7 +76,7 @@ class Registrar:
 
     @contextmanager
     def _begun(self) -> Iterator[None]:
-        """What comes first: one history of file and MLflow, and the versions that MLflow has lost."""
+        """Yields what comes first: one history of file and MLflow, and the versions that MLflow has lost."""
         with tempfile.TemporaryDirectory() as scratch:
             self.work = Path(scratch)
             self.maker = Maker(self.store, self.outputs, self.run_ids, self.work)
@@ -89,11 +89,11 @@ class Registrar:
         return self.store.versions.get(self.outputs.description(self.outputs.challenger)["key"]) or self._added()
 
     def _join_ledger(self) -> None:
-        """What file and MLflow know, together; and the end of a move at which an earlier run was killed."""
-        found = ledger.joined(self.store, self.history)
-        self.history = found.history
-        self.sent += found.sent
-        self.notes += found.notes
+        """Joins what file and MLflow know, and makes the end of a move at which an earlier run was killed."""
+        joined_ledger = ledger.joined(self.store, self.history)
+        self.history = joined_ledger.history
+        self.sent += joined_ledger.sent
+        self.notes += joined_ledger.notes
 
     def _added(self) -> Version:
         version = self.maker.add(self.outputs.challenger)
@@ -153,8 +153,8 @@ class Registrar:
         """The decision about challenger and champion, taken now if nobody took it before."""
         champion = self.store.at("champion")
         if champion is not None and champion.key == challenger.key:
-            found = record.last_promotion(self.history, champion.key)
-            return found or record.told_by_tags(challenger.named(), challenger.tags)
+            promotion = record.last_promotion(self.history, champion.key)
+            return promotion or record.told_by_tags(challenger.named(), challenger.tags)
         aside = moves.set_aside(self.history, challenger.key)
         if aside is not None:
             self.notes.append(
@@ -184,14 +184,14 @@ class Registrar:
             )
             return None
         number = moves.number_of(self.history, key) or "?"
-        found = self.store.versions.get(key) or self.store.stray_version(key, number, self.work / "last-champion")
-        if found is None:
+        version = self.store.versions.get(key) or self.store.stray_version(key, number, self.work / "last-champion")
+        if version is None:
             self.pending.append(
                 f"no decision about {challenger}: the champion of the record ({key[:12]}) could not be restored; "
                 f"bring back its files, or `{command}` makes an earlier version champion, "
                 f"{self._promote(challenger)} this one"
             )
-        return found
+        return version
 
     def _decide(self, challenger: Version, champion: Version | None, known: record.Entry | None) -> record.Entry:
         judged = self._judged(challenger, champion)
@@ -224,7 +224,7 @@ class Registrar:
             reason = f"{challenger} is kept out: its pre-flight {verdict}"
             return record.entry(challenger.named(), against, promoted=False, reason=reason, evidence={})
         try:
-            found = self._comparison.decision(challenger, champion)
+            decision = self._comparison.decision(challenger, champion)
         except (TrialFailed, ValueError) as error:
             if champion is None:
                 raise
@@ -235,7 +235,11 @@ class Registrar:
             )
             return record.entry(challenger.named(), against, promoted=False, reason=reason, evidence=evidence)
         return record.entry(
-            challenger.named(), against, promoted=found.promoted, reason=found.reason, evidence=found.evidence()
+            challenger.named(),
+            against,
+            promoted=decision.promoted,
+            reason=decision.reason,
+            evidence=decision.evidence(),
         )
 
     def _promote(self, version: Version) -> str:

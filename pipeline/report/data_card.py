@@ -29,7 +29,7 @@ def described(card: Json) -> dict[str, Any]:
 
 
 def _kind(card: Json) -> tuple[str, Callable[[Json], dict[str, str]]]:
-    """What one example is called, in the plural, and what says more of them where the card has no words of its own."""
+    """Returns the plural of an example, and what describes them where the card has no words of its own."""
     if card.get("shape") == "grid":
         return "images", _grid_facts
     if "source_tokenizer" in card:
@@ -48,8 +48,8 @@ def _grid_facts(card: Json) -> dict[str, str]:
 def _pair_facts(card: Json) -> dict[str, str]:
     sides = ("source", "target")
     means = {
-        f"Tokens of a pair of {part}": ", ".join(f"{mean:g} {side}" for mean, side in zip(found, sides, strict=True))
-        for part, found in card["mean_tokens"].items()
+        f"Tokens of a pair of {part}": ", ".join(f"{mean:g} {side}" for mean, side in zip(tokens, sides, strict=True))
+        for part, tokens in card["mean_tokens"].items()
     }
     sizes = {f"Vocabulary, {side}": readable.grouped(card[f"{side}_vocabulary"]) for side in sides}
     return {**means, **sizes, "Case": _case(card)}
@@ -69,7 +69,7 @@ def _labelled_facts(card: Json) -> dict[str, str]:
     steps = {part: " to ".join(map(str, sorted(set(ends)))) for part, ends in card.get("steps", {}).items()}
     return {
         "Channels": str(len(card.get("columns", []))),
-        **{f"Steps in {part}": found for part, found in steps.items()},
+        **{f"Steps in {part}": count for part, count in steps.items()},
         "Classes": str(len(card["classes"])),
         "Missing values": _gaps(card),
     }
@@ -91,8 +91,8 @@ def _gaps(card: Json) -> str:
     return f"{gaps}; filled by the rule “{card.get('missing_rule')}”" if gaps else "none"
 
 
-def _counts(found: Any) -> list[int]:
-    return [int(count) for count in found.values()] if isinstance(found, Mapping) else [int(found)]
+def _counts(entry: Any) -> list[int]:
+    return [int(count) for count in entry.values()] if isinstance(entry, Mapping) else [int(entry)]
 
 
 def _class_table(card: Json) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from pipeline.report.results import Json
 
 
 def _outcome(entry: Json) -> str:
-    """What a line of the history is about: a decision of the gate, or something that a person did."""
+    """Returns what a line of the history is about: a decision of the gate, or something that a person did."""
     if entry.get("challenger") and entry.get("kind", "decision") == "decision":
         return "promoted" if entry.get("promoted") else "not promoted"
     return str(entry.get("kind", "moved by hand"))

@@ -38,8 +38,8 @@ def _seeds(metrics: Json, name: str) -> list[Any]:
 
 
 def _row(metrics: Json, name: str, axis: Axis, champion: str | None) -> dict[str, Any]:
-    entry, found, decimals = metrics["models"][name], test_score(metrics, name), score_decimals(metrics)
-    has_interval = readable.is_number(found.get("low")) and readable.is_number(found.get("high"))
+    entry, score, decimals = metrics["models"][name], test_score(metrics, name), score_decimals(metrics)
+    has_interval = readable.is_number(score.get("low")) and readable.is_number(score.get("high"))
     seeds = [place for value in _seeds(metrics, name) if (place := axis.place(value)) is not None]
     return {
         "name": name,
@@ -48,14 +48,14 @@ def _row(metrics: Json, name: str, axis: Axis, champion: str | None) -> dict[str
         "guess": entry["kind"] == "guess",
         "challenger": name == metrics["challenger"],
         "champion": champion is not None and champion == entry.get("key"),
-        "value": readable.plain(found.get("value"), decimals),
-        "low": readable.plain(found.get("low"), decimals) if has_interval else None,
-        "high": readable.plain(found.get("high"), decimals),
+        "value": readable.plain(score.get("value"), decimals),
+        "low": readable.plain(score.get("low"), decimals) if has_interval else None,
+        "high": readable.plain(score.get("high"), decimals),
         "validation": readable.plain(entry.get("validation", {}).get(metrics["score"]), decimals),
-        "at": axis.place(found.get("value")),
-        "from": axis.place(found.get("low")),
-        "to": axis.place(found.get("high")),
-        "beyond": axis.side(found.get("value")),
+        "at": axis.place(score.get("value")),
+        "from": axis.place(score.get("low")),
+        "to": axis.place(score.get("high")),
+        "beyond": axis.side(score.get("value")),
         "seeds": seeds,
     }
 
@@ -97,25 +97,25 @@ def differences(metrics: Json) -> list[dict[str, Any]]:
     """Stored comparisons in the score, told from the side of the better model; that one beats a guess goes unsaid."""
     rows = []
     for entry in metrics.get("differences", {}).values():
-        found = compare(metrics, entry["a"], entry["b"])
-        if found is None or entry.get("score", metrics["score"]) != metrics["score"]:
+        comparison = compare(metrics, entry["a"], entry["b"])
+        if comparison is None or entry.get("score", metrics["score"]) != metrics["score"]:
             continue
-        if metrics["models"].get(entry["b"], {}).get("kind") == "guess" and found.outcome == "better":
+        if metrics["models"].get(entry["b"], {}).get("kind") == "guess" and comparison.outcome == "better":
             continue
-        winner, loser = (entry["a"], entry["b"]) if found.gain >= 0 else (entry["b"], entry["a"])
-        told = compare(metrics, winner, loser)
-        assert told is not None
-        rows.append(_difference(winner, told, entry, lead_decimals(metrics, told)))
+        winner, loser = (entry["a"], entry["b"]) if comparison.gain >= 0 else (entry["b"], entry["a"])
+        reversed_comparison = compare(metrics, winner, loser)
+        assert reversed_comparison is not None
+        rows.append(_difference(winner, reversed_comparison, entry, lead_decimals(metrics, reversed_comparison)))
     return rows
 
 
-def _difference(winner: str, told: Comparison, entry: Json, decimals: int) -> dict[str, Any]:
+def _difference(winner: str, comparison: Comparison, entry: Json, decimals: int) -> dict[str, Any]:
     return {
         "winner": winner,
-        "loser": told.other,
-        "gain": readable.signed(told.gain, decimals),
-        "interval": f"{readable.signed(told.low, decimals)} to {readable.signed(told.high, decimals)}",
-        "certain": told.outcome != "equal",
+        "loser": comparison.other,
+        "gain": readable.signed(comparison.gain, decimals),
+        "interval": f"{readable.signed(comparison.low, decimals)} to {readable.signed(comparison.high, decimals)}",
+        "certain": comparison.outcome != "equal",
         "p_value": readable.probability(entry.get("p_value")),
         "method": readable.words(str(entry.get("method", ""))),
     }

@@ -24,24 +24,24 @@ KEPT = ("experiment", "task", "score", "maximize", "confidence", "challenger", "
 KEPT_OF_A_MODEL = ("kind", "family", "architecture", "key", "parameters", "multiply_adds", "validation", "test")
 
 
-def facts_of(found: Results, command: str, machine: str, earlier: Json | None) -> dict[str, Any]:
-    """What the table needs of an experiment's results. `earlier` are the facts that were taken over before.
+def facts_of(results: Results, command: str, machine: str, earlier: Json | None) -> dict[str, Any]:
+    """Returns what the table needs of an experiment's results. `earlier` are the facts that were taken over before.
 
     Times that this machine does not know, and the machine itself, are those of `earlier`, if they belong to the same
     trainings.
     """
-    metrics = found.metrics
+    metrics = results.metrics
     assert metrics is not None
     before: Json = earlier["models"] if earlier else {}
     models = {
-        name: _model(entry, found.candidates.get(name), before.get(name, {}))
+        name: _model(entry, results.candidates.get(name), before.get(name, {}))
         for name, entry in metrics["models"].items()
     }
     kept = {key: metrics[key] for key in KEPT if key in metrics}
-    timed = any(candidate.seconds for candidate in found.candidates.values())
+    timed = any(candidate.seconds for candidate in results.candidates.values())
     known = any(model.get("seconds") for model in models.values())
     where = machine if timed else earlier["machine"] if known and earlier else None
-    return {**kept, "description": found.description, "command": command, "machine": where, "models": models}
+    return {**kept, "description": results.description, "command": command, "machine": where, "models": models}
 
 
 def table(facts: Sequence[Json]) -> str:
@@ -87,18 +87,19 @@ def _leads(facts: Sequence[Json]) -> Iterator[str]:
     yield _row(["---"] * 4)
     for entry in facts:
         picked = entry["challenger"]
-        others = [strongest(entry, kind, without=picked) for kind in ("candidate", "baseline")]
-        leads = [_lead(entry, compare(entry, picked, other)) for other in others]
+        rivals = [strongest(entry, kind, without=picked) for kind in ("candidate", "baseline")]
+        leads = [_lead(entry, compare(entry, picked, other)) for other in rivals]
         yield _row([_title(entry), _named(picked, entry["models"][picked]), *leads])
 
 
-def _lead(facts: Json, found: Comparison | None) -> str:
-    if found is None:
+def _lead(facts: Json, comparison: Comparison | None) -> str:
+    if comparison is None:
         return readable.ABSENT
     gain, low, high = (
-        readable.signed(value, lead_decimals(facts, found)) for value in (found.gain, found.low, found.high)
+        readable.signed(value, lead_decimals(facts, comparison))
+        for value in (comparison.gain, comparison.low, comparison.high)
     )
-    return f"{gain} ({low} to {high}): {'not shown to differ' if found.outcome == 'equal' else found.outcome}"
+    return f"{gain} ({low} to {high}): {'not shown to differ' if comparison.outcome == 'equal' else comparison.outcome}"
 
 
 def _model(entry: Json, candidate: CandidateResults | None, earlier: Json) -> dict[str, Any]:
@@ -141,11 +142,11 @@ def _named(name: str, entry: Json) -> str:
     return f"{readable.words(str(entry['family']))}: {entry['architecture']}"
 
 
-def _score(found: Json, decimals: int) -> str:
-    value = readable.plain(found.get("value"), decimals)
-    if not (readable.is_number(found.get("low")) and readable.is_number(found.get("high"))):
+def _score(score: Json, decimals: int) -> str:
+    value = readable.plain(score.get("value"), decimals)
+    if not (readable.is_number(score.get("low")) and readable.is_number(score.get("high"))):
         return value
-    return f"{value} ({readable.plain(found['low'], decimals)} to {readable.plain(found['high'], decimals)})"
+    return f"{value} ({readable.plain(score['low'], decimals)} to {readable.plain(score['high'], decimals)})"
 
 
 def _minutes(seconds: Json) -> str:

@@ -48,51 +48,51 @@ def page(
     )
     environment.filters |= {"words": readable.words, "capitalised": readable.capitalised, "grouped": readable.grouped}
     environment.filters |= {"unbroken": unbroken, "commands": commands}
-    shown = [experiment(found, params) for found in results]
+    shown = [experiment(result, params) for result in results]
     return environment.get_template("page.html.j2").render(
         experiments=shown, ten=view(ten), commit=commit, tracking=tracking
     )
 
 
-def experiment(found: Results, params: Params) -> dict[str, Any]:
+def experiment(results: Results, params: Params) -> dict[str, Any]:
     """Everything the template shows of one experiment."""
     shown: dict[str, Any] = {
-        "name": found.name,
-        "description": found.description,
-        "task": readable.words(found.task),
-        "notes": found.notes,
+        "name": results.name,
+        "description": results.description,
+        "task": readable.words(results.task),
+        "notes": results.notes,
         "verdict": None,
-        "data": described(found.card) if found.card else None,
-        "candidates": [training(candidate) for candidate in found.candidates.values()],
-        "parameters": parameters(found, params),
-        "predictions": predictions(found),
-        "decision": decision(found.registry),
-        "asked_often": asked_often(found.registry, found.metrics) if found.metrics else "",
-        "history": history(found.registry),
-        "pending": (found.registry or {}).get("pending") or [],
-        "provenance": provenance(found),
+        "data": described(results.card) if results.card else None,
+        "candidates": [training(candidate) for candidate in results.candidates.values()],
+        "parameters": parameters(results, params),
+        "predictions": predictions(results),
+        "decision": decision(results.registry),
+        "asked_often": asked_often(results.registry, results.metrics) if results.metrics else "",
+        "history": history(results.registry),
+        "pending": (results.registry or {}).get("pending") or [],
+        "provenance": provenance(results),
     }
-    return shown | (measured(found, found.metrics) if found.metrics else {})
+    return shown | (measured(results, results.metrics) if results.metrics else {})
 
 
-def measured(found: Results, metrics: Json) -> dict[str, Any]:
-    """What the metrics file adds: verdict, leaderboard and comparisons."""
+def measured(results: Results, metrics: Json) -> dict[str, Any]:
+    """Returns what the metrics file adds: verdict, leaderboard and comparisons."""
     return {
         "verdict": verdict(metrics),
-        "champion": about_champion(found.registry, metrics),
+        "champion": about_champion(results.registry, metrics),
         "score": readable.words(metrics["score"]),
         "direction": "higher" if metrics["maximize"] else "lower",
         "confidence": readable.percent(metrics["confidence"]),
-        "leaderboard": leaderboard(metrics, found.registry),
+        "leaderboard": leaderboard(metrics, results.registry),
         "differences": differences(metrics),
-        "families": families(found, metrics),
+        "families": families(results, metrics),
         "figures": other_figures(metrics),
     }
 
 
-def families(found: Results, metrics: Json) -> dict[str, Any]:
+def families(results: Results, metrics: Json) -> dict[str, Any]:
     """Properties down, candidates across: what each family costs and what it brings."""
-    candidates = [candidate for name, candidate in found.candidates.items() if name in metrics["models"]]
+    candidates = [candidate for name, candidate in results.candidates.items() if name in metrics["models"]]
     entries = {candidate.name: metrics["models"][candidate.name] for candidate in candidates}
     latencies = {candidate.name: candidate.latency or {} for candidate in candidates}
     rows = {
@@ -147,9 +147,9 @@ def training(candidate: CandidateResults) -> dict[str, Any]:
     }
 
 
-def parameters(found: Results, params: Params) -> dict[str, Any]:
+def parameters(results: Results, params: Params) -> dict[str, Any]:
     """The value of every parameter: those that were searched with their space, and those that were given."""
-    chosen = {name: dict((c.model or c.best or {}).get("parameters", {})) for name, c in found.candidates.items()}
+    chosen = {name: dict((c.model or c.best or {}).get("parameters", {})) for name, c in results.candidates.items()}
     spaces = {name: params.candidates[name].parameters for name in chosen}
     searched: dict[str, Any] = {}
     fixed: dict[str, Any] = {}
@@ -159,17 +159,17 @@ def parameters(found: Results, params: Params) -> dict[str, Any]:
             for name, values in chosen.items()
         ]
         (searched if any(aside for _, aside in cells) else fixed)[readable.capitalised(readable.words(key))] = cells
-    columns = [(name, found.candidates[name].family) for name in chosen]
+    columns = [(name, results.candidates[name].family) for name in chosen]
     return {name: {"columns": columns, "rows": rows} for name, rows in (("searched", searched), ("fixed", fixed))}
 
 
-def predictions(found: Results) -> list[dict[str, Any]]:
+def predictions(results: Results) -> list[dict[str, Any]]:
     """Pictures of the predictions: the same picture of all models beside each other, the best model first."""
-    models = [name for name in ranking(found.metrics) if name in found.pictures] if found.metrics else []
-    stems = dict.fromkeys(path.stem for name in models for path in found.pictures[name])
+    models = [name for name in ranking(results.metrics) if name in results.pictures] if results.metrics else []
+    stems = dict.fromkeys(path.stem for name in models for path in results.pictures[name])
     groups = []
     for stem in stems:
-        figures = [figure(path, name) for name in models for path in found.pictures[name] if path.stem == stem]
+        figures = [figure(path, name) for name in models for path in results.pictures[name] if path.stem == stem]
         wide = any(picture["width"] > 1.5 * picture["height"] for picture in figures)
         title = readable.capitalised(readable.words(stem))
         groups.append({"title": title, "figures": figures, "class": "wide" if wide else "small"})
@@ -177,25 +177,25 @@ def predictions(found: Results) -> list[dict[str, Any]]:
 
 
 def decision(registry: Json | None) -> dict[str, Any] | None:
-    """What the gate decided last, why, and which version is the champion; None before its first decision."""
-    found = (registry or {}).get("decision")
-    if not registry or not found:
+    """Returns what the gate decided last, why, and which version is the champion; None before its first decision."""
+    outcome = (registry or {}).get("decision")
+    if not registry or not outcome:
         return None
     return {
-        "promoted": bool(found.get("promoted")),
-        "reason": found.get("reason") or "No reason was recorded.",
+        "promoted": bool(outcome.get("promoted")),
+        "reason": outcome.get("reason") or "No reason was recorded.",
         "model": registry.get("model"),
         "champion": registry.get("champion") or {},
     }
 
 
-def provenance(found: Results) -> dict[str, str]:
-    """What the results were made of: enough to find the runs in MLflow and the bytes in DVC."""
-    facts: dict[str, Any] = {"Data": (found.card or {}).get("data")}
-    for candidate in found.candidates.values():
+def provenance(results: Results) -> dict[str, str]:
+    """Returns what the results were made of: enough to find the runs in MLflow and the bytes in DVC."""
+    facts: dict[str, Any] = {"Data": (results.card or {}).get("data")}
+    for candidate in results.candidates.values():
         model = candidate.model or {}
         facts[f"Key of {candidate.name}"] = model.get("key")
-    first: Mapping[str, Any] = next((c.model for c in found.candidates.values() if c.model), {})
+    first: Mapping[str, Any] = next((c.model for c in results.candidates.values() if c.model), {})
     facts |= {"Seed": first.get("seed"), "Precision": first.get("precision"), "Threads": first.get("threads")}
     return {name: str(value) for name, value in facts.items() if value is not None}
 
@@ -214,7 +214,7 @@ def figure(path: Path, owner: str) -> dict[str, Any]:
 
 
 def commands(text: str) -> Markup:
-    """What stands between backticks, as code; all else escaped."""
+    """Returns what stands between backticks, as code; all else escaped."""
     from markupsafe import Markup, escape
 
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))

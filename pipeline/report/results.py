@@ -91,9 +91,9 @@ def _candidate(root: Path, experiment: str, name: str, family: str) -> Candidate
         model=made["train"],
         failed=_failed_trials(search / "trials.csv"),
         seconds={
-            stage: float(found["seconds"])
-            for stage, found in measured.items()
-            if found and "seconds" in found and _belongs(found, made[stage])
+            stage: float(times["seconds"])
+            for stage, times in measured.items()
+            if times and "seconds" in times and _belongs(times, made[stage])
         },
         latency=_json(timings / "latency.json"),
         curves=tuple(sorted(models.glob("*.png"))),
@@ -117,7 +117,7 @@ def _notes(
     candidates: Mapping[str, CandidateResults],
     registry: Json | None,
 ) -> list[str]:
-    """What does not fit together: a reader must not take old figures for new ones."""
+    """Returns what does not fit together: a reader must not take old figures for new ones."""
     if metrics is None:
         return [f"There are no results yet: metrics/{name}.json is missing. Run `make repro`."]
     notes = doubts(metrics, card, candidates)
@@ -132,16 +132,16 @@ def _notes(
 
 def doubts(metrics: Json, card: Json | None, candidates: Mapping[str, CandidateResults]) -> list[str]:
     """Why the figures may not be those of the present data and models, as far as these are on this machine."""
-    found = []
+    sentences = []
     if card is not None and card.get("data") != metrics.get("data"):
-        found.append("The figures were measured on other data than those that are prepared now. Run `make repro`.")
+        sentences.append("The figures were measured on other data than those that are prepared now. Run `make repro`.")
     for candidate in candidates.values():
         entry = metrics["models"].get(candidate.name)
         if entry is None:
-            found.append(f"`{candidate.name}` has not been evaluated yet. Run `make repro`.")
+            sentences.append(f"`{candidate.name}` has not been evaluated yet. Run `make repro`.")
         elif candidate.model and entry.get("key") and entry["key"] != candidate.model.get("key"):
-            found.append(f"The figures of `{candidate.name}` are those of an earlier model. Run `make repro`.")
-    return found
+            sentences.append(f"The figures of `{candidate.name}` are those of an earlier model. Run `make repro`.")
+    return sentences
 
 
 def _failed_trials(path: Path) -> int:

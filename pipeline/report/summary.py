@@ -12,32 +12,32 @@ from pipeline.report.verdict import about_champion, asked_often, ranking, score_
 
 def summary(results: Sequence[Results]) -> str:
     """One section for every experiment."""
-    return "\n\n".join("\n".join(_section(found)) for found in results) + "\n"
+    return "\n\n".join("\n".join(_section(result)) for result in results) + "\n"
 
 
-def _section(found: Results) -> Iterator[str]:
-    metrics = found.metrics
-    yield f"## {markdown(found.name)}: {markdown(verdict(metrics).headline) if metrics else 'no results yet'}"
+def _section(results: Results) -> Iterator[str]:
+    metrics = results.metrics
+    yield f"## {markdown(results.name)}: {markdown(verdict(metrics).headline) if metrics else 'no results yet'}"
     yield ""
     if metrics:
-        if champion := about_champion(found.registry, metrics):
+        if champion := about_champion(results.registry, metrics):
             yield f"**{markdown(champion)}**"
             yield ""
         yield markdown(" ".join(verdict(metrics).details))
         yield ""
-        yield from _decision(found.registry, metrics)
-        yield from _table(metrics, found.before)
+        yield from _decision(results.registry, metrics)
+        yield from _table(metrics, results.before)
         yield ""
-        yield from _changes(metrics, found.before)
-    yield from _warnings(found)
+        yield from _changes(metrics, results.before)
+    yield from _warnings(results)
 
 
 def _decision(registry: Json | None, metrics: Json) -> Iterator[str]:
-    found = (registry or {}).get("decision")
-    if found:
-        outcome = "Promoted" if found.get("promoted") else "Not promoted"
-        outcome = outcome if found.get("kind", "decision") == "decision" else "Set by hand"
-        yield f"**{outcome}.** {markdown(found.get('reason', ''))}"
+    decision = (registry or {}).get("decision")
+    if decision:
+        outcome = "Promoted" if decision.get("promoted") else "Not promoted"
+        outcome = outcome if decision.get("kind", "decision") == "decision" else "Set by hand"
+        yield f"**{outcome}.** {markdown(decision.get('reason', ''))}"
         yield ""
     if asked := asked_often(registry, metrics):
         yield markdown(asked)
@@ -65,7 +65,7 @@ def _table(metrics: Json, before: Json | None) -> Iterator[str]:
 
 
 def _changes(metrics: Json, before: Json | None) -> Iterator[str]:
-    """What a reviewer has to know before comparing the columns."""
+    """Yields what a reviewer has to know before comparing the columns."""
     if before is None:
         yield "There are no committed results to compare with."
         yield ""
@@ -87,10 +87,10 @@ def _changes(metrics: Json, before: Json | None) -> Iterator[str]:
         yield ""
 
 
-def _warnings(found: Results) -> Iterator[str]:
-    lines = list(found.notes)
-    lines += [f"Not yet in MLflow: {item}" for item in (found.registry or {}).get("pending") or []]
-    lines += [f"Data: {warning}" for warning in (found.card or {}).get("warnings", [])]
+def _warnings(results: Results) -> Iterator[str]:
+    lines = list(results.notes)
+    lines += [f"Not yet in MLflow: {item}" for item in (results.registry or {}).get("pending") or []]
+    lines += [f"Data: {warning}" for warning in (results.card or {}).get("warnings", [])]
     if lines:
         yield "Before you rely on this:"
         yield ""
@@ -105,10 +105,10 @@ def _model(metrics: Json, name: str) -> str:
     return f"{'**' + written + '**' if name == metrics['challenger'] else written} ({markdown(aside)})"
 
 
-def _interval(found: Json, decimals: int) -> str:
-    if not (readable.is_number(found.get("low")) and readable.is_number(found.get("high"))):
+def _interval(score: Json, decimals: int) -> str:
+    if not (readable.is_number(score.get("low")) and readable.is_number(score.get("high"))):
         return readable.ABSENT
-    return f"{readable.plain(found['low'], decimals)} to {readable.plain(found['high'], decimals)}"
+    return f"{readable.plain(score['low'], decimals)} to {readable.plain(score['high'], decimals)}"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -22,7 +22,9 @@ def view(differences: Sequence[MeasuredDifference]) -> dict[str, Any] | None:
     return {
         "rows": [_row(difference) for difference in differences],
         "in_short": ten_results.in_short(differences),
-        "settings": sorted({str(found.facts["setting"]) for found in differences if found.facts.get("setting")}),
+        "settings": sorted(
+            {str(measured.facts["setting"]) for measured in differences if measured.facts.get("setting")}
+        ),
         "command": ten_results.COMMAND,
     }
 
@@ -45,8 +47,8 @@ def figure(path: Path) -> dict[str, Any]:
 
 def _pixels(head: str, name: str) -> int:
     """A length of the root element; matplotlib writes points."""
-    found = re.search(rf'<svg\b[^>]*\b{name}="([\d.]+)(pt)?"', head)
-    return round(float(found[1]) * (POINT if found[2] else 1)) if found else 640
+    match = re.search(rf'<svg\b[^>]*\b{name}="([\d.]+)(pt)?"', head)
+    return round(float(match[1]) * (POINT if match[2] else 1)) if match else 640
 
 
 def _row(difference: MeasuredDifference) -> dict[str, Any]:

@@ -23,7 +23,7 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class MeasuredDifference:
-    """What is known of a difference. `facts` is the file of its result, empty where there is none that can be read."""
+    """A difference as far as it is known. `facts` is the file of its result, empty where none can be read."""
 
     number: int  # from 1 on
     name: str
@@ -70,8 +70,8 @@ class ShownEffect:
     @property
     def margin(self) -> str:
         """Without zeros behind the last digit: a margin is a number that somebody has chosen."""
-        found = self.facts.get("margin")
-        return f"{found + 0.0:g}" if readable.is_number(found) else readable.ABSENT
+        margin = self.facts.get("margin")
+        return f"{margin + 0.0:g}" if readable.is_number(margin) else readable.ABSENT
 
     @property
     def statistic(self) -> str:
@@ -111,17 +111,17 @@ def are_measured(differences: Iterable[MeasuredDifference]) -> bool:
 
 def arms(facts: Json) -> list[dict[str, str]]:
     """A row for each network: what it was told about the length, both sizes, its learning rates."""
-    told, sizes, rates, picked = (facts.get(key) or {} for key in ("told", "sizes", "rates", "picked"))
+    in_points, sizes, rates, picked = (facts.get(key) or {} for key in ("told", "sizes", "rates", "picked"))
     return [
         {
             "network": name,
-            "told about T": str(told.get(name, "")),
+            "told about T": str(in_points.get(name, "")),
             "parameters": readable.compact(sizes.get(name, {}).get("parameters")),
             "multiply-adds": readable.compact(sizes.get(name, {}).get("multiply_adds")),
             "learning rate": f"{picked[name]:g}" if picked.get(name) else readable.ABSENT,
             "validation by learning rate": curve(rates.get(name) or {}),
         }
-        for name in dict.fromkeys([*told, *sizes, *picked])
+        for name in dict.fromkeys([*in_points, *sizes, *picked])
     ]
 
 

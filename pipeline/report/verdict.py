@@ -66,7 +66,7 @@ def verdict(metrics: Json) -> Verdict:
         headline = f"No candidate is shown to be better than guessing ({words(guess)}). {headline}"
     details = [_score_sentence(metrics, challenger)]
     compared = (against_guess, against_rival, against_baseline)
-    details += [_difference_sentence(metrics, challenger, found) for found in compared if found]
+    details += [_difference_sentence(metrics, challenger, comparison) for comparison in compared if comparison]
     if against_baseline and against_baseline.outcome != "better":
         reason = "is not shown to be worse" if against_baseline.outcome == "equal" else "is better"
         details.append(f"On these data a network is not shown to be worth its cost: {baseline} {reason}.")
@@ -81,8 +81,8 @@ def unbeaten_guess(metrics: Json, *candidates: str) -> str | None:
     models = metrics["models"]
     candidates = candidates or tuple(name for name in models if models[name]["kind"] == "candidate")
     for guess in (name for name in ranking(metrics) if models[name]["kind"] == "guess"):
-        comparisons = [found for name in candidates if (found := compare(metrics, name, guess))]
-        if comparisons and not any(found.outcome == "better" for found in comparisons):
+        comparisons = [comparison for name in candidates if (comparison := compare(metrics, name, guess))]
+        if comparisons and not any(comparison.outcome == "better" for comparison in comparisons):
             return guess
     return None
 
@@ -102,9 +102,9 @@ def compare(metrics: Json, subject: str, other: str | None) -> Comparison | None
 
 
 def asked_often(registry: Json | None, metrics: Json) -> str:
-    """How often the gate has asked the present test split, and what is left of its error level; "" if nobody knows."""
+    """Says how often the gate has asked the present test split, and what is left of its error level; "" if unknown."""
     evidence = [entry.get("evidence") or {} for entry in (registry or {}).get("history") or []]
-    splits = [found["test_split"] for found in evidence if found.get("test_split")]
+    splits = [line["test_split"] for line in evidence if line.get("test_split")]
     present = [split for split in splits if split["test_digest"] == metrics.get("test_digest")]
     if not present:
         return ""
@@ -112,14 +112,14 @@ def asked_often(registry: Json | None, metrics: Json) -> str:
     whole, left, following = (_share(split[name]) for name in ("error_level", "left", "next_level"))
     count = split["decisions"]
     if count == 0:
-        said = (
+        sentence = (
             f"No model was compared with a champion on this test split yet: all of its error level of {whole} is left"
         )
     else:
         models = "1 model was" if count == 1 else f"{count} models were"
-        said = f"{models} compared with a champion on this test split: {left} of its error level of {whole} is left"
+        sentence = f"{models} compared with a champion on this test split: {left} of its error level of {whole} is left"
     hopeless = "" if split["passable"] else ", at which no model can pass, not even one without a fault"
-    return f"{said}, and the next comparison gets {following}{hopeless}."
+    return f"{sentence}, and the next comparison gets {following}{hopeless}."
 
 
 def about_champion(registry: Json | None, metrics: Json) -> str:
@@ -129,22 +129,22 @@ def about_champion(registry: Json | None, metrics: Json) -> str:
         return ""
     present = [name for name, entry in metrics["models"].items() if entry.get("key") == champion["key"]]
     if present:
-        found = compare(metrics, present[0], strongest(metrics, "baseline", without=present[0]))
-        worse = found is not None and found.outcome == "worse"
+        comparison = compare(metrics, present[0], strongest(metrics, "baseline", without=present[0]))
+        worse = comparison is not None and comparison.outcome == "worse"
     else:
         lines = (registry or {}).get("history") or []
         own = [line for line in lines if (line.get("challenger") or {}).get("key") == champion["key"]]
         worse = bool(own) and baseline_was_better(own[-1].get("evidence") or {})
-    said = f"A classical baseline is significantly better than the champion, version {champion['version']}"
-    return f"{said} ({champion['candidate']})." if worse else ""
+    sentence = f"A classical baseline is significantly better than the champion, version {champion['version']}"
+    return f"{sentence} ({champion['candidate']})." if worse else ""
 
 
 def baseline_was_better(evidence: Json) -> bool:
     """Whether a decision's evidence has its model significantly behind the baseline."""
-    found, split = evidence.get("over_baseline"), evidence.get("test_split") or {}
-    if not found:
+    difference, split = evidence.get("over_baseline"), evidence.get("test_split") or {}
+    if not difference:
         return False
-    return bool(found["high"] < 0 and found["p_value"] < split.get("error_level", ERROR_LEVEL))
+    return bool(difference["high"] < 0 and difference["p_value"] < split.get("error_level", ERROR_LEVEL))
 
 
 def ranking(metrics: Json) -> list[str]:
@@ -188,9 +188,9 @@ def score_decimals(metrics: Json) -> int:
     return decimals_for(min(widths) / 2 if widths else None)
 
 
-def lead_decimals(metrics: Json, found: Comparison) -> int:
+def lead_decimals(metrics: Json, comparison: Comparison) -> int:
     """Decimals for a lead: paired differences are often far surer than the scores themselves."""
-    return max(score_decimals(metrics), decimals_for((found.high - found.low) / 2))
+    return max(score_decimals(metrics), decimals_for((comparison.high - comparison.low) / 2))
 
 
 def _share(level: float) -> str:
@@ -215,28 +215,28 @@ def _headline(challenger: str, rival: Comparison | None, baseline: Comparison | 
     return f"{'; '.join(reversed(clauses) if baseline.outcome == 'worse' else clauses)}."
 
 
-def _about_rival(challenger: str, found: Comparison | None) -> str:
-    if found is None:
+def _about_rival(challenger: str, comparison: Comparison | None) -> str:
+    if comparison is None:
         return ""
     return {
-        "better": f"{challenger} beats {found.other}",
-        "equal": f"{challenger} is not shown to differ from {found.other}",
-        "worse": f"{found.other} beats {challenger} on test, although validation picked {challenger}",
-    }[found.outcome]
+        "better": f"{challenger} beats {comparison.other}",
+        "equal": f"{challenger} is not shown to differ from {comparison.other}",
+        "worse": f"{comparison.other} beats {challenger} on test, although validation picked {challenger}",
+    }[comparison.outcome]
 
 
-def _about_baseline(challenger: str, found: Comparison | None) -> str:
-    if found is None:
+def _about_baseline(challenger: str, comparison: Comparison | None) -> str:
+    if comparison is None:
         return ""
     return {
-        "better": f"{challenger} beats the baseline {found.other}",
-        "equal": f"{challenger} is not shown to differ from the baseline {found.other}",
-        "worse": f"The baseline {found.other} beats {challenger}",
-    }[found.outcome]
+        "better": f"{challenger} beats the baseline {comparison.other}",
+        "equal": f"{challenger} is not shown to differ from the baseline {comparison.other}",
+        "worse": f"The baseline {comparison.other} beats {challenger}",
+    }[comparison.outcome]
 
 
 def _about_classes(metrics: Json) -> Iterator[str]:
-    """What a mean over all examples hides."""
+    """Yields what a mean over all examples hides."""
     if untested := metrics.get("untested_classes"):
         yield f"No test example is of {_classes(untested)}: how often the model is right there is unknown."
     for name, entry in metrics["models"].items():
@@ -250,30 +250,30 @@ def _classes(names: list[str]) -> str:
 
 
 def _score_sentence(metrics: Json, name: str) -> str:
-    decimals, found = score_decimals(metrics), test_score(metrics, name)
+    decimals, figure = score_decimals(metrics), test_score(metrics, name)
     interval = ""
-    if is_number(found.get("low")):
-        ends = f"{plain(found['low'], decimals)} to {plain(found['high'], decimals)}"
+    if is_number(figure.get("low")):
+        ends = f"{plain(figure['low'], decimals)} to {plain(figure['high'], decimals)}"
         interval = f" ({percent(metrics['confidence'])} interval {ends})"
     direction = "higher" if metrics["maximize"] else "lower"
     score = capitalised(words(metrics["score"]))
-    rough = f" The interval is a rough one: {found['doubt']}." if found.get("doubt") else ""
-    return f"{score} of {name} on test: {plain(found.get('value'), decimals)}{interval}; {direction} is better.{rough}"
+    rough = f" The interval is a rough one: {figure['doubt']}." if figure.get("doubt") else ""
+    return f"{score} of {name} on test: {plain(figure.get('value'), decimals)}{interval}; {direction} is better.{rough}"
 
 
-def _difference_sentence(metrics: Json, name: str, found: Comparison) -> str:
-    decimals = lead_decimals(metrics, found)
-    interval = f"{signed(found.low, decimals)} to {signed(found.high, decimals)}"
-    amount = plain(abs(found.gain), decimals)
-    rough = f" The interval is a rough one: {found.doubt}." if found.doubt else ""
-    if found.outcome == "equal":
-        place = "behind" if found.gain < 0 else "ahead of"
-        return f"It is {amount} {place} {found.other} ({interval}): {not_shown(found, decimals)}.{rough}"
-    return f"It is {amount} {found.outcome} than {found.other} ({interval}).{rough}"
+def _difference_sentence(metrics: Json, name: str, comparison: Comparison) -> str:
+    decimals = lead_decimals(metrics, comparison)
+    interval = f"{signed(comparison.low, decimals)} to {signed(comparison.high, decimals)}"
+    amount = plain(abs(comparison.gain), decimals)
+    rough = f" The interval is a rough one: {comparison.doubt}." if comparison.doubt else ""
+    if comparison.outcome == "equal":
+        place = "behind" if comparison.gain < 0 else "ahead of"
+        return f"It is {amount} {place} {comparison.other} ({interval}): {not_shown(comparison, decimals)}.{rough}"
+    return f"It is {amount} {comparison.outcome} than {comparison.other} ({interval}).{rough}"
 
 
-def not_shown(found: Comparison, decimals: int) -> str:
+def not_shown(comparison: Comparison, decimals: int) -> str:
     """Says of two models that are not shown to differ what the examples could have shown."""
-    count = f"{found.units:.0f}" if found.units >= 10 else f"{found.units:.2g}"
-    examples = "the examples" if not found.units else f"{count} independent examples"
-    return f"not shown to differ, {examples} are too few for less than {plain(found.smallest, decimals)}"
+    count = f"{comparison.units:.0f}" if comparison.units >= 10 else f"{comparison.units:.2g}"
+    examples = "the examples" if not comparison.units else f"{count} independent examples"
+    return f"not shown to differ, {examples} are too few for less than {plain(comparison.smallest, decimals)}"

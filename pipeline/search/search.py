@@ -99,15 +99,15 @@ def propose(space: Space, done: Sequence[Trial], numbers: Sequence[int], seed: i
 
 def searched(space: Space) -> dict[str, BaseDistribution]:
     """Optuna's distributions of the parameters that are not fixed."""
-    found: dict[str, BaseDistribution] = {}
+    distributions: dict[str, BaseDistribution] = {}
     for name, entry in space.items():
         if isinstance(entry, Choices):
-            found[name] = CategoricalDistribution(entry.choices)
+            distributions[name] = CategoricalDistribution(entry.choices)
         elif isinstance(entry, Range):
             whole = isinstance(entry.low, int) and isinstance(entry.high, int)
             kind = IntDistribution if whole else FloatDistribution
-            found[name] = kind(entry.low, entry.high, log=bool(entry.log))  # type: ignore[arg-type]
-    return found
+            distributions[name] = kind(entry.low, entry.high, log=bool(entry.log))  # type: ignore[arg-type]
+    return distributions
 
 
 def pruning_limits(done: Sequence[Trial], pruning: Pruning | None) -> dict[int, float]:
@@ -122,13 +122,13 @@ def pruning_limits(done: Sequence[Trial], pruning: Pruning | None) -> dict[int, 
 
 
 def importances(space: Space, trials: Sequence[Trial], seed: int) -> dict[str, float]:
-    """How much of the spread of the losses each searched parameter explains, largest first (fANOVA, Hutter 2014)."""
+    """Returns how much of the losses' spread each searched parameter explains, largest first (fANOVA, Hutter 2014)."""
     distributions = searched(space)
     if len(distributions) < 2 or len([trial for trial in trials if trial.state == "COMPLETE"]) < 3:
         return dict.fromkeys(distributions, 1.0 if len(distributions) == 1 else math.nan)
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
-    found = optuna.importance.get_param_importances(study_of(space, trials), evaluator=evaluator)
-    return {name: float(value) for name, value in found.items()}
+    importance = optuna.importance.get_param_importances(study_of(space, trials), evaluator=evaluator)
+    return {name: float(value) for name, value in importance.items()}
 
 
 def study_of(space: Space, trials: Sequence[Trial]) -> optuna.Study:

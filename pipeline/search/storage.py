@@ -38,8 +38,8 @@ def parse(uri: str, origin: str, root: Path) -> Address:
     """Raises ValueError for an address that is none, without repeating it: nobody knows where its password stands."""
     scheme, separator, rest = uri.partition("://")
     if not separator or scheme.partition("+")[0] not in DATABASES or not rest:
-        found = f"an address that begins with {scheme}://" if separator else "text that is no address"
-        raise ValueError(f"{origin}: found {found}; allowed: {ALLOWED}")
+        shown = f"an address that begins with {scheme}://" if separator else "text that is no address"
+        raise ValueError(f"{origin}: found {shown}; allowed: {ALLOWED}")
     if scheme.startswith("sqlite"):
         return _file(scheme, rest, root, origin)
     if not _is_readable(uri):
@@ -94,7 +94,7 @@ def open_storage(address: Address) -> RDBStorage:
 
 
 def away() -> tuple[type[Exception], ...]:
-    """What a database that does not answer raises, through Optuna or directly."""
+    """Returns what a database that does not answer raises, through Optuna or directly."""
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -117,11 +117,11 @@ def _prepared(address: Address, settings: dict[str, Any]) -> RDBStorage:
         try:
             return RDBStorage(template, engine_kwargs=dict(settings))
         except away() as error:
-            said = reason(error, address)
+            message = reason(error, address)
             time.sleep(random.uniform(0.05, 0.2) * (attempt + 1))
         except RuntimeError as error:
             raise ValueError(f"study.storage: {address.shown}: {address.scrub(error)}") from None
-    raise ValueError(f"study.storage: the tables of {address.shown} cannot be made ({said})")
+    raise ValueError(f"study.storage: the tables of {address.shown} cannot be made ({message})")
 
 
 def _engine_settings(uri: str) -> dict[str, Any]:

@@ -35,12 +35,12 @@ class Study:
         except KeyError:
             self._create(trials)
             self.identity = self.storage.get_study_id_from_name(name)
-        found = self.storage.get_all_trials(self.identity, deepcopy=False)
-        if sorted(trial.number for trial in found) != list(range(trials)):
-            raise self.damaged(f"it holds {len(found)} trials, and this search has {trials}")
-        if any(OWNER not in trial.user_attrs for trial in found):
+        stored_trials = self.storage.get_all_trials(self.identity, deepcopy=False)
+        if sorted(trial.number for trial in stored_trials) != list(range(trials)):
+            raise self.damaged(f"it holds {len(stored_trials)} trials, and this search has {trials}")
+        if any(OWNER not in trial.user_attrs for trial in stored_trials):
             raise self.damaged("some of its trials were made by another program")
-        self.trials = {trial.number: trial for trial in found}
+        self.trials = {trial.number: trial for trial in stored_trials}
 
     def _create(self, trials: int) -> None:
         """The study and all of its trials in one transaction, so that nobody sees or leaves a part of it.
@@ -116,20 +116,20 @@ class Study:
             raise self.damaged(f"trial {number} holds no outcome ({error!r})") from None
         if state != trial.state.name or (trial.value is not None and not _same(trial.value, value)):
             raise self.damaged(f"state or value of trial {number} is not that of its outcome")
-        for name, found in trial.params.items():
-            if name not in proposed or not _same(found, proposed[name]):
+        for name, stored in trial.params.items():
+            if name not in proposed or not _same(stored, proposed[name]):
                 raise self.damaged(
-                    f"{name} of trial {number} is {found}, and this search proposes {proposed.get(name)}"
+                    f"{name} of trial {number} is {stored}, and this search proposes {proposed.get(name)}"
                 )
         return outcome
 
-    def beat(self, participant: str, said: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    def beat(self, participant: str, life: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """Stores what a participant says about itself, and returns what all have said."""
         prefix = f"{OWNER} "
         with self._present():
-            self.storage.set_study_user_attr(self.identity, prefix + participant, said)
-            found = self.storage.get_study_user_attrs(self.identity)
-        return {name.removeprefix(prefix): entry for name, entry in found.items() if name.startswith(prefix)}
+            self.storage.set_study_user_attr(self.identity, prefix + participant, life)
+            attributes = self.storage.get_study_user_attrs(self.identity)
+        return {name.removeprefix(prefix): entry for name, entry in attributes.items() if name.startswith(prefix)}
 
     @contextmanager
     def _present(self) -> Iterator[None]:
@@ -157,9 +157,9 @@ def _attributes(outcome: Outcome) -> dict[str, Any]:
 
 
 def _outcome_of(trial: FrozenTrial) -> Outcome:
-    said = trial.user_attrs
-    history = [row for name in sorted(said) if name.startswith("history ") for row in said[name]]
-    return Outcome(said["figures"], said["best_epoch"], said["pruned"], history)
+    attributes = trial.user_attrs
+    history = [row for name in sorted(attributes) if name.startswith("history ") for row in attributes[name]]
+    return Outcome(attributes["figures"], attributes["best_epoch"], attributes["pruned"], history)
 
 
 def _same(one: Any, other: Any) -> bool:

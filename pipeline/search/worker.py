@@ -135,12 +135,12 @@ class Participant:
                 f"{self.study.address.shown} has not answered for {(now - self.away_since) / 60:.0f} minutes; all "
                 "outcomes of this machine are kept: start again when it is back, and the search goes on"
             )
-        others = [number for number in missing if number not in self.taken]
-        if others and now - self.said > SAID and self.away_since is None:
+        elsewhere = [number for number in missing if number not in self.taken]
+        if elsewhere and now - self.said > SAID and self.away_since is None:
             self.said = now
-            owners = {self.study.trials[number].user_attrs[OWNER] for number in others}
+            owners = {self.study.trials[number].user_attrs[OWNER] for number in elsewhere}
             hosts = sorted({self.hosts.get(owner, "another machine") for owner in owners})
-            logger.info("waiting for %s to complete trial %s", " and ".join(hosts), ", ".join(map(str, others)))
+            logger.info("waiting for %s to complete trial %s", " and ".join(hosts), ", ".join(map(str, elsewhere)))
         time.sleep(POLL)
 
     # In a thread of its own, so that neither a training nor a database that is slow or away stops the other
@@ -162,9 +162,9 @@ class Participant:
     def show_life(self) -> None:
         """Says that this process lives, and hears who else does."""
         self.beats += 1
-        said = self.study.beat(self.token, {"host": socket.gethostname(), "beat": f"{os.getpid()}.{self.beats}"})
-        self.hosts = {participant: entry["host"] for participant, entry in said.items()}
-        self.watch.look({participant: entry["beat"] for participant, entry in said.items()})
+        lives = self.study.beat(self.token, {"host": socket.gethostname(), "beat": f"{os.getpid()}.{self.beats}"})
+        self.hosts = {participant: entry["host"] for participant, entry in lives.items()}
+        self.watch.look({participant: entry["beat"] for participant, entry in lives.items()})
 
     def _send(self) -> None:
         while self.results:
@@ -204,12 +204,12 @@ class Participant:
 def taking_part(
     study: Study, distributions: Mapping[str, BaseDistribution], work: Path, compute: Compute
 ) -> Iterator[Callable[[list[Proposal]], list[Outcome]]]:
-    """What runs the generations of a shared search while the block lasts; `compute` runs the trials that fall to us."""
+    """Yields what runs the generations of a shared search; `compute` runs the trials that fall to this process."""
     participant = Participant(study, _identity(work), distributions, compute)
     participant.thread.start()
     done = sum(trial.state.is_finished() for trial in study.trials.values())
-    said = "search '%s' at %s: %d of %d trials are done"
-    logger.info(said, study.name, study.address.shown, done, len(study.trials))
+    progress = "search '%s' at %s: %d of %d trials are done"
+    logger.info(progress, study.name, study.address.shown, done, len(study.trials))
     try:
         yield participant.run
     finally:

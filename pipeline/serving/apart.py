@@ -52,10 +52,10 @@ def run_script(
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )  # fmt: skip
         try:
-            said = process.communicate(timeout=limit)[1]
+            errors = process.communicate(timeout=limit)[1]
         finally:
             _end(process)
-    return subprocess.CompletedProcess(command, process.returncode, "", said)
+    return subprocess.CompletedProcess(command, process.returncode, "", errors)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

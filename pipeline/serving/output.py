@@ -17,7 +17,7 @@ FORMATS = ("table", "csv", "json")
 
 @dataclass(frozen=True)
 class Answered:
-    """What was asked and answered about one file; the name of a text of the command line is ""."""
+    """Holds what was asked and answered about one file; the name of a text of the command line is ""."""
 
     name: str
     request: pd.DataFrame
@@ -25,13 +25,13 @@ class Answered:
     pictures: list[bytes]  # one for every row of the answer, or one for all
 
 
-def joined(found: Sequence[Answered], pictures: Sequence[Sequence[str]]) -> pd.DataFrame:
+def joined(answered: Sequence[Answered], pictures: Sequence[Sequence[str]]) -> pd.DataFrame:
     """One table: the file, its picture where there is one, the sentence that was read, and the answer.
 
     Columns that hold pictures are left out; `pictures` are names of files.
     """
     parts = []
-    for entry, names in zip(found, pictures, strict=True):
+    for entry, names in zip(answered, pictures, strict=True):
         part = entry.answer[[name for name in entry.answer if not _is_binary(entry.answer[name])]].copy()
         if "text" in entry.request and "text" not in part and len(part) == len(entry.request):
             part.insert(0, "text", entry.request["text"].to_numpy())
@@ -69,11 +69,11 @@ def check_free(folder: Path) -> None:
         raise ValueError(f"--output: {folder} {what}; name a new folder")
 
 
-def picture_names(found: Sequence[Answered]) -> list[list[str]]:
+def picture_names(answered: Sequence[Answered]) -> list[list[str]]:
     """Names of PNG files for the pictures of every answer, like that of the file that was asked about."""
     taken: set[str] = set()
     names = []
-    for entry in found:
+    for entry in answered:
         stem = Path(entry.name or "text").stem
         free = (name for name in chain([f"{stem}.png"], (f"{stem}-{n}.png" for n in count(2))) if name not in taken)
         names.append(list(islice(free, len(entry.pictures))))

@@ -35,9 +35,11 @@ def copy_code(task: str, family: str, target: Path, root: Path = ROOT) -> list[P
 def requirements(code: Iterable[Path], modules: Iterable[str]) -> list[str]:
     """Pins of the packages that the code names and that were loaded when the model answered, and of mlflow."""
     named = {name for file in code for name in _imported(file)} & set(modules)
-    found = [_distribution(name) for name in sorted(named | {"mlflow", "numpy", "pandas"})]
+    distributions = [_distribution(name) for name in sorted(named | {"mlflow", "numpy", "pandas"})]
     # A local part such as +cpu names a build that no public index has.
-    return sorted(f"{entry.name.lower()}=={entry.version.partition('+')[0]}" for entry in found if entry is not None)
+    return sorted(
+        f"{entry.name.lower()}=={entry.version.partition('+')[0]}" for entry in distributions if entry is not None
+    )
 
 
 def package(model: Path, code: Path, trial: Trial, examples: Path, target: Path, metadata: dict[str, str]) -> None:

@@ -23,7 +23,7 @@ VARIABLES = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_DISABLE_TEL
 
 @dataclass(frozen=True)
 class Report:
-    """What an inspection has found. `asked` counts the requests that were made, each directly, again and over HTTP."""
+    """Result of an inspection. `asked` counts the requests that were made, each directly, again and over HTTP."""
 
     passed: bool
     findings: list[str]
@@ -45,13 +45,13 @@ def inspect(folder: Path, limit: float = LIMIT) -> Report:
     """
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
-        said = probed(folder, {}, Path(scratch), limit)
-    findings = list(said["findings"])
-    return Report(not findings, findings, time.monotonic() - started, said["asked"])
+        outcome = probed(folder, {}, Path(scratch), limit)
+    findings = list(outcome["findings"])
+    return Report(not findings, findings, time.monotonic() - started, outcome["asked"])
 
 
 def probed(folder: Path, asked: Mapping[str, Any], scratch: Path, limit: float | None) -> dict[str, Any]:
-    """What probe.py has written about a servable folder that it was `asked` about. Raises TrialFailed as `inspect`."""
+    """Reads what probe.py has written about a servable folder it was `asked` about. Raises TrialFailed as `inspect`."""
     pickles = sorted(file.name for file in folder.rglob("*") if file.suffix in PICKLES)
     if pickles:
         return {"findings": [f"holds {', '.join(pickles)}: pickle runs whatever code its file holds"], "asked": 0}
@@ -65,8 +65,8 @@ def probed(folder: Path, asked: Mapping[str, Any], scratch: Path, limit: float |
     except subprocess.TimeoutExpired:
         raise TrialFailed(f"no answer within {limit or 0:.0f} s; run the stage again") from None
     if output.is_file():
-        found: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
-        return found
+        outcome: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
+        return outcome
     if done.returncode < 0:
         raise TrialFailed(f"its process was ended by signal {-done.returncode}; run the stage again")
     last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]

@@ -34,8 +34,8 @@ def main(job: dict[str, Any]) -> None:
     forbid_pickle()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    said = _answered(job) if "requests" in job else _tried(job)
-    Path(job["output"]).write_text(json.dumps(said), encoding="utf-8")
+    outcome = _answered(job) if "requests" in job else _tried(job)
+    Path(job["output"]).write_text(json.dumps(outcome), encoding="utf-8")
 
 
 def _answered(job: dict[str, Any]) -> dict[str, Any]:
@@ -64,8 +64,8 @@ def _tried(job: dict[str, Any]) -> dict[str, Any]:
         probes = _probes(Path(job["folder"]))
         with _served(model) as address:
             for probe in probes:
-                found = _ask(model, address, probe)
-                findings += [f"{probe['name']}: {found}"] if found else []
+                answer = _ask(model, address, probe)
+                findings += [f"{probe['name']}: {answer}"] if answer else []
                 asked += 1
     except Exception as error:
         findings.append(f"cannot be served: {type(error).__name__}: {_in_short(error)}")
@@ -109,11 +109,11 @@ def _loaded(folder: str) -> Any:
 
 
 def _probes(folder: Path) -> list[dict[str, Any]]:
-    """What travels with the model; of one from before there were probes, its example without a known answer."""
+    """Returns what travels with the model; of one from before there were probes, its example without a known answer."""
     stored = folder / "artifacts" / "probes.json"
     if stored.is_file():
-        found: list[dict[str, Any]] = json.loads(stored.read_text(encoding="utf-8"))
-        return found
+        probes: list[dict[str, Any]] = json.loads(stored.read_text(encoding="utf-8"))
+        return probes
     example = json.loads((folder / "serving_input_example.json").read_text(encoding="utf-8"))
     return [{"name": "the example", "request": example["dataframe_split"], "answer": None, "error": None,
              "absolute": 1e-4, "relative": 1e-4}]  # fmt: skip
@@ -142,7 +142,7 @@ def _served(model: Any) -> Iterator[str]:
 
 
 def _ask(model: Any, address: str, probe: dict[str, Any]) -> str:
-    """What is wrong with the answers to a probe: asked for twice directly, and over HTTP. Empty: nothing."""
+    """Returns what is wrong with the answers to a probe: asked for twice directly, and over HTTP. Empty: nothing."""
     asks: list[tuple[str, Callable[[], Any]]] = [
         ("", lambda: model.predict(_frame(model, probe["request"]))),
         (" the second time", lambda: model.predict(_frame(model, probe["request"]))),
@@ -170,11 +170,11 @@ def _ask(model: Any, address: str, probe: dict[str, Any]) -> str:
     return ""
 
 
-def difference(found: list[dict[str, Any]], expected: list[dict[str, Any]], absolute: float, relative: float) -> str:
+def difference(rows: list[dict[str, Any]], expected: list[dict[str, Any]], absolute: float, relative: float) -> str:
     """The first place where rows are not as expected, in words. Numbers may differ a little, nothing else may."""
-    if len(found) != len(expected):
-        return f"{len(found)} rows instead of {len(expected)}"
-    for at, (row, wanted) in enumerate(zip(found, expected, strict=True)):
+    if len(rows) != len(expected):
+        return f"{len(rows)} rows instead of {len(expected)}"
+    for at, (row, wanted) in enumerate(zip(rows, expected, strict=True)):
         for name, value in wanted.items():
             if name not in row:
                 return f"row {at} has no {name}"
@@ -183,12 +183,12 @@ def difference(found: list[dict[str, Any]], expected: list[dict[str, Any]], abso
     return ""
 
 
-def _alike(found: Any, expected: Any, absolute: float, relative: float) -> bool:
-    if isinstance(expected, float) and isinstance(found, int | float) and not isinstance(found, bool):
-        return abs(found - expected) <= absolute + relative * abs(expected) or (found != found and expected != expected)
-    if isinstance(found, str) and isinstance(expected, str):
-        return found == expected or found.replace("\n", "") == expected  # MLflow breaks base64 into lines
-    return bool(found == expected)
+def _alike(value: Any, expected: Any, absolute: float, relative: float) -> bool:
+    if isinstance(expected, float) and isinstance(value, int | float) and not isinstance(value, bool):
+        return abs(value - expected) <= absolute + relative * abs(expected) or (value != value and expected != expected)
+    if isinstance(value, str) and isinstance(expected, str):
+        return value == expected or value.replace("\n", "") == expected  # MLflow breaks base64 into lines
+    return bool(value == expected)
 
 
 def _shown(value: Any) -> str:
@@ -240,10 +240,10 @@ def _posted(address: str, request: dict[str, Any]) -> list[dict[str, Any]]:
             answer: list[dict[str, Any]] = json.loads(reply.read())["predictions"]
             return answer
     except urllib.error.HTTPError as error:
-        said = error.read().decode(errors="replace")
+        text = error.read().decode(errors="replace")
         if error.code != 400:
             raise RuntimeError(f"status {error.code}") from None
-        raise ValueError(said) from None
+        raise ValueError(text) from None
 
 
 def _in_short(error: BaseException) -> str:
@@ -252,7 +252,7 @@ def _in_short(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    found = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    if not Path(found["folder"], "code", "pipeline").is_dir():
+    job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    if not Path(job["folder"], "code", "pipeline").is_dir():
         sys.modules["pipeline"] = None  # type: ignore[assignment]  # a model must not answer with a checkout's code
-    main(found)
+    main(job)

@@ -62,7 +62,7 @@ def main(job: dict[str, Any], package: str = "pipeline") -> None:
 
 
 def _write_facts(output: Path, task: Any, card: Any) -> None:
-    """How scores of this task are compared, and what has been imported so far."""
+    """Writes down how scores of this task are compared, and what has been imported so far."""
     facts = {
         "modules": sorted({name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names)),
         "dependent": task.dependent,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trial:
-    """What a rehearsal has found. `block`: examples to resample together; `modules`: what serving imports."""
+    """Holds what a rehearsal has found. `block`: examples to resample together; `modules`: what serving imports."""
 
     dependent: bool
     block: int | None

@@ -40,17 +40,17 @@ def main(name: str | None, params: Params) -> None:
     for candidate in experiment.candidates:
         models[candidate], predictions[candidate] = _candidate(Path("models", name, candidate), tables, name, candidate)
     for kind, answer in (("baseline", task.baselines), ("guess", task.guesses)):
-        for other, found in answer(tables, card, params.seed).items():
+        for other, tables_of_model in answer(tables, card, params.seed).items():
             if other in models:
                 raise ParamsError(f"candidates.{other}: {other} is the name of a {kind}; rename the candidate")
             models[other] = {"kind": "reference" if other in task.references else kind}
-            predictions[other] = found
+            predictions[other] = tables_of_model
     with replaced_folder(Path("evaluation", name)) as folder:
-        for model, found in predictions.items():
-            models[model] |= _measured(task, found, card, params.evaluation, params.seed)
-            _store(folder / model, found)
+        for model, tables_of_model in predictions.items():
+            models[model] |= _measured(task, tables_of_model, card, params.evaluation, params.seed)
+            _store(folder / model, tables_of_model)
             if models[model]["kind"] != "guess":  # which look the same for every example
-                task.pictures(found["test"], tables["test"], card, folder / model, model)
+                task.pictures(tables_of_model["test"], tables["test"], card, folder / model, model)
     metrics = {
         "experiment": name,
         "task": experiment.task,
@@ -68,8 +68,8 @@ def main(name: str | None, params: Params) -> None:
     write_json(Path("metrics", f"{name}.json"), metrics)
     best = metrics["models"][metrics["challenger"]]["test"][task.score]
     ends = "" if best["low"] is None else f" [{best['low']:.4g}, {best['high']:.4g}]"
-    said = f"{task.score} {best['value']:.4g}{ends}"
-    print(f"evaluate: {metrics['challenger']} is the challenger, test {said} → evaluation/{name}, metrics/{name}.json")
+    score = f"{task.score} {best['value']:.4g}{ends}"
+    print(f"evaluate: {metrics['challenger']} is the challenger, test {score} → evaluation/{name}, metrics/{name}.json")
 
 
 def challenger(models: dict[str, dict[str, Any]], task: Task) -> str:
@@ -85,7 +85,7 @@ def challenger(models: dict[str, dict[str, Any]], task: Task) -> str:
 def _candidate(
     folder: Path, tables: dict[str, Table], experiment: str, name: str
 ) -> tuple[dict[str, Any], Predictions]:
-    """What is known of a trained candidate and its predictions; measures its latency on the way."""
+    """Returns what is known of a trained candidate and its predictions; measures its latency on the way."""
     task, network, card, description = load_network(folder)
     examples = {split: task.examples(tables[split], card) for split in ("validation", "test")}
     predictions = {split: task.predict(network, examples[split], card) for split in examples}
@@ -122,7 +122,7 @@ def _seeds(
 def _measured(task: Task, predictions: Predictions, card: Card, evaluation: Evaluation, seed: int) -> dict[str, Any]:
     """Validation figures, and test figures with their intervals."""
     scores = task.example_scores(predictions["test"])
-    found = intervals_of(
+    intervals = intervals_of(
         lambda weights: task.resampled_metrics(predictions["test"], card, weights),
         scores,
         score=None if task.corpus else task.score,
@@ -132,7 +132,7 @@ def _measured(task: Task, predictions: Predictions, card: Card, evaluation: Eval
         seed=seed,
         shares=task.shares(predictions["test"]),
     )
-    figures = {"validation": task.metrics(predictions["validation"], card), "test": found}
+    figures = {"validation": task.metrics(predictions["validation"], card), "test": intervals}
     return {**figures, "never_predicted": task.never_predicted(predictions["test"], card)}
 
 
@@ -155,13 +155,13 @@ def _differences(
     baselines = [name for name in predictions if name not in candidates]
     pairs = [*combinations(candidates, 2), *((name, baseline) for name in candidates for baseline in baselines)]
     drawing: dict[str, Any] = {"block": task.block(card), "resamples": evaluation.resamples, "seed": seed}
-    scores = {name: _scores(task, found["test"], card, drawing) for name, found in predictions.items()}
+    scores = {name: _scores(task, estimate["test"], card, drawing) for name, estimate in predictions.items()}
     differences = {}
     for first, second in pairs:
-        found = paired_difference(
+        estimate = paired_difference(
             scores[first], scores[second], dependent=task.dependent, confidence=evaluation.confidence, **drawing
         )
-        differences[f"{first} − {second}"] = {"a": first, "b": second, "score": task.score, **asdict(found)}
+        differences[f"{first} − {second}"] = {"a": first, "b": second, "score": task.score, **asdict(estimate)}
     return differences
 
 

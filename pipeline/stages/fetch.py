@@ -19,8 +19,8 @@ def main(name: str | None, params: Params) -> None:
     if name not in params.downloads:
         raise ParamsError(f"download: found {name}; {nearest(str(name), params.downloads)}")
     files = params.downloads[name]
-    given = os.environ.get("PIPELINE_DATA_MIRROR")
-    mirror = Path(given).expanduser() if given else None
+    mirror_address = os.environ.get("PIPELINE_DATA_MIRROR")
+    mirror = Path(mirror_address).expanduser() if mirror_address else None
     copies = {file: mirrored_file(mirror, name, file, source.sha256) for file, source in files.items()}
     parts = {file: fetch_file(source.url, source.sha256, WORK, copies[file]) for file, source in files.items()}
     folder = Path("data/raw") / name

@@ -35,5 +35,5 @@ def main(name: str | None, params: Params) -> None:
     counts = ", ".join(f"{count} {split}" for split, count in card["counts"].items())
     warned = f"; warnings in card.json: {len(card['warnings'])}" if card["warnings"] else ""
     print(f"prepare: {counts} → {target} (data {card['data'][:12]}{warned})")
-    if said := outlook(card["counts"]["test"], ERROR_LEVEL, task.score):
-        print(f"prepare: {said}")
+    if sentence := outlook(card["counts"]["test"], ERROR_LEVEL, task.score):
+        print(f"prepare: {sentence}")

@@ -97,8 +97,7 @@ def _tried(
     experiment: str, params: Params, address: Address, client: MlflowClient | None, before: dict[str, Any], reason: str,
     held: ExitStack,
 ) -> dict[str, Any]:  # fmt: skip
-    """What `_registered` says. Another clone may send the same run at this moment, of which a database takes one: the
-    other looks again."""
+    """Returns what `_registered` does, tried again where another clone has sent the same run at this moment."""
     for left in reversed(range(TRIES)):
         try:
             with reported(address), ExitStack() as own:
@@ -129,7 +128,7 @@ def _registered(
     reason: str,
     held: ExitStack,
 ) -> dict[str, Any]:
-    """What the record says of an experiment after its runs were sent and its challenger was judged."""
+    """Returns what the record says of an experiment after its runs were sent and its challenger was judged."""
     candidates = params.experiments[experiment].candidates
     runs = planned_runs(experiment, candidates)
     if not runs:

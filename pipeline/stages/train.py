@@ -31,7 +31,7 @@ def main(name: str | None, params: Params) -> None:
     candidate, budget = subject.candidate, subject.experiment.training
     best = read_json(Path("search", candidate.experiment, subject.name, "best.json"))
     facts = subject.facts | {"settings": subject.settings, "parameters": best["parameters"]}
-    told = facts | {"training": training_budget(budget)}
+    described = facts | {"training": training_budget(budget)}
     trainer = on_all_devices(params.trainer)
     key = content_key(stage="train", facts=facts, budget=training_budget(budget), trainer=trainer)
     work, target = Path(".work", key), Path("models", candidate.experiment, subject.name)
@@ -53,7 +53,7 @@ def main(name: str | None, params: Params) -> None:
     ]
     watched = nullcontext() if not is_first_process() else live_run(
         params.tracking, experiment=candidate.experiment, kind="train", candidate=subject.name, key=key, work=work,
-        parameters=told, description=f"Training of {name} with its best parameters",
+        parameters=described, description=f"Training of {name} with its best parameters",
     )  # fmt: skip
     workers = 0 if params.trainer.distributed else min(params.workers, budget.repeats)
     epochs = budget.repeats * budget.epochs
@@ -62,7 +62,7 @@ def main(name: str | None, params: Params) -> None:
     if not is_first_process():
         return
     with replaced_folder(target) as folder:
-        validation = write_model(folder, {"key": key} | told, subject.card, jobs, outcomes, subject.task.progress)
+        validation = write_model(folder, {"key": key} | described, subject.card, jobs, outcomes, subject.task.progress)
     write_timing(candidate.experiment, subject.name, "train", started, key)
     shutil.rmtree(work, ignore_errors=True)
     score = subject.task.progress

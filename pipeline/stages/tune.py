@@ -35,7 +35,7 @@ def main(name: str | None, params: Params) -> None:
     subject = subject_of("tune", name, params)
     use_threads(params.threads)
     candidate, budget = subject.candidate, subject.experiment.training
-    told = subject.facts | {"training": search_budget(budget)}
+    described = subject.facts | {"training": search_budget(budget)}
     trainer = on_one_device(params.trainer)
     key = content_key(
         stage="tune", facts=subject.facts, space=candidate.model_dump(), budget=search_budget(budget),
@@ -63,14 +63,14 @@ def main(name: str | None, params: Params) -> None:
 
     watched = live_run(
         params.tracking, experiment=candidate.experiment, kind="tune", candidate=subject.name, key=key, work=work,
-        parameters=told, description=f"Search for the parameters of {name}",
+        parameters=described, description=f"Search for the parameters of {name}",
     )  # fmt: skip
     epochs = budget.trials * budget.trial_epochs
     shared = taking_part(study, searched(candidate.parameters), work, compute) if study else nullcontext(compute)
     with shared as run, open_pool(params.workers, f"tune {name}", epochs) as pool, watched:
         trials = search(candidate.parameters, budget.trials, budget.generation, budget.pruning, params.seed, run)
     with replaced_folder(target) as folder:
-        best = _write(folder, candidate.parameters, trials, subject.task.progress, {"key": key} | told)
+        best = _write(folder, candidate.parameters, trials, subject.task.progress, {"key": key} | described)
     write_timing(candidate.experiment, subject.name, "tune", started, key)
     shutil.rmtree(work, ignore_errors=True)
     print(f"tune: {len(trials)} trials ({best['pruned']} pruned), best validation loss {best['loss']:.4g} → {target}")
@@ -103,7 +103,7 @@ def _write(folder: Path, space: Space, trials: Sequence[Trial], score: str, fact
         drawn, {name: logarithmic[name] for name in searched(space)}, folder / "parallel.png", title
     )
     pictures.importance_bars(explained, folder / "importances.png", title)
-    said = {
+    described = {
         **facts,
         "trial": best.number,
         "loss": best.value,
@@ -112,8 +112,8 @@ def _write(folder: Path, space: Space, trials: Sequence[Trial], score: str, fact
         "trials": len(trials),
         "pruned": sum(trial.state == "PRUNED" for trial in trials),
     }
-    write_json(folder / "best.json", said)
-    return said
+    write_json(folder / "best.json", described)
+    return described
 
 
 def _row(trial: Trial) -> dict[str, Any]:

@@ -44,8 +44,8 @@ def address_of(tracking: Tracking, here: Path | None = None) -> Address:
     """
     root = repository(here or Path.cwd())
     origin = "MLFLOW_TRACKING_URI" if os.environ.get("MLFLOW_TRACKING_URI") else "tracking.uri"
-    found = os.environ.get("MLFLOW_TRACKING_URI") or tracking.uri or "sqlite:///mlflow.db"
-    uri = _absolute(found, root, origin)
+    chosen = os.environ.get("MLFLOW_TRACKING_URI") or tracking.uri or "sqlite:///mlflow.db"
+    uri = _absolute(chosen, root, origin)
     return Address(uri, without_credentials(uri), _artifacts(tracking.artifacts, uri, root), root)
 
 
@@ -72,9 +72,9 @@ def without_credentials(uri: str) -> str:
 
 def _secrets(uri: str) -> list[str]:
     parts = urlsplit(uri)
-    found = [parts.password or "", unquote(parts.password or ""), *re.findall(r"=([^&]+)", parts.query)]
-    found += [os.environ.get(name, "") for name in ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")]
-    return [secret for secret in found if len(secret) >= 4]
+    secrets = [parts.password or "", unquote(parts.password or ""), *re.findall(r"=([^&]+)", parts.query)]
+    secrets += [os.environ.get(name, "") for name in ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")]
+    return [secret for secret in secrets if len(secret) >= 4]
 
 
 def _absolute(uri: str, root: Path, origin: str) -> str:

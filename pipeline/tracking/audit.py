@@ -39,7 +39,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a run. `anew`: MLflow cannot change it, so that the run has to be written once more."""
+    """Holds what is wrong with a run. `anew`: MLflow cannot change it, so that the run has to be written once more."""
 
     text: str
     remedy: Literal["complete", "upload", "anew"] = "complete"
@@ -64,14 +64,14 @@ def run_differences(
         if runs[0].data.tags.get(COMPLETE) != plan.digest:
             faults.append(Fault("is not marked as complete from the present files"))
         for child in spec.children:
-            found = sorted(stored.pop(child.key, []), key=rank)
-            faults += child_faults(client, runs[0], child, found)
+            of_this_key = sorted(stored.pop(child.key, []), key=rank)
+            faults += child_faults(client, runs[0], child, of_this_key)
         yield from (Difference(f"{experiment}: run {spec.name}", fault.text, REGISTER) for fault in faults)
     yield from _others(experiment, [run for runs in stored.values() for run in runs])
 
 
 def run_faults(client: MlflowClient, run: Run, spec: RunSpec) -> Iterator[Fault]:
-    """What is wrong with one run, without its trials."""
+    """Yields what is wrong with one run, without its trials."""
     tags = {name: value for name, value in spec.tags.items() if name != "pipeline.origin"}  # live stays live
     for name, value in tags.items():
         if run.data.tags.get(name) != value:
@@ -96,15 +96,15 @@ def run_faults(client: MlflowClient, run: Run, spec: RunSpec) -> Iterator[Fault]
 
 
 def child_faults(client: MlflowClient, parent: Run, spec: RunSpec, runs: list[Run]) -> list[Fault]:
-    """What is wrong with a trial of a search, of which MLflow has these runs, the one that counts first."""
+    """Returns what is wrong with a trial of a search, of which MLflow has these runs, the one that counts first."""
     if not runs:
         return [Fault(f"{spec.name} is missing")]
-    found = list(run_faults(client, runs[0], spec))
+    faults = list(run_faults(client, runs[0], spec))
     if len(runs) > 1:
-        found.append(Fault(f"stands {len(runs)} times"))
+        faults.append(Fault(f"stands {len(runs)} times"))
     if runs[0].data.tags.get(PARENT) != parent.info.run_id:
-        found.append(Fault("belongs to another search", "anew"))
-    return [Fault(f"{spec.name}: {fault.text}", fault.remedy) for fault in found]
+        faults.append(Fault("belongs to another search", "anew"))
+    return [Fault(f"{spec.name}: {fault.text}", fault.remedy) for fault in faults]
 
 
 def _presence(about: str, runs: list[Run]) -> Iterator[Difference]:
@@ -168,12 +168,12 @@ def _is_open(run: Run) -> bool:
     return run.info.status == "RUNNING" and is_living(run.data.tags, run.info.start_time / 1000)
 
 
-def _same(found: float | None, wanted: float) -> bool:
-    if found is None:
+def _same(stored: float | None, wanted: float) -> bool:
+    if stored is None:
         return False
-    if math.isinf(wanted) or abs(found) >= INFINITE:
-        return abs(found) >= INFINITE and (found > 0) == (wanted > 0)
-    return math.isclose(found, wanted, rel_tol=1e-9, abs_tol=1e-300)
+    if math.isinf(wanted) or abs(stored) >= INFINITE:
+        return abs(stored) >= INFINITE and (stored > 0) == (wanted > 0)
+    return math.isclose(stored, wanted, rel_tol=1e-9, abs_tol=1e-300)
 
 
 def _short(text: str | None) -> str:

@@ -33,9 +33,9 @@ def file_differences(root: Path) -> Iterator[Difference]:
         outputs = _outputs(root)
         if not outputs:
             yield Difference("dvc.lock", "knows no outputs", "`dvc repro`")
-        found = [entry for output in outputs for entry in _output(output, root, Path(repo.cache.local.path))]
-        yield from found
-        if any(entry.about.startswith(COPY) and not entry.found.startswith("missing") for entry in found):
+        differences = [entry for output in outputs for entry in _output(output, root, Path(repo.cache.local.path))]
+        yield from differences
+        if any(entry.about.startswith(COPY) and not entry.found.startswith("missing") for entry in differences):
             yield Difference(
                 "stages", "not looked at: `dvc status` removes damaged copies from the cache", matters=False
             )
@@ -51,21 +51,21 @@ def _output(output: Output, root: Path, cache: Path) -> Iterator[Difference]:
         yield Difference(output.path, "DVC's cache has no sound list of its files", mend)
         return
     damaged = {name: _damage(_place(cache, md5), md5) for name, md5 in wanted.items()} if output.cached else {}
-    damaged = {name: found for name, found in damaged.items() if found}
+    damaged = {name: fault for name, fault in damaged.items() if fault}
     broken = set()
     for name, md5 in wanted.items():
         file = root / output.path / name
-        found = _damage(file, md5)
-        if found:
+        fault = _damage(file, md5)
+        if fault:
             broken.add(name)
-            yield Difference(_named(output, name), found, _mend_of_output(output, name in damaged))
+            yield Difference(_named(output, name), fault, _mend_of_output(output, name in damaged))
     for name in sorted(_present(root / output.path) - set(wanted)):
         yield Difference(_named(output, name), "dvc.lock does not know it", f"`dvc checkout -f {output.path}`")
-    for name, found in damaged.items():
+    for name, fault in damaged.items():
         place = _place(cache, wanted[name])
         again = f"dvc repro -f -s {output.stage}" if name in broken else f"dvc commit -f {output.stage}"
-        removed = "" if found == "missing" else f"`rm -f {place}` and "
-        yield Difference(f"{COPY}{_named(output, name)}", found, f"{removed}`{again}`")
+        removed = "" if fault == "missing" else f"`rm -f {place}` and "
+        yield Difference(f"{COPY}{_named(output, name)}", fault, f"{removed}`{again}`")
 
 
 def _mend_of_output(output: Output, damaged: bool) -> str:
@@ -80,7 +80,7 @@ def _stages(status: Mapping[str, Any], outputs: set[str]) -> Iterator[Difference
     Whether other pipelines than the one of the root are up to date is told, but does not matter to it.
     """
     for address, changes in status.items():
-        prefix = next((found for found in PIPELINES.values() if found and address.startswith(found)), "")
+        prefix = next((start for start in PIPELINES.values() if start and address.startswith(start)), "")
         stage = prefix + address.rpartition("dvc.yaml:")[2]
         mend, matters = f"`dvc repro {prefix}".rstrip(" :") + "`", not prefix
         if stage in ALWAYS:
@@ -89,15 +89,15 @@ def _stages(status: Mapping[str, Any], outputs: set[str]) -> Iterator[Difference
             if change == "changed command":
                 yield Difference(f"stage {stage}", "its command has changed", mend, matters)
                 continue
-            for kind, found in change.items() if isinstance(change, Mapping) else ():
-                for path, how in found.items():
+            for kind, paths in change.items() if isinstance(change, Mapping) else ():
+                for path, how in paths.items():
                     if kind == "changed outs" and path in outputs:
                         continue
                     yield Difference(f"stage {stage}", f"{path}: {_words(how)}", mend, matters)
 
 
 def _words(how: Any) -> str:
-    """How DVC calls a change; parameters are listed by their names."""
+    """Returns how DVC calls a change; parameters are listed by their names."""
     if isinstance(how, Mapping):
         return ", ".join(f"{name} {word}" for name, word in how.items())
     return str(how)
@@ -105,7 +105,7 @@ def _words(how: Any) -> str:
 
 @contextmanager
 def _told_in_a_sentence() -> Iterator[None]:
-    """What DVC raises, as a ValueError."""
+    """Raises what DVC raises as a ValueError."""
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
 
@@ -121,7 +121,7 @@ def _outputs(root: Path) -> list[Output]:
     """Outputs of the stages that dvc.yaml still has."""
     from ruamel.yaml import YAML
 
-    found, locked = [], locked_outputs(root)
+    outputs, locked = [], locked_outputs(root)
     bodies: dict[str, Any] = {}
     for folder, prefix in PIPELINES.items():
         if locked and (root / folder / "dvc.yaml").is_file():
@@ -131,16 +131,16 @@ def _outputs(root: Path) -> list[Output]:
         name, _, key = output.stage.partition("@")
         if name in bodies and output.stage not in ALWAYS:
             cached = output.path not in _uncached(bodies[name], key)
-            found.append(Output(**vars(output), cached=cached))
-    return found
+            outputs.append(Output(**vars(output), cached=cached))
+    return outputs
 
 
 def _uncached(body: Mapping[str, Any], key: str) -> set[str]:
     """Outputs of a stage that dvc.yaml gives `cache: false`."""
     body = body.get("do", body)
     entries = [entry for kind in ("outs", "metrics", "plots") for entry in body.get(kind, [])]
-    options = {path: found for entry in entries if isinstance(entry, Mapping) for path, found in entry.items()}
-    return {path.replace("${key}", key) for path, found in options.items() if found.get("cache") is False}
+    options = {path: settings for entry in entries if isinstance(entry, Mapping) for path, settings in entry.items()}
+    return {path.replace("${key}", key) for path, settings in options.items() if settings.get("cache") is False}
 
 
 def _listing(output: Output, cache: Path) -> dict[str, str] | None:
@@ -158,11 +158,11 @@ def _place(cache: Path, md5: str) -> Path:
 
 
 def _damage(file: Path, md5: str) -> str:
-    """What is wrong with a file; empty where its bytes are the right ones."""
+    """Returns what is wrong with a file; empty where its bytes are the right ones."""
     if not file.is_file():
         return "missing"
-    found = md5_of(file)
-    return "" if found == md5 else f"its md5 is {found} instead of {md5}"
+    actual = md5_of(file)
+    return "" if actual == md5 else f"its md5 is {actual} instead of {md5}"
 
 
 def _present(place: Path) -> set[str]:

@@ -16,7 +16,7 @@ LARGEST = 1000  # metrics a call; 100 parameters, 100 tags, and no more than 1,0
 
 
 def stored_points(client: MlflowClient, run_id: str, metrics: Iterable[str]) -> Counter[tuple[str, int]]:
-    """How often each (metric, step) stands in a run, for the given metrics."""
+    """Returns how often each (metric, step) stands in a run, for the given metrics."""
     return Counter((name, point.step) for name in metrics for point in client.get_metric_history(run_id, name))
 
 

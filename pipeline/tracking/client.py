@@ -88,13 +88,13 @@ def as_default(address: Address) -> Iterator[None]:
 
 def experiment_id(client: MlflowClient, address: Address, name: str, description: str) -> str:
     """The id of an MLflow experiment, which is created, or restored from the bin, where necessary."""
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         place = None if address.artifacts is None else f"{address.artifacts}/{name}"
         return _created(client, name, place, description)
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def _created(client: MlflowClient, name: str, place: str | None, description: str) -> str:
@@ -103,10 +103,10 @@ def _created(client: MlflowClient, name: str, place: str | None, description: st
     try:
         return str(client.create_experiment(name, place, {"mlflow.note.content": description}))
     except MlflowException:
-        found = client.get_experiment_by_name(name)  # another machine was a moment earlier
-        if found is None:
+        experiment = client.get_experiment_by_name(name)  # another machine was a moment earlier
+        if experiment is None:
             raise
-        return str(found.experiment_id)
+        return str(experiment.experiment_id)
 
 
 def _try_database(address: Address) -> None:

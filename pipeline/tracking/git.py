@@ -15,7 +15,7 @@ DIFF = ("diff", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", 
 
 
 def git(folder: Path, *arguments: str, index: Path | None = None) -> bytes | None:
-    """What a Git command prints in `folder`; with `index`, that file instead of the repository's own index."""
+    """Returns what a Git command prints in `folder`; with `index`, that file instead of the repository's own index."""
     environment = {**os.environ, **({} if index is None else {"GIT_INDEX_FILE": str(index)})}
     # Never waits for the locks that another Git holds in order to refresh what it has seen.
     environment["GIT_OPTIONAL_LOCKS"] = "0"
@@ -39,7 +39,7 @@ def untracked(folder: Path, places: tuple[str, ...]) -> list[str]:
 
 
 def difference(folder: Path, new: list[str], without: tuple[str, ...]) -> bytes | None:
-    """What distinguishes `folder` and the files `new` from its commit, as `git apply` takes it, relative to `folder`.
+    """Returns how `folder` and the files `new` differ from its commit, as `git apply` takes it, relative to `folder`.
 
     The repository is left as it is, with its index: the new files are announced in a copy of it.
     """

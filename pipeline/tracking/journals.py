@@ -36,14 +36,14 @@ class Piece:
         try:
             with self.journal.open("rb") as stream:
                 stream.seek(self.offset - len(self.last))
-                found = stream.read()
-                if not found.startswith(self.last):  # a resumed training wrote it anew, shorter or not
+                text = stream.read()
+                if not text.startswith(self.last):  # a resumed training wrote it anew, shorter or not
                     self.offset, self.last = 0, b""
                     stream.seek(0)
-                    found = stream.read()
+                    text = stream.read()
         except OSError:
             return []  # removed in this moment
-        lines = found[len(self.last) :].split(b"\n")[:-1]
+        lines = text[len(self.last) :].split(b"\n")[:-1]
         if lines:
             self.offset += sum(len(line) + 1 for line in lines)
             self.last = lines[-1] + b"\n"

@@ -59,8 +59,8 @@ def marks(owner: Owner | None = None) -> dict[str, str]:
 def owner_of(tags: Mapping[str, str]) -> Owner | None:
     """Who wrote a run last; None where the tags do not say."""
     try:
-        found = json.loads(tags[OWNER])
-        return Owner(str(found["machine"]), int(found["pid"]), float(found["started"]))
+        owner = json.loads(tags[OWNER])
+        return Owner(str(owner["machine"]), int(owner["pid"]), float(owner["started"]))
     except (KeyError, ValueError, TypeError):
         return None
 

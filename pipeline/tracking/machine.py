@@ -15,10 +15,10 @@ PYTHON, MACHINE, CAPABILITY, GPU = "pipeline.python", "pipeline.machine", "pipel
 def machine_tags() -> dict[str, str]:
     """Tags of the Python and the machine that this process runs on."""
     model, flags = _processor(Path("/proc/cpuinfo"))
-    found = " ".join(name for name in INSTRUCTIONS if name in flags)
+    instructions = " ".join(name for name in INSTRUCTIONS if name in flags)
     tags = {
         PYTHON: platform.python_version(),
-        MACHINE: ", ".join(part for part in (platform.system(), platform.machine(), model, found) if part),
+        MACHINE: ", ".join(part for part in (platform.system(), platform.machine(), model, instructions) if part),
         CAPABILITY: _capability(flags),
     }
     graphics = _graphics(Path("/proc/driver/nvidia/gpus"))
@@ -27,15 +27,15 @@ def machine_tags() -> dict[str, str]:
 
 def machine_in_words() -> str:
     """Such as: Linux, x86_64, AMD EPYC 9B45, 2 processors with bf16, on which times depend much."""
-    found = machine_tags()[MACHINE]
-    system = found.split(", ")[:3]  # what follows are its instructions
-    return ", ".join([*system, f"{os.cpu_count()} processors {'with' if 'bf16' in found else 'without'} bf16"])
+    words = machine_tags()[MACHINE]
+    system = words.split(", ")[:3]  # what follows are its instructions
+    return ", ".join([*system, f"{os.cpu_count()} processors {'with' if 'bf16' in words else 'without'} bf16"])
 
 
 def installed() -> dict[str, str]:
     """Package → version. Without local parts such as +cpu, which name a build that no public index has."""
-    found = {entry.name.lower(): entry.version.partition("+")[0] for entry in importlib.metadata.distributions()}
-    return dict(sorted(found.items()))
+    versions = {entry.name.lower(): entry.version.partition("+")[0] for entry in importlib.metadata.distributions()}
+    return dict(sorted(versions.items()))
 
 
 def requirements_text(packages: dict[str, str]) -> str:
@@ -43,7 +43,7 @@ def requirements_text(packages: dict[str, str]) -> str:
 
 
 def packages_of(text: str) -> dict[str, str]:
-    """What `requirements_text` has written."""
+    """Returns what `requirements_text` has written."""
     return dict(line.split("==", 1) for line in text.splitlines() if "==" in line)
 
 

@@ -39,15 +39,15 @@ def planned_runs(experiment: str, candidates: Iterable[str]) -> list[Planned]:
                 tune_run, experiment, candidate)))  # fmt: skip
         if (model / "model.json").is_file():
             key = _json(model / "model.json")["key"]
-            found = _measured(metrics, candidate, key)
+            measured = _measured(metrics, candidate, key)
             places = [model, _timings(experiment, candidate), Path("evaluation", experiment, candidate)]
-            planned.append(_plan("train", candidate, key, places if found else places[:2], partial(
-                train_run, experiment, candidate, found), found))  # fmt: skip
-    for baseline, found in metrics.get("models", {}).items():
-        if found["kind"] != "candidate":
-            key = found.get("key") or content_key(baseline=baseline, experiment=experiment, data=metrics["data"])
+            planned.append(_plan("train", candidate, key, places if measured else places[:2], partial(
+                train_run, experiment, candidate, measured), measured))  # fmt: skip
+    for baseline, measured in metrics.get("models", {}).items():
+        if measured["kind"] != "candidate":
+            key = measured.get("key") or content_key(baseline=baseline, experiment=experiment, data=metrics["data"])
             planned.append(_plan("evaluate", baseline, key, [Path("evaluation", experiment, baseline)], partial(
-                baseline_run, experiment, baseline, key, metrics["data"], found), found))  # fmt: skip
+                baseline_run, experiment, baseline, key, metrics["data"], measured), measured))  # fmt: skip
     return planned
 
 
@@ -233,9 +233,9 @@ def _dvc_versions(root: Path) -> dict[str, str]:
 
 
 def _measured(metrics: Mapping[str, Any], candidate: str, key: str) -> dict[str, Any]:
-    """What the metrics file says of this very training; nothing where it speaks of an earlier one."""
-    found: dict[str, Any] = metrics.get("models", {}).get(candidate, {})
-    return found if found.get("key") == key else {}
+    """Returns what the metrics file says of this very training; nothing where it speaks of an earlier one."""
+    entry: dict[str, Any] = metrics.get("models", {}).get(candidate, {})
+    return entry if entry.get("key") == key else {}
 
 
 def _timings(experiment: str, candidate: str) -> Path:
@@ -243,21 +243,21 @@ def _timings(experiment: str, candidate: str) -> Path:
 
 
 def _timing_figures(experiment: str, candidate: str, piece: str) -> dict[str, float]:
-    found = _json(_timings(experiment, candidate) / f"{piece}.json")
-    return _numbers({f"{piece}_{name}": value for name, value in found.items()})
+    timings = _json(_timings(experiment, candidate) / f"{piece}.json")
+    return _numbers({f"{piece}_{name}": value for name, value in timings.items()})
 
 
 def _times(experiment: str, candidate: str, piece: str, key: str) -> dict[str, dict[str, float]]:
     """Piece → epoch → when it ended, where this machine has seen this very work; the journals said the same live."""
-    found = _json(_timings(experiment, candidate) / f"{piece}.times.json")
-    times: dict[str, dict[str, float]] = found["times"] if found.get("key") == key else {}
+    document = _json(_timings(experiment, candidate) / f"{piece}.times.json")
+    times: dict[str, dict[str, float]] = document["times"] if document.get("key") == key else {}
     return times
 
 
 def _files(folder: Path, prefix: str = "") -> dict[str, Path]:
     """Files of a folder by their path in the run, without the heavy ones."""
-    found = sorted(path for path in folder.glob("**/*") if path.is_file() and path.suffix not in HEAVY)
-    return {prefix + path.relative_to(folder).as_posix(): path for path in found if not path.name.startswith(".")}
+    files = sorted(path for path in folder.glob("**/*") if path.is_file() and path.suffix not in HEAVY)
+    return {prefix + path.relative_to(folder).as_posix(): path for path in files if not path.name.startswith(".")}
 
 
 def _span(file: Path, seconds: float | None) -> tuple[float, float]:
@@ -271,8 +271,8 @@ def _between(begin: float, end: float, index: int, count: int) -> float:
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    found = {metric_name(name): number(value) for name, value in values.items()}
-    return {name: value for name, value in found.items() if value is not None}
+    numbers = {metric_name(name): number(value) for name, value in values.items()}
+    return {name: value for name, value in numbers.items() if value is not None}
 
 
 def _json(file: Path) -> dict[str, Any]:

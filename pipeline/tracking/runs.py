@@ -16,14 +16,14 @@ PARENT = "mlflow.parentRunId"
 
 def search(client: MlflowClient, experiment_id: str, condition: str) -> list[Run]:
     """All runs of an experiment that have a content key and for which a condition holds, the older first."""
-    found: list[Run] = []
+    runs: list[Run] = []
     token = None
     while True:
         page = client.search_runs([experiment_id], condition, page_token=token, order_by=["start_time ASC"])
-        found += [run for run in page if KEY in run.data.tags]
+        runs += [run for run in page if KEY in run.data.tags]
         token = page.token
         if not token:
-            return found
+            return runs
 
 
 def rank(run: Run) -> tuple[bool, int, str]:
@@ -48,12 +48,12 @@ def children_by_key(client: MlflowClient, experiment_id: str, run_id: str) -> di
 def by_key(client: MlflowClient, experiment_id: str, condition: str) -> dict[str, Run]:
     """Runs by content key. Where a key stands twice, because two processes created it at the same moment, one of the
     runs stays and the others are removed, unless a living process writes them just now."""
-    found: dict[str, Run] = {}
+    runs: dict[str, Run] = {}
     for run in sorted(search(client, experiment_id, condition), key=rank):
-        first = found.setdefault(run.data.tags[KEY], run)
+        first = runs.setdefault(run.data.tags[KEY], run)
         if first is not run and not is_written(run):
             remove(client, experiment_id, run)
-    return found
+    return runs
 
 
 def remove(client: MlflowClient, experiment_id: str, run: Run) -> None:

@@ -59,14 +59,14 @@ def keep_source(client: MlflowClient, run_id: str, root: Path) -> None:
     """Stores the present source with a run, unless it has its source already or is said to have none."""
     if SOURCE in client.get_run(run_id).data.tags:
         return
-    found = snapshot(root)
+    present = snapshot(root)
     with tempfile.TemporaryDirectory() as scratch:
-        for name, content in found.files.items():
+        for name, content in present.files.items():
             file = Path(scratch, name)
             file.parent.mkdir(exist_ok=True)
             file.write_bytes(content)
         client.log_artifacts(run_id, scratch)
-    client.set_tag(run_id, SOURCE, found.said)
+    client.set_tag(run_id, SOURCE, present.said)
 
 
 def keep_source_of_files(client: MlflowClient, run_id: str, spec: RunSpec, root: Path) -> None:

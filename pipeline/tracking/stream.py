@@ -48,7 +48,7 @@ class Identity:
 
 
 class Stream:
-    """What is on its way into a run. It outlives connections: `attach` is called with each new one."""
+    """Holds what is on its way into a run. It outlives connections: `attach` is called with each new one."""
 
     def __init__(self, address: Address, identity: Identity, work: Path, parameters: Mapping[str, Any]) -> None:
         self.address, self.identity, self.work, self.parameters = address, identity, work, parameters
@@ -162,18 +162,18 @@ class Stream:
 
     def _opened_trial(self, client: MlflowClient, journal: Path, number: int) -> Piece | None:
         key = f"{self.identity.key}/trial-{number}"
-        found = self.children.get(key)
-        if found is not None and key not in self.ended and is_written(client.get_run(found.info.run_id)):
+        known = self.children.get(key)
+        if known is not None and key not in self.ended and is_written(client.get_run(known.info.run_id)):
             return None
-        child = found or self._create(client, key, "trial", f"trial {number}", {PARENT: self.run_id, **marks()})
+        child = known or self._create(client, key, "trial", f"trial {number}", {PARENT: self.run_id, **marks()})
         self.children[key] = child
         described = journal.with_name(f"{journal.stem}.params.json")
         if described.is_file():
             _send_parameters(client, child, json.loads(described.read_text(encoding="utf-8")))
-        if found is not None and not _outcome(journal).is_file():
+        if known is not None and not _outcome(journal).is_file():
             _reopen(client, child)  # a killed trial that goes on
             self.ended.discard(key)
-        return Piece(journal, child.info.run_id, stored={} if found is None else None)
+        return Piece(journal, child.info.run_id, stored={} if known is None else None)
 
     def _finish_children(self, client: MlflowClient) -> None:
         """Ends the trials that have left an outcome, so that the table of runs shows what is still under way."""

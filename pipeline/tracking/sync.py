@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Sent:
-    """What one synchronisation found and did."""
+    """Holds what one synchronisation found and did."""
 
     run_ids: dict[str, str] = field(default_factory=dict)  # content key → run id
     lines: list[str] = field(default_factory=list)  # what was added, in words
@@ -81,8 +81,8 @@ def complete(
         remove(client, experiment_id, run)
         run, added = None, ["run anew, because points stood twice"]
     if run is not None and thorough:
-        run, said = mended(client, experiment_id, run, spec)
-        added += said
+        run, change = mended(client, experiment_id, run, spec)
+        added += change
     created = run is None
     run = run or _create(client, experiment_id, spec, root, parent)
     run_id = run.info.run_id
@@ -134,7 +134,7 @@ def _complete_values(client: MlflowClient, run: Run, spec: RunSpec) -> list[str]
 
 
 def _stored(client: MlflowClient, run: Run, spec: RunSpec) -> Counter[tuple[str, int]]:
-    """How often a run has the points that it shall have. A run that was just created is not asked."""
+    """Returns how often a run has the points that it shall have. A run that was just created is not asked."""
     return stored_points(client, run.info.run_id, {point.metric for point in spec.points} & set(run.data.metrics))
 
 

@@ -62,7 +62,7 @@ class AveragedWeights(pl.Callback):
 
 
 def _averaged(module: nn.Module) -> list[Tensor]:
-    """What an average is taken of: the parameters and the buffers of real numbers, counters left out."""
+    """Returns what an average is taken of: the parameters and the buffers of real numbers, counters left out."""
     return [*module.parameters(), *(buffer for buffer in module.buffers() if buffer.is_floating_point())]
 
 
@@ -145,13 +145,13 @@ def _metrics(row: dict[str, float]) -> dict[str, float]:
 
 def _whole_lines(journal: Path) -> dict[int, str]:
     """The lines of a journal by their epochs; one that was cut short is left out."""
-    found = {}
+    lines = {}
     for line in journal.read_text(encoding="utf-8").split("\n")[:-1] if journal.exists() else []:
         try:
-            found[int(json.loads(line)["epoch"])] = line + "\n"
+            lines[int(json.loads(line)["epoch"])] = line + "\n"
         except (ValueError, KeyError, TypeError):
             continue
-    return found
+    return lines
 
 
 class Pruning(pl.Callback):

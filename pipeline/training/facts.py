@@ -29,7 +29,7 @@ class Subject:
     facts: dict[str, Any]
     checkpoint_steps: int
 
-    def job(self, name: str, work: Path, parameters: Mapping[str, Any], **others: Any) -> Job:
+    def job(self, name: str, work: Path, parameters: Mapping[str, Any], **options: Any) -> Job:
         """A fit of this candidate; `others` are what differs between a trial and a final training."""
         return Job(
             name=name,
@@ -43,7 +43,7 @@ class Subject:
             threads=self.facts["threads"],
             checkpoint_steps=self.checkpoint_steps,
             weights_file=self.facts.get("weights"),
-            **others,
+            **options,
         )
 
 

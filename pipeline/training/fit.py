@@ -73,7 +73,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a fit found: the figures of its best epoch and one row per epoch."""
+    """Holds what a fit found: the figures of its best epoch and one row per epoch."""
 
     figures: dict[str, float]
     best_epoch: int
@@ -87,24 +87,24 @@ def fit(job: Job) -> Outcome:
     A fit that was completed before is read from its files; one that was killed goes on from its last checkpoint. Raises
     Stopped where the process was asked to end.
     """
-    found = completed(job)
-    if found is not None:
-        return found
+    outcome = completed(job)
+    if outcome is not None:
+        return outcome
     from pipeline.training.resume import discard
 
     prepare_process(job.threads)
     with alone(Path(job.work), job.name) if is_first_process() else nullcontext():
-        found = completed(job)  # by the process that was waited for
-        if found is None:
-            found, weights, writes = _fit(job)
+        outcome = completed(job)  # by the process that was waited for
+        if outcome is None:
+            outcome, weights, writes = _fit(job)
             if writes:
-                _keep(job, found, weights)
+                _keep(job, outcome, weights)
                 discard(Path(job.work), job.name)
-        return found
+        return outcome
 
 
 def completed(job: Job) -> Outcome | None:
-    """What a fit found that has ended; None where it has not, or where its files are damaged."""
+    """Returns what a fit found that has ended; None where it has not, or where its files are damaged."""
     from safetensors import SafetensorError, safe_open
 
     try:

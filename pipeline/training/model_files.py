@@ -33,7 +33,7 @@ def write_model(
     chosen = losses.index(min(losses))
     weights = [load_file(job.weights) for job in jobs]
     (folder / "model.safetensors").write_bytes(save(weights[chosen]))
-    every = {f"{repeat}/{name}": tensor for repeat, found in enumerate(weights) for name, tensor in found.items()}
+    every = {f"{repeat}/{name}": tensor for repeat, tensors in enumerate(weights) for name, tensor in tensors.items()}
     (folder / "repeats.safetensors").write_bytes(save(every))
     rows = [
         {"repeat": repeat, "seed": job.seed, **row}

@@ -37,8 +37,8 @@ class Fitting(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         chosen = self.optimisation
         decayed = [weight for weight in self.network.parameters() if weight.ndim > 1]
-        others = [weight for weight in self.network.parameters() if weight.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": chosen.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        undecayed = [weight for weight in self.network.parameters() if weight.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": chosen.weight_decay}, {"params": undecayed, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(groups, lr=chosen.learning_rate, fused=self.fused)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: chosen.factor(step, self.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -134,7 +134,7 @@ class Loaders(pl.LightningDataModule):
 
 
 def validation_batch(examples: Batch) -> int:
-    """How many examples one process looks at together."""
+    """Returns how many examples one process looks at together."""
     largest = max(tensor.shape[1:].numel() for tensor in examples.values())
     return max(1, min(VALIDATION_BATCH, VALIDATION_NUMBERS // max(largest, 1)))
 

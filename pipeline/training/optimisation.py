@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Optimisation:
-    """How weights are moved; every field is a parameter of a candidate in params.yaml."""
+    """Holds how weights are moved; every field is a parameter of a candidate in params.yaml."""
 
     learning_rate: float  # the highest one, of AdamW
     weight_decay: float

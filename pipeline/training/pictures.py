@@ -81,7 +81,7 @@ def _places(values: pd.Series, logarithmic: bool) -> tuple[pd.Series, list[tuple
 
 
 def importance_bars(importances: Mapping[str, float], path: Path, title: str) -> Path:
-    """How much each parameter explains of the spread of the losses."""
+    """Returns how much each parameter explains of the spread of the losses."""
     shown = {name: value for name, value in importances.items() if value == value}
     drawn = figure(6, 0.9 + 0.28 * max(len(shown), 1))
     axes = drawn.add_subplot()

@@ -47,7 +47,7 @@ class Job(Protocol[Result_co]):
 
     @property
     def epochs(self) -> int:
-        """How many there are at most."""
+        """Returns how many there are at most."""
 
     @property
     def journal(self) -> Path:
@@ -211,7 +211,7 @@ def _lines(journal: Path) -> int:
 
 
 def _traces(job: Job[Any]) -> list[str]:
-    """What tells how far a fit has come."""
+    """Returns what tells how far a fit has come."""
     return [f"{job.name}: {_lines(job.journal)} epochs", *sorted(p.name for p in Path(job.work).glob(f"{job.name}.*"))]
 
 
