@@ -21,7 +21,7 @@ from pipeline.tasks.network import build_network
 from pipeline.tasks.task import Task
 from pipeline.training import fit
 from pipeline.training.callbacks import BestWeights, Journal, Pruning
-from pipeline.training.module import VALIDATION_BATCH, Fitting
+from pipeline.training.module import VALIDATION_BATCH, TaskModule
 from pipeline.training.optimisation import optimisation_of
 
 BATCH = 256
@@ -104,7 +104,7 @@ def our_loop(turns: Turns, settings: Settings) -> float:
         )  # fmt: skip
         watched = [BestWeights(), Journal(job.journal), Pruning(lambda epoch, lowest: False), TurnsCallback(turns)]
         trainer = fit.build_trainer(job, True, optimisation.gradient_clip, watched)
-        module = Fitting(task, network, data.card, optimisation, 0, settings["epochs"] * len(train))
+        module = TaskModule(task, network, data.card, optimisation, 0, settings["epochs"] * len(train))
         trainer.fit(module, train, Batches(data.validation, VALIDATION_BATCH))
         return float(trainer.callback_metrics["validation_accuracy"])
 

@@ -25,7 +25,7 @@ from pipeline.tasks import load_task
 from pipeline.tasks.network import build_network
 from pipeline.training import fit
 from pipeline.training.callbacks import AveragedWeights, BestWeights, Journal, Pruning
-from pipeline.training.module import VALIDATION_BATCH, Fitting
+from pipeline.training.module import VALIDATION_BATCH, TaskModule
 from pipeline.training.optimisation import optimisation_of
 from pipeline.training.resume import Checkpoints
 
@@ -135,7 +135,7 @@ def _trained(settings: Settings) -> Turns:
         journal.turns = checkpoints.turns = turns
         watched = [BestWeights(), Pruning(lambda epoch, lowest: False), AveragedWeights(optimisation.ema_decay)]
         trainer = fit.build_trainer(job, True, optimisation.gradient_clip, [*watched, journal, checkpoints, turns])
-        module = Fitting(task, network, data.card, optimisation, 0, epochs * len(train))
+        module = TaskModule(task, network, data.card, optimisation, 0, epochs * len(train))
         trainer.fit(module, train, Batches(data.validation, VALIDATION_BATCH))
         assert len(list(Path(work).glob("*.ckpt"))) == 2
         assert job.journal.read_text(encoding="utf-8").count("\n") == (1 + settings["pairs"]) * settings["turn"]

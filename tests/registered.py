@@ -79,12 +79,12 @@ def passes(folder: Path) -> Any:
 
 def tried_here(job: Path, code: Path) -> None:
     from pipeline.serving import rehearsal
-    from pipeline.serving.rehearse import TrialFailed
+    from pipeline.serving.rehearse import RehearsalFailed
 
     try:
         rehearsal.main(writer().answers_as_told(json.loads(job.read_text())))
     except Exception as error:
-        raise TrialFailed(repr(error)) from error
+        raise RehearsalFailed(repr(error)) from error
 
 
 def record(root: Path) -> dict[str, Any]:

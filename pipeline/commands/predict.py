@@ -16,7 +16,7 @@ from pipeline.registry.shortcomings import shortcoming
 from pipeline.registry.store import Version, store_with_versions
 from pipeline.serving import output as answer_output
 from pipeline.serving.output import Answered
-from pipeline.serving.rehearse import TrialFailed
+from pipeline.serving.rehearse import RehearsalFailed
 from pipeline.tasks import load_task
 from pipeline.tasks.request_files import request_of_texts
 from pipeline.tasks.task import Task
@@ -87,7 +87,7 @@ def _downloaded(address: Address, name: str, alias: str, number: str | None, tar
             store = store_with_versions(connect(address), address, name)
             version = chosen_version(store, alias, number)
             return version, store.download(version, "", target)
-    except (Unreachable, TrialFailed) as error:
+    except (Unreachable, RehearsalFailed) as error:
         raise ValueError(f"{name}: {error}") from None
 
 

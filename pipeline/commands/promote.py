@@ -16,7 +16,7 @@ from pipeline.registry.promotion import promote
 from pipeline.registry.record_file import history_of, write_champion
 from pipeline.registry.store import Store, store_with_versions
 from pipeline.registry.versions import Registrar
-from pipeline.serving.rehearse import TrialFailed
+from pipeline.serving.rehearse import RehearsalFailed
 from pipeline.tracking.address import Address, address_of
 from pipeline.tracking.client import Unreachable, connect, experiment_id, reported
 from pipeline.tracking.outputs import planned_runs
@@ -78,5 +78,5 @@ def _registered(
     registrar = Registrar(store, outputs, history_of(address, name), sent.run_ids, params.gate_of(name), params.seed)
     try:
         return store, registrar.history, registrar.add_challenger().number
-    except TrialFailed as error:
+    except RehearsalFailed as error:
         raise ValueError(f"{name}: the model cannot be served: {error}") from None

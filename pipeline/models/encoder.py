@@ -33,7 +33,7 @@ class Encoder(Protocol):
 
     out_channels: int
     stride: int  # a grid (H, W) becomes (ceil(H / stride), ceil(W / stride)), lengths become ceil(lengths / stride)
-    raster: Raster | None  # of a causal grid: what `raster.Walk` asks position by position; else None
+    raster: Raster | None  # of a causal grid: what `raster.IncrementalSampler` asks position by position; else None
 
     def __call__(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Computes features (B, out_channels, H', W') of a grid or (B, out_channels, T') of a sequence.

@@ -101,7 +101,7 @@ def gated(x: Tensor) -> Tensor:
     return (2 * signal - 1) * gate
 
 
-class Walk:
+class IncrementalSampler:
     """The features of grids that come into being position by position, in evaluation mode.
 
     What was computed for earlier positions is remembered, so that a whole grid costs about as much as one call of

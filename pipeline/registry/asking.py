@@ -9,7 +9,7 @@ import pandas as pd
 
 from pipeline.registry.store import Store, Version
 from pipeline.serving import preflight
-from pipeline.serving.rehearse import TrialFailed
+from pipeline.serving.rehearse import RehearsalFailed
 
 
 class Refused(ValueError):
@@ -50,7 +50,7 @@ def answers_of(folder: Path, requests: Sequence[pd.DataFrame], scratch: Path) ->
     asked = {"requests": list(map(str, files["q"])), "answers": list(map(str, files["a"]))}
     try:
         outcome = preflight.probed(folder, asked, scratch, None)
-    except TrialFailed as error:
+    except RehearsalFailed as error:
         raise ValueError(f"the model gave no answer: {error}") from None
     if outcome["findings"] and outcome.get("refused"):
         raise Refused(outcome["asked"], outcome["findings"][0])

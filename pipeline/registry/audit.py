@@ -17,7 +17,7 @@ from pipeline.registry.record import Entry
 from pipeline.registry.restoring import is_lost
 from pipeline.registry.store import Store, Version
 from pipeline.serving.namespace import PACKAGE
-from pipeline.serving.rehearse import TrialFailed
+from pipeline.serving.rehearse import RehearsalFailed
 from pipeline.tracking.audit import REGISTER, Difference
 from pipeline.tracking.specification import KEY
 
@@ -135,7 +135,7 @@ def _weights(store: Store, version: Version, scratch: Path) -> Iterator[Differen
     again = f"deleting the version in MLflow, then {REGISTER}"
     try:
         stored = store.download(version, WEIGHTS, scratch)
-    except TrialFailed:
+    except RehearsalFailed:
         yield Difference(about, "MLflow has lost its weights", again)
         return
     yield from _examples(store, version, scratch)
@@ -154,7 +154,7 @@ def _examples(store: Store, version: Version, scratch: Path) -> Iterator[Differe
     """Versions of a time before each said what it has learned from."""
     try:
         store.download(version, ARTIFACT, scratch)
-    except TrialFailed:
+    except RehearsalFailed:
         what = (
             "it does not say which examples it has learned from, so that no later model can be compared with it; "
             f"`python -m pipeline promote {store.name}` takes the place of such a champion"
@@ -164,7 +164,7 @@ def _examples(store: Store, version: Version, scratch: Path) -> Iterator[Differe
 
 def _code(store: Store, version: Version, scratch: Path) -> Iterator[Difference]:
     """Versions of a time before each had a name of its own for its code."""
-    with suppress(TrialFailed):
+    with suppress(RehearsalFailed):
         if (store.download(version, "code", scratch) / PACKAGE).is_dir():
             what = f"its code has the name `{PACKAGE}`, which all such versions share: load one of them in a process"
             yield Difference(f"{store.name}@{version.number}", what, matters=False)

@@ -16,7 +16,7 @@ from pipeline.registry.experiment import Outputs
 from pipeline.registry.limits import broken, measured
 from pipeline.registry.record import Entry, told_by_tags
 from pipeline.registry.store import Store, Version
-from pipeline.serving.rehearse import NotComparable, Trial, rehearse
+from pipeline.serving.rehearse import NotComparable, Rehearsal, rehearse
 
 if TYPE_CHECKING:  # the gate takes a second to import: it comes when there is something to decide
     import numpy as np
@@ -45,7 +45,7 @@ class Comparison:
 
     store: Store
     outputs: Outputs
-    trial: Trial  # of the challenger, with its scores and those of its rivals
+    trial: Rehearsal  # of the challenger, with its scores and those of its rivals
     code: Path  # the modules that serve the challenger
     work: Path
     gate: Gate
@@ -236,7 +236,7 @@ class Comparison:
         assert answered.responses is not None
         return answered.responses
 
-    def _scored(self, place: str, **what: Any) -> Trial:
+    def _scored(self, place: str, **what: Any) -> Rehearsal:
         """By the challenger's task and card, on the present tables."""
         return rehearse(self._model, self.code, self.outputs.prepared, self.work / f"{place}-scores", **what)
 

@@ -10,11 +10,11 @@ from typing import Any
 from pipeline.data.tables import EXAMPLES
 from pipeline.registry.experiment import Outputs
 from pipeline.registry.store import Store, Version
-from pipeline.serving.rehearse import Trial, rehearse
+from pipeline.serving.rehearse import Rehearsal, rehearse
 from pipeline.tracking.specification import KEY
 
 
-class Maker:
+class Publisher:
     """Publishes versions of one experiment. Makes what the challenger needs once; `work` outlives this object."""
 
     def __init__(self, store: Store, outputs: Outputs, run_ids: Mapping[str, str], work: Path) -> None:
@@ -27,7 +27,7 @@ class Maker:
         return self._copied(self.outputs.challenger)
 
     @cached_property
-    def trial(self) -> Trial:
+    def trial(self) -> Rehearsal:
         """The challenger answers its example; its scores and those of its rivals come from the evaluation."""
         return self._tried(self.outputs.challenger, self.code, self.outputs.rivals)
 
@@ -55,7 +55,7 @@ class Maker:
         copy_code(ours["task"], ours["family"], self.work / f"code-{candidate}")
         return self.work / f"code-{candidate}"
 
-    def _tried(self, candidate: str, code: Path, rivals: Sequence[str]) -> Trial:
+    def _tried(self, candidate: str, code: Path, rivals: Sequence[str]) -> Rehearsal:
         files = {name: self.outputs.predictions(name) for name in (candidate, *rivals)}
         return rehearse(
             self.outputs.model(candidate),

@@ -12,7 +12,7 @@ from pipeline.registry.chain import following
 from pipeline.registry.record import Entry
 from pipeline.registry.store import Store, Version
 from pipeline.serving import preflight
-from pipeline.serving.rehearse import TrialFailed
+from pipeline.serving.rehearse import RehearsalFailed
 
 Choose = Callable[[list[Entry], Version | None], Version]  # from the history and the champion of this moment
 Line = Callable[[Version | None, Version, dict[str, Any]], Entry]  # from champion, next champion and evidence
@@ -75,7 +75,7 @@ def _preflight(store: Store, version: Version) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         try:
             verdict = preflight.inspect(store.download(version, "", Path(scratch))).verdict
-        except TrialFailed as error:
+        except RehearsalFailed as error:
             verdict = f"was not possible: {error}"
     if verdict != preflight.PASSED:
         raise ValueError(f"{store.name}: {version} does not become champion: its pre-flight {verdict}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.registry import ledger, record
-from pipeline.registry.making import Maker
+from pipeline.registry.making import Publisher
 from pipeline.registry.record import Entry
 from pipeline.registry.store import RESTORING, Store
 
@@ -20,7 +20,7 @@ def is_lost(store: Store, history: list[Entry]) -> bool:
     return bool(history) and (unfinished or not (store.versions or ledger.lines_of(store.tags)))
 
 
-def restore(store: Store, maker: Maker, history: list[Entry], work: Path) -> tuple[list[str], list[str]]:
+def restore(store: Store, maker: Publisher, history: list[Entry], work: Path) -> tuple[list[str], list[str]]:
     """(what was made anew, what could not be), in words. The aliases come after this.
 
     Versions keep their mark until all are there, so that whoever is killed here goes on the next time.
@@ -48,7 +48,7 @@ def finish(store: Store, history: list[Entry]) -> None:
             store.untag(version, RESTORING)
 
 
-def _restored(store: Store, maker: Maker, known: Mapping[str, str], work: Path) -> tuple[bool, str]:
+def _restored(store: Store, maker: Publisher, known: Mapping[str, str], work: Path) -> tuple[bool, str]:
     candidate = maker.outputs.candidate_with(known["key"])
     if candidate is not None and candidate in maker.outputs.metrics["models"]:
         return True, str(maker.add(candidate, **{RESTORING: "true"}))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline.serving.description import edit_description
-from pipeline.serving.rehearse import TrialFailed
+from pipeline.serving.rehearse import RehearsalFailed
 from pipeline.tracking.address import Address
 from pipeline.tracking.client import as_default
 from pipeline.tracking.specification import KEY
@@ -170,7 +170,7 @@ class Store:
         """A copy of the files of a version that MLflow has forgotten, from its logged model or from this disk."""
         model = self._logged(key)
         if model is not None and model.status == "READY":
-            with suppress(TrialFailed):
+            with suppress(RehearsalFailed):
                 return self._fetched(f"models:/{model.model_id}", target, "its files")
         place = self.address.artifacts or ""
         if not place.startswith("file:"):
@@ -195,7 +195,7 @@ class Store:
             return folder
         except Exception as error:
             self.client.search_experiments(max_results=1)  # raises where it is the server that is gone
-            raise TrialFailed(f"{what} are gone: {self.address.scrub(error)}") from error
+            raise RehearsalFailed(f"{what} are gone: {self.address.scrub(error)}") from error
 
     def _logged(self, key: str) -> LoggedModel | None:
         """The oldest logged model of a content key."""

@@ -13,10 +13,10 @@ from pipeline.params import Gate
 from pipeline.registry import chain, ledger, limits, moves, record, restoring
 from pipeline.registry.comparison import Comparison
 from pipeline.registry.experiment import Outputs
-from pipeline.registry.making import Maker
+from pipeline.registry.making import Publisher
 from pipeline.registry.store import Store, Version
 from pipeline.serving import preflight
-from pipeline.serving.rehearse import NotComparable, TrialFailed
+from pipeline.serving.rehearse import NotComparable, RehearsalFailed
 
 FAILED = "failed"  # of the evidence of a decision: why a model could not be asked, which may pass
 
@@ -79,7 +79,7 @@ class Registrar:
         """Yields what comes first: one history of file and MLflow, and the versions that MLflow has lost."""
         with tempfile.TemporaryDirectory() as scratch:
             self.work = Path(scratch)
-            self.maker = Maker(self.store, self.outputs, self.run_ids, self.work)
+            self.maker = Publisher(self.store, self.outputs, self.run_ids, self.work)
             self._join_ledger()
             if restoring.is_lost(self.store, self.history):
                 self._restore()
@@ -127,7 +127,7 @@ class Registrar:
     def _tried(self, version: Version) -> str:
         try:
             return self._preflight(version)
-        except TrialFailed as error:
+        except RehearsalFailed as error:
             return f"not possible: {error}"
 
     def _preflight(self, version: Version) -> str:
@@ -225,7 +225,7 @@ class Registrar:
             return record.entry(challenger.named(), against, promoted=False, reason=reason, evidence={})
         try:
             decision = self._comparison.decision(challenger, champion)
-        except (TrialFailed, ValueError) as error:
+        except (RehearsalFailed, ValueError) as error:
             if champion is None:
                 raise
             evidence = {} if isinstance(error, NotComparable) else {FAILED: str(error)}

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.files.code import ROOT, import_closure
 from pipeline.serving.description import edit_description
 from pipeline.serving.namespace import write_package
-from pipeline.serving.rehearse import Trial, package_of
+from pipeline.serving.rehearse import Rehearsal, package_of
 
 SERVABLE = Path(__file__).with_name("servable.py")
 
@@ -42,7 +42,7 @@ def requirements(code: Iterable[Path], modules: Iterable[str]) -> list[str]:
     )
 
 
-def package(model: Path, code: Path, trial: Trial, examples: Path, target: Path, metadata: dict[str, str]) -> None:
+def package(model: Path, code: Path, trial: Rehearsal, examples: Path, target: Path, metadata: dict[str, str]) -> None:
     """Writes the servable folder `target` for the folder `model` of the stage train.
 
     `examples`, the digests of what it was trained on, travel along: a later challenger is compared on others. So do

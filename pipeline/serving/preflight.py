@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.serving.apart import run_script
-from pipeline.serving.rehearse import TrialFailed
+from pipeline.serving.rehearse import RehearsalFailed
 
 LIMIT = 180.0  # seconds for all of it; a small model takes five
 TAG, PASSED = "pipeline.preflight", "passed"  # of a version; or failed and why
@@ -63,11 +63,11 @@ def probed(folder: Path, asked: Mapping[str, Any], scratch: Path, limit: float |
     try:
         done = run_script("probe.py", str(job), limit=limit, **own)
     except subprocess.TimeoutExpired:
-        raise TrialFailed(f"no answer within {limit or 0:.0f} s; run the stage again") from None
+        raise RehearsalFailed(f"no answer within {limit or 0:.0f} s; run the stage again") from None
     if output.is_file():
         outcome: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
         return outcome
     if done.returncode < 0:
-        raise TrialFailed(f"its process was ended by signal {-done.returncode}; run the stage again")
+        raise RehearsalFailed(f"its process was ended by signal {-done.returncode}; run the stage again")
     last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
     return {"findings": [f"its process ended without an answer: {last}"], "asked": 0}

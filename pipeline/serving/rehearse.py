@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Rehearsal:
     """Holds what a rehearsal has found. `block`: examples to resample together; `modules`: what serving imports."""
 
     dependent: bool
@@ -34,11 +34,11 @@ class Trial:
     probes: Path | None = None  # requests with the answers that the stored predictions tell of
 
 
-class TrialFailed(Exception):
+class RehearsalFailed(Exception):
     """A model could not be loaded, could not answer or could not be scored."""
 
 
-class NotComparable(TrialFailed):
+class NotComparable(RehearsalFailed):
     """No score is fair to both models: a person has to decide. Another try would end in the same way."""
 
 
@@ -54,7 +54,7 @@ def rehearse(
     responses: Mapping[str, Path] | None = None,
     probes: Path | None = None,
     weights: Path | None = None,
-) -> Trial:
+) -> Rehearsal:
     """Tries the model of a folder with the package under `code`; see rehearsal.py for what can be asked.
 
     `prepared` is the data that the model was trained on; without it the model answers `requests` and nothing else.
@@ -75,18 +75,18 @@ def run_apart(job: Path, code: Path) -> None:
     """Runs rehearsal.py with the package under `code` in a fresh Python, which gets none of this one's secrets."""
     done = run_script("rehearsal.py", str(job.resolve()), package_of(code), PYTHONPATH=str(code.resolve()))
     if done.returncode != 0:
-        raise TrialFailed("; ".join(done.stderr.strip().splitlines()[-2:]) or f"exit code {done.returncode}")
+        raise RehearsalFailed("; ".join(done.stderr.strip().splitlines()[-2:]) or f"exit code {done.returncode}")
 
 
 def package_of(code: Path) -> str:
     """The name of the one package in the folder `code` of a version. Raises TrialFailed where it is gone."""
     names = sorted(folder.name for folder in code.glob(f"{PACKAGE}*/"))
     if len(names) != 1:
-        raise TrialFailed(f"found {', '.join(names) or 'no package'} in its folder `code`; one package is right")
+        raise RehearsalFailed(f"found {', '.join(names) or 'no package'} in its folder `code`; one package is right")
     return names[0]
 
 
-def _read(output: Path) -> Trial:
+def _read(output: Path) -> Rehearsal:
     facts = json.loads((output / "facts.json").read_text(encoding="utf-8"))
     scores, resampled = (
         {file.stem: read_scores(file) for file in (output / part).glob("*.npy")} for part in ("scores", "corpus")
@@ -95,7 +95,7 @@ def _read(output: Path) -> Trial:
     responses, probes = (
         file if file.is_file() else None for file in (output / "responses.parquet", output / "probes.json")
     )
-    return Trial(
+    return Rehearsal(
         dependent=facts["dependent"],
         block=facts["block"],
         modules=frozenset(facts["modules"]),

@@ -24,7 +24,7 @@ from pipeline.registry.lock import exclusive
 from pipeline.registry.record_file import EMPTY, history_of, write_entry
 from pipeline.registry.store import Store, Version
 from pipeline.registry.versions import Registrar, Standing
-from pipeline.serving.rehearse import TrialFailed
+from pipeline.serving.rehearse import RehearsalFailed
 from pipeline.tracking.address import Address, address_of
 from pipeline.tracking.client import Unreachable, connect, experiment_id, reported
 from pipeline.tracking.outputs import planned_runs
@@ -53,7 +53,7 @@ def main(name: str | None, params: Params) -> None:
                 now = _tried(experiment, params, address, client, known.get(experiment, {}), reason, held)
             except Unreachable as error:
                 now = {"pending": [str(error)]}
-            except TrialFailed as error:
+            except RehearsalFailed as error:
                 failures.append(f"{experiment}: the model cannot be served: {error}")
                 now = {"pending": [failures[-1]]}
             # Experiments of DVC run in copies of the repository, several at once.

@@ -4,15 +4,11 @@ the same bytes."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from pipeline.figures import INK, figure, save
-
-if TYPE_CHECKING:
-    pass
 
 MOST_CLASSES_WITH_NUMBERS = 20
 

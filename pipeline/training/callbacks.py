@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.files.atomic import write_whole
-from pipeline.training.module import Fitting
+from pipeline.training.module import TaskModule
 
 
 class AveragedWeights(pl.Callback):
@@ -106,7 +106,7 @@ class Journal(pl.Callback):
         self.rows: list[dict[str, float]] = []
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        assert isinstance(module, Fitting)
+        assert isinstance(module, TaskModule)
         steps = max(len(trainer.train_dataloader or [1]), 1)
         metrics = {
             "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),

@@ -146,7 +146,7 @@ def _fit(job: Job) -> tuple[Outcome, Mapping[str, torch.Tensor], bool]:
     from pytorch_lightning.callbacks import EarlyStopping
 
     from pipeline.training.callbacks import AveragedWeights, BestWeights, Journal, Pruning
-    from pipeline.training.module import Fitting, Loaders
+    from pipeline.training.module import DataModule, TaskModule
     from pipeline.training.resume import Checkpoints, newest
 
     task, card = load_task(job.task, job.settings), read_card(Path(job.prepared))
@@ -169,9 +169,9 @@ def _fit(job: Job) -> tuple[Outcome, Mapping[str, torch.Tensor], bool]:
         callbacks.append(AveragedWeights(optimisation.ema_decay))
     callbacks.append(Checkpoints(Path(job.work), job.name, job.checkpoint_steps))  # last: it saves what the others know
     trainer = build_trainer(job, task.bf16_pays, optimisation.gradient_clip, callbacks)
-    data = Loaders(tables, job.batch_size, job.seed, task.lengths)
+    data = DataModule(tables, job.batch_size, job.seed, task.lengths)
     steps = job.epochs * len(data.batches("train", trainer))
-    module = Fitting(task, network, card, optimisation, job.seed, steps)
+    module = TaskModule(task, network, card, optimisation, job.seed, steps)
     with _losing_processes(job.name):
         trainer.fit(module, datamodule=data, ckpt_path=newest(Path(job.work), job.name), weights_only=True)
     if best.epoch < 0:

@@ -21,7 +21,7 @@ VALIDATION_NUMBERS = 1 << 23  # of one tensor in a batch, at most: what a networ
 ShardedStrategy = (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
 
 
-class Fitting(pl.LightningModule):
+class TaskModule(pl.LightningModule):
     """Trains a network by its task's loss; random numbers depend on (seed, step) alone."""
 
     def __init__(
@@ -109,7 +109,7 @@ class Fitting(pl.LightningModule):
         return summed
 
 
-class Loaders(pl.LightningDataModule):
+class DataModule(pl.LightningDataModule):
     """The loaders of a fit: Lightning asks for them when the process knows its rank."""
 
     def __init__(self, tables: Mapping[str, Batch], batch_size: int, seed: int, lengths: tuple[str, ...] = ()) -> None:

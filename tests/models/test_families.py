@@ -14,7 +14,7 @@ from processor import needs_half_precision
 from torch import Tensor, nn
 
 from pipeline.models import FAMILIES, load_family
-from pipeline.models.raster import Walk
+from pipeline.models.raster import IncrementalSampler
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ def test_a_changed_position_changes_no_earlier_feature(case: Case) -> None:
 def test_a_walk_over_a_causal_grid_finds_the_features_of_the_whole(case: Case, size: tuple[int, int]) -> None:
     network = raster(case).double().eval()
     x = torch.randn(2, 3, *size, dtype=torch.float64)
-    walk, rows = Walk(network.raster), []
+    walk, rows = IncrementalSampler(network.raster), []
     with torch.inference_mode():
         for row in range(size[0]):
             walk.next_row(x[:, :, row - 1] if row else torch.zeros_like(x[:, :, 0]))

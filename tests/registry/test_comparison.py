@@ -23,7 +23,7 @@ from pipeline.registry.experiment import Outputs
 from pipeline.registry.gate import Decision
 from pipeline.registry.store import Version
 from pipeline.serving import rehearsal
-from pipeline.serving.rehearse import TrialFailed, rehearse
+from pipeline.serving.rehearse import RehearsalFailed, rehearse
 from pipeline.tasks.image_classification.task import ImageClassification
 
 Decide = Callable[..., Decision]
@@ -129,7 +129,7 @@ def house(fake: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         try:
             rehearsal.main(fake.answers_as_told(json.loads(job.read_text())))
         except Exception as error:
-            raise TrialFailed(repr(error)) from error
+            raise RehearsalFailed(repr(error)) from error
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("pipeline.serving.rehearse.run_apart", tried_here)
@@ -210,7 +210,7 @@ def test_champion_that_has_learned_from_all_of_the_test_is_a_case_for_a_person(h
     house.learn(*range(79))
     champion = house.version("aaa", 0.5)
     house.retrain("bbb", 0.95)
-    with pytest.raises(TrialFailed, match=r"79 of 80 test examples were learned from .*, and 1 are left, of 2"):
+    with pytest.raises(RehearsalFailed, match=r"79 of 80 test examples were learned from .*, and 1 are left, of 2"):
         house.decide(house.version("bbb", 0.95), champion)
 
 
@@ -218,7 +218,7 @@ def test_version_that_does_not_say_what_it_has_learned_from_is_not_compared(hous
     champion = house.version("aaa", 0.5)
     (house.shelf.root / "aaa/artifacts/examples.safetensors").unlink()
     house.retrain("bbb", 0.95)
-    with pytest.raises(TrialFailed, match="does not say which examples it has learned from"):
+    with pytest.raises(RehearsalFailed, match="does not say which examples it has learned from"):
         house.decide(house.version("bbb", 0.95), champion)
 
 
@@ -229,7 +229,7 @@ def test_models_of_other_classes_are_not_compared(house: House) -> None:
     description["card"]["classes"] = ["c", "a", "z"]
     file.write_text(json.dumps(description))
     house.retrain("bbb", 0.95)
-    with pytest.raises(TrialFailed, match="no score is fair to both: classes c, a, z and now a, b, c"):
+    with pytest.raises(RehearsalFailed, match="no score is fair to both: classes c, a, z and now a, b, c"):
         house.decide(house.version("bbb", 0.95), champion)
 
 

@@ -25,7 +25,7 @@ from pipeline.registry.asking import answers_of
 from pipeline.serving.namespace import with_relative_imports, write_package
 from pipeline.serving.packaging import copy_code
 from pipeline.serving.preflight import inspect
-from pipeline.serving.rehearse import TrialFailed, package_of, run_apart
+from pipeline.serving.rehearse import RehearsalFailed, package_of, run_apart
 from pipeline.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
@@ -215,12 +215,12 @@ def test_code_that_asks_for_a_checkout_is_found_before_it_is_served(versions: di
     (finding,) = inspect(folder).findings
     assert "cannot be served: ModuleNotFoundError" in finding and "pipeline" in finding
     (tmp_path / "job.json").write_text("{}")
-    with pytest.raises(TrialFailed, match=r"ModuleNotFoundError.*pipeline"):
+    with pytest.raises(RehearsalFailed, match=r"ModuleNotFoundError.*pipeline"):
         run_apart(tmp_path / "job.json", folder / "code")
 
 
 def test_version_without_its_code_is_said_in_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(TrialFailed, match="found no package in its folder `code`; one package is right"):
+    with pytest.raises(RehearsalFailed, match="found no package in its folder `code`; one package is right"):
         package_of(tmp_path)
 
 
@@ -250,7 +250,7 @@ def test_code_of_a_version_gets_no_secret_no_input_and_no_folder_of_its_caller(
         monkeypatch.setenv(name, value)
     if way == "register":
         (tmp_path / "job.json").write_text('{"output": "", "model": "", "prepared": ""}')
-        with pytest.raises(TrialFailed, match=r"model\.json"):
+        with pytest.raises(RehearsalFailed, match=r"model\.json"):
             run_apart(tmp_path / "job.json", folder / "code")
     elif way == "pre-flight":
         assert inspect(folder).passed

@@ -16,7 +16,7 @@ from registered import packaged
 
 from pipeline.serving import probe
 from pipeline.serving.preflight import Report, inspect
-from pipeline.serving.rehearse import TrialFailed
+from pipeline.serving.rehearse import RehearsalFailed
 
 Make = Callable[[str], Path]
 
@@ -231,7 +231,7 @@ def test_process_that_dies_is_a_finding_and_one_that_hangs_says_nothing_about_th
     folder = copy("digits-cnn")
     replace_code(folder, "set_model(Servable())", "import os, sys; print('out of order', file=sys.stderr); os._exit(3)")
     assert inspect(folder).findings == ["its process ended without an answer: out of order"]
-    with pytest.raises(TrialFailed, match="no answer within 0 s; run the stage again"):
+    with pytest.raises(RehearsalFailed, match="no answer within 0 s; run the stage again"):
         inspect(folder, limit=0.01)
 
 

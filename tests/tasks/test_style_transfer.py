@@ -25,7 +25,7 @@ from pipeline.tasks import load_task
 from pipeline.tasks.image_classification.network import Classifier
 from pipeline.tasks.network import build_network
 from pipeline.tasks.style_transfer.baselines import LARGEST, in_bytes, optimised, recoloured
-from pipeline.tasks.style_transfer.network import Judge, Stylist, grain, gram, prime_factors
+from pipeline.tasks.style_transfer.network import PerceptualLoss, StyleNetwork, grain, gram, prime_factors
 from pipeline.tasks.style_transfer.perceptual import IMAGENET, as_tables, perceptual_stack
 from pipeline.tasks.style_transfer.task import StyleTransfer
 
@@ -37,7 +37,7 @@ CARD: dict[str, Any] = {"mean": [0.5, 0.4, 0.3], "deviation": [0.2, 0.2, 0.2], "
 CARD |= {"perceptual": {"least": 16}}
 
 
-def judge_of(source: Path | None, layers: list[str], seed: int = 0) -> Judge:
+def judge_of(source: Path | None, layers: list[str], seed: int = 0) -> PerceptualLoss:
     stack = perceptual_stack(source, layers, seed)
     described = {
         "layers": [{"name": layer.name, "pooled": layer.pooled} for layer in stack.layers],
@@ -45,7 +45,7 @@ def judge_of(source: Path | None, layers: list[str], seed: int = 0) -> Judge:
         "deviation": stack.deviation,
     }
     tables = {name: torch.from_numpy(value) for name, value in as_tables(stack).items()}
-    return Judge(tables, {"perceptual": described}, SETTINGS)
+    return PerceptualLoss(tables, {"perceptual": described}, SETTINGS)
 
 
 def pictures(count: int = 2, side: int = 32, seed: int = 0) -> torch.Tensor:
@@ -71,7 +71,7 @@ def prepared(canvas: Path, **changes: Any) -> tuple[StyleTransfer, dict[str, dic
     return task, tables, made.card
 
 
-def network(family: str = "cnn", **changes: Any) -> Stylist:
+def network(family: str = "cnn", **changes: Any) -> StyleNetwork:
     kind: Any = load_family(family)
     torch.manual_seed(0)
 

@@ -211,12 +211,12 @@ def test_large_examples_are_validated_in_smaller_batches() -> None:
 
 
 def test_a_process_without_a_share_of_the_last_validation_batch_adds_nothing(job: Make) -> None:
-    from pipeline.training.module import Fitting
+    from pipeline.training.module import TaskModule
 
     made = job("digits-cnn")
     task, card = load_task(made.task, made.settings), read_card(Path(made.prepared))
     network = build_network(task, made.family, card, made.parameters)
-    module = Fitting(task, network, card, optimisation_of(made.parameters), 0, 1)
+    module = TaskModule(task, network, card, optimisation_of(made.parameters), 0, 1)
     examples = task.examples(read_table(Path(made.prepared), "validation"), card)
     for count in (0, 4):
         module.validation_step({name: tensor[:count] for name, tensor in examples.items()}, 0)

@@ -52,7 +52,7 @@ class Convolution(nn.Module):
         return y
 
 
-class Unit(nn.Module):
+class ConvNorm(nn.Module):
     """Convolution and norm."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, layout: Layout) -> None:
@@ -64,13 +64,13 @@ class Unit(nn.Module):
         return normed(self.norm, self.convolution(x, mask), mask)
 
 
-class Plain(nn.Module):
+class VGGBlock(nn.Module):
     """Two convolutions in a row, as in VGG (Simonyan and Zisserman, 2015)."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, layout: Layout) -> None:
         super().__init__()
-        self.first = Unit(in_channels, out_channels, kernel_size, layout)
-        self.second = Unit(out_channels, out_channels, kernel_size, layout)
+        self.first = ConvNorm(in_channels, out_channels, kernel_size, layout)
+        self.second = ConvNorm(out_channels, out_channels, kernel_size, layout)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         x = F.relu_(self.first(x, mask))
@@ -88,9 +88,9 @@ class Inception(nn.Module):
         super().__init__()
         single, narrow = out_channels // 2, out_channels // 8
         self.sizes = [out_channels - single - 2 * narrow, single // 2, 2 * narrow]
-        self.points = Unit(in_channels, sum(self.sizes), 1, layout)
+        self.points = ConvNorm(in_channels, sum(self.sizes), 1, layout)
         self.single = Convolution(self.sizes[1], single, kernel_size, layout)
-        self.double_first = Unit(2 * narrow, 2 * narrow, kernel_size, layout)
+        self.double_first = ConvNorm(2 * narrow, 2 * narrow, kernel_size, layout)
         self.double_second = Convolution(2 * narrow, narrow, kernel_size, layout)
         self.window = layout.padding(3)
         self.maximum = nn.MaxPool2d((1, 3) if layout.sequence else 3, stride=1, dilation=layout.dilation)
@@ -112,16 +112,16 @@ class Residual(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, layout: Layout) -> None:
         super().__init__()
-        self.first = Unit(in_channels, out_channels, kernel_size, layout)
-        self.second = Unit(out_channels, out_channels, kernel_size, layout)
-        self.shortcut = Unit(in_channels, out_channels, 1, layout) if in_channels != out_channels else None
+        self.first = ConvNorm(in_channels, out_channels, kernel_size, layout)
+        self.second = ConvNorm(out_channels, out_channels, kernel_size, layout)
+        self.shortcut = ConvNorm(in_channels, out_channels, 1, layout) if in_channels != out_channels else None
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         y = self.second(F.relu_(self.first(x, mask)), mask)
         return F.relu_(y + (x if self.shortcut is None else self.shortcut(x, mask)))
 
 
-class Widths(nn.Module):
+class MultiWidth(nn.Module):
     """Kernels of three widths side by side, as in the network of Kim (2014) for sentences: one level is that network.
 
     They are `kernel_size` and one and two more wide, and one norm follows them. On a grid the maximum of each square
@@ -152,9 +152,9 @@ class Gated(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, layout: Layout) -> None:
         super().__init__()
-        self.both = Unit(in_channels, 2 * out_channels, kernel_size, layout)
-        self.second = Unit(out_channels, out_channels, kernel_size, layout)
-        self.shortcut = Unit(in_channels, out_channels, 1, layout) if in_channels != out_channels else None
+        self.both = ConvNorm(in_channels, 2 * out_channels, kernel_size, layout)
+        self.second = ConvNorm(out_channels, out_channels, kernel_size, layout)
+        self.shortcut = ConvNorm(in_channels, out_channels, 1, layout) if in_channels != out_channels else None
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         signal, gate = self.both(x, mask).chunk(2, dim=1)

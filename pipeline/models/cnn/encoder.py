@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.models.cnn.blocks import Gated, Inception, Layout, Plain, Residual, Unit, Widths
+from pipeline.models.cnn.blocks import ConvNorm, Gated, Inception, Layout, MultiWidth, Residual, VGGBlock
 from pipeline.models.encoder import Ranges, check_ranges, check_shape, choose, inside
 from pipeline.models.raster import GatedLevel, Raster
 from pipeline.models.weights import initialise
@@ -45,10 +45,10 @@ class CNN(nn.Module):
     """
 
     ARCHITECTURES: ClassVar[Mapping[str, type[nn.Module]]] = {
-        "vgg": Plain,
+        "vgg": VGGBlock,
         "googlenet": Inception,
         "resnet": Residual,
-        "textcnn": Widths,
+        "textcnn": MultiWidth,
         "wavenet": Gated,
     }
     PRESETS: ClassVar[Mapping[str, str]] = {  # what each is called in presets.py
@@ -91,7 +91,7 @@ class CNN(nn.Module):
 
         layouts = [Layout(self.sequence, causal, 2**level if self.sequence else 1) for level in range(depth)]
         # Kim's kernels read the words themselves; the blocks of the others continue what one convolution has begun.
-        self.stem = None if block is Widths else Unit(in_channels, width, kernel_size, layouts[0])
+        self.stem = None if block is MultiWidth else ConvNorm(in_channels, width, kernel_size, layouts[0])
         first = in_channels if self.stem is None else width
         self.levels = nn.ModuleList(
             block(before, after, kernel_size, layout)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pipeline.models.encoder import Ranges, check_ranges, check_shape, choose, inside
 from pipeline.models.raster import Raster
-from pipeline.models.rnn.scans import Scan, Sweeps, patches, segments, sweep
+from pipeline.models.rnn.scans import RecurrentLayer, Sweeps, patches, segments, sweep
 
 
 class RNN(nn.Module):
@@ -78,9 +78,9 @@ class RNN(nn.Module):
             self.raster = Raster(levels, hidden, dropout)
             return
         widths = [first] + [self.out_channels] * (layers - 1)
-        self.scans = nn.ModuleList(Scan(cell, width, hidden, not causal, forget_bias) for width in widths)
+        self.scans = nn.ModuleList(RecurrentLayer(cell, width, hidden, not causal, forget_bias) for width in widths)
         self.columns = nn.ModuleList(
-            Scan(cell, self.out_channels, hidden, True, forget_bias) for _ in widths if not self.sequence
+            RecurrentLayer(cell, self.out_channels, hidden, True, forget_bias) for _ in widths if not self.sequence
         )
         self.dropout = nn.Dropout1d(dropout)
 

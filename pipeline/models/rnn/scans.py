@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pipeline.models.raster import State
 
 
-class Scan(nn.Module):
+class RecurrentLayer(nn.Module):
     """One layer of a recurrent cell over (N, T, C), forward or in both directions side by side, and a norm.
 
     The backward direction is a forward scan over the reversed steps. With lengths each sequence is reversed within
@@ -53,9 +53,9 @@ class Sweeps(nn.Module):
 
     def __init__(self, cell: Callable[..., nn.RNNBase], in_channels: int, hidden: int, forget_bias: float) -> None:
         super().__init__()
-        self.across = Scan(cell, in_channels, hidden, True, forget_bias)
-        self.down = Scan(cell, 2 * hidden, hidden, False, forget_bias)
-        self.along = Scan(cell, in_channels + hidden, hidden, False, forget_bias)
+        self.across = RecurrentLayer(cell, in_channels, hidden, True, forget_bias)
+        self.down = RecurrentLayer(cell, 2 * hidden, hidden, False, forget_bias)
+        self.along = RecurrentLayer(cell, in_channels + hidden, hidden, False, forget_bias)
 
     def above(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         x = sweep(self.across, x.permute(0, 2, 3, 1)).transpose(1, 2)  # (B, W, H, 2 * hidden)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +10,6 @@ from torch.nn import functional
 
 from pipeline.data.tables import Card
 from pipeline.tasks.task import Encoders
-
-if TYPE_CHECKING:
-    pass
 
 Reference = Literal["last", "seasonal"]
 

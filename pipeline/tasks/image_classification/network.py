@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
 from pipeline.data.tables import Card
 from pipeline.models.encoder import Encoder
-
-if TYPE_CHECKING:
-    pass
 
 
 class Classifier(nn.Module):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +10,6 @@ from torch.nn import functional
 
 from pipeline.data.tables import Card
 from pipeline.tasks.task import Encoders
-
-if TYPE_CHECKING:
-    pass
 
 POSITIONS = 1 << 16  # of pictures that are scored together: a chance of every level takes memory
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pipeline.data.tables import Batch, Card
 from pipeline.formats.image import png
-from pipeline.models.raster import Walk
+from pipeline.models.raster import IncrementalSampler
 from pipeline.tasks.image_generation.network import PixelModel
 
 TOGETHER = 256  # pictures that are drawn side by side
@@ -72,7 +72,7 @@ def drawn(network: PixelModel, draws: Draws) -> np.ndarray:
 def _drawn(network: PixelModel, labels: Tensor, uniforms: Tensor) -> Tensor:
     """Draws row by row and pixel by pixel, all pictures side by side."""
     assert network.encoder.raster is not None
-    walk, around = Walk(network.encoder.raster), network.surroundings(labels)  # (B, S, H, W + 1)
+    walk, around = IncrementalSampler(network.encoder.raster), network.surroundings(labels)  # (B, S, H, W + 1)
     levels = torch.zeros(uniforms.shape, dtype=torch.uint8)
     channels, height, width = uniforms.shape[1:]
     above = around.new_zeros(len(labels), channels + around.shape[1], width + 1)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.data.tables import Card
 from pipeline.models.encoder import Encoder
-
-if TYPE_CHECKING:
-    pass
 
 RARE = 0.01  # how sure a new network is of any class in a cell: most cells have no object (Lin et al. 2017)
 

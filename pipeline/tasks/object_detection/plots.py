@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from pipeline.data.tables import Card, Table
-from pipeline.tasks.plots import MOST_CLASSES_WITH_NUMBERS
-
-if TYPE_CHECKING:
-    pass
-
-import io
-
 from pipeline.figures import BLUE, INK, ORANGE, figure, save
 from pipeline.formats.image import upright_image
+from pipeline.tasks.plots import MOST_CLASSES_WITH_NUMBERS
 
 
 def marked_picture(data: bytes, answer: pd.DataFrame, card: Card) -> bytes:

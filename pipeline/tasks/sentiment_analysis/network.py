@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor, nn
 
 from pipeline.data.tables import Card
 from pipeline.models.encoder import Pooling, pooled
 from pipeline.tasks.task import Encoders
-
-if TYPE_CHECKING:
-    pass
 
 
 class SentenceClassifier(nn.Module):

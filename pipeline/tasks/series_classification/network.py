@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import pi
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.data.tables import Card
 from pipeline.models.encoder import Encoder, Pooling, pooled
-
-if TYPE_CHECKING:
-    pass
 
 Normalise = Literal["series", "train", "none"]
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from pipeline.data.tables import Card
-
-if TYPE_CHECKING:
-    pass
-
 from pipeline.figures import GREY, figure, save
 
 MOST_CLASSES_WITH_SERIES, MOST_SERIES = 24, 20

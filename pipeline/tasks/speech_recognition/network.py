@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,9 +11,6 @@ from torch.nn import functional
 
 from pipeline.data.tables import Card
 from pipeline.models.encoder import Encoder
-
-if TYPE_CHECKING:
-    pass
 
 FULL = 32_768  # the sample that represents 1.0
 
@@ -62,7 +58,7 @@ def known_steps(lengths: Tensor, steps: int) -> Tensor:
     return torch.arange(steps, device=lengths.device) < lengths[:, None]
 
 
-class Listener(nn.Module):
+class CTCNetwork(nn.Module):
     """Maps log-mel features and ones (by which a step keeps its size where it is normalised), encoded, to logits."""
 
     mean: Tensor

@@ -19,7 +19,7 @@ from torch.nn import functional
 from pipeline.data.tables import Batch, Card, Prepared, Table
 from pipeline.models.encoder import check_ranges
 from pipeline.tasks.settings import YES_OR_NO, number, one_of, whole
-from pipeline.tasks.speech_recognition.network import FULL, Listener, LogMel, known_steps
+from pipeline.tasks.speech_recognition.network import FULL, CTCNetwork, LogMel, known_steps
 from pipeline.tasks.task import Encoders, Task
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class SpeechRecognition(Task):
     def network(  # type: ignore[override]  # the keywords are this task's parameters in params.yaml
         self, encoders: Encoders, card: Card, *, stack: int, trim: float, speed: float, gain: float, noise: float,
         time_mask: float, band_mask: float,
-    ) -> Listener:  # fmt: skip
+    ) -> CTCNetwork:  # fmt: skip
         """Reads `stack` frames together. The rest changes recordings in training, each by its own draw."""
         augmentation = {"trim": trim, "speed": speed, "gain": gain, "noise": noise}
         augmentation |= {"time_mask": time_mask, "band_mask": band_mask}
@@ -72,11 +72,11 @@ class SpeechRecognition(Task):
             detail = f"{stack}, which with a patch of {encoder.stride} is {stack * encoder.stride} frames for a step"
             raise ValueError(f"stack: found {detail}; allowed: up to {most}, or recordings of train have too few steps")
         ear, by_recording = self.ear(card["sample_rate"]), self.settings["normalise"] == "recording"
-        return Listener(encoder, ear, by_recording, card, stack=stack, augmentation=augmentation)
+        return CTCNetwork(encoder, ear, by_recording, card, stack=stack, augmentation=augmentation)
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:
         """Returns the features of the batch, of changed samples and with masks over them (Park et al. 2019)."""
-        assert isinstance(network, Listener)
+        assert isinstance(network, CTCNetwork)
         chosen, lengths = network.augmentation, batch["lengths"]
         samples, count = batch["samples"][:, : int(lengths.max())] / FULL, len(lengths)
         if chosen["trim"]:
@@ -99,7 +99,7 @@ class SpeechRecognition(Task):
 
     def output(self, network: nn.Module, batch: Batch) -> Tensor:
         """Returns (B, T', tokens) logits, zero behind the recordings."""
-        assert isinstance(network, Listener)
+        assert isinstance(network, CTCNetwork)
         if "features" in batch:
             return network(batch["features"], batch["lengths"])  # type: ignore[no-any-return]
         lengths, whole = batch["lengths"], torch.tensor(batch["samples"].shape[1])
@@ -108,7 +108,7 @@ class SpeechRecognition(Task):
 
     def loss(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
         """Averages the loss of a token over the recordings. A recording too short for its tokens counts nothing."""
-        assert isinstance(network, Listener)
+        assert isinstance(network, CTCNetwork)
         steps, wanted = network.steps(batch["lengths"]), batch["target_lengths"]
         spoken = output.log_softmax(2).transpose(0, 1)  # (T', B, tokens)
         return functional.ctc_loss(spoken, batch["targets"], steps, wanted, BLANK, zero_infinity=True)
@@ -123,7 +123,7 @@ class SpeechRecognition(Task):
     @torch.inference_mode()
     def infer(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns (B, T') tokens that are written, blanks behind them, and (B,) how sure the network is of a step."""
-        assert isinstance(network, Listener)
+        assert isinstance(network, CTCNetwork)
         logits, steps = self.output(network, batch), network.steps(batch["lengths"])
         sure = (logits.log_softmax(2).amax(2) * known_steps(steps, logits.shape[1])).sum(1) / steps
         return written(logits), sure.exp()

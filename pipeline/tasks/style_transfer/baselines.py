@@ -14,7 +14,7 @@ from torch import Tensor
 from pipeline.data.tables import Table
 from pipeline.figures import figure, save
 from pipeline.formats.image import png, read_scaled_image
-from pipeline.tasks.style_transfer.network import WHITE, Judge
+from pipeline.tasks.style_transfer.network import WHITE, PerceptualLoss
 
 LOSSES = ("content_loss", "style_loss", "content_and_style_loss")
 COLOURS = ("red", "green", "blue")
@@ -37,14 +37,14 @@ def prediction_table(pictures: Tensor, judged: Sequence[Sequence[Tensor]]) -> pd
 
 
 def classical_pictures(
-    judge: Judge, tables: Mapping[str, Table], iterations: int
+    judge: PerceptualLoss, tables: Mapping[str, Table], iterations: int
 ) -> dict[str, dict[str, pd.DataFrame]]:
     """Moves colours to those of the style, and optimises the pixels themselves, which takes its time."""
     optimised_ones = optimised_predictions(judge, tables, iterations)
     return {"recoloured": recoloured_predictions(judge, tables), "optimised": optimised_ones}
 
 
-def predictions_of(judge: Judge, responses: pd.DataFrame, contents: Tensor) -> pd.DataFrame:
+def predictions_of(judge: PerceptualLoss, responses: pd.DataFrame, contents: Tensor) -> pd.DataFrame:
     """Builds the prediction table of the pictures that a served model has answered to contents (N, 3, S, S)."""
     pictures = [
         torch.from_numpy(_opened(file).transpose(2, 0, 1).copy())[None].float() for file in responses["picture"]
@@ -52,7 +52,9 @@ def predictions_of(judge: Judge, responses: pd.DataFrame, contents: Tensor) -> p
     return prediction_table(torch.cat(pictures), list(judged_pictures(judge, pictures, torch.split(contents, 1))))
 
 
-def optimised_predictions(judge: Judge, tables: Mapping[str, Table], iterations: int) -> dict[str, pd.DataFrame]:
+def optimised_predictions(
+    judge: PerceptualLoss, tables: Mapping[str, Table], iterations: int
+) -> dict[str, pd.DataFrame]:
     """Optimises as Gatys et al. (2016), picture by picture."""
     predictions = {}
     for split in ("validation", "test"):
@@ -62,7 +64,7 @@ def optimised_predictions(judge: Judge, tables: Mapping[str, Table], iterations:
     return predictions
 
 
-def optimised(judge: Judge, content: Tensor, iterations: int) -> Tensor:
+def optimised(judge: PerceptualLoss, content: Tensor, iterations: int) -> Tensor:
     """Returns (1, 3, H, W), the picture of the lowest loss that L-BFGS finds, beginning with the content itself.
 
     Colours are kept in their range by a sigmoid, so that no step leads out of it.
@@ -85,7 +87,7 @@ def optimised(judge: Judge, content: Tensor, iterations: int) -> Tensor:
     return torch.sigmoid(free.detach()) * WHITE
 
 
-def recoloured_predictions(judge: Judge, tables: Mapping[str, Table]) -> dict[str, pd.DataFrame]:
+def recoloured_predictions(judge: PerceptualLoss, tables: Mapping[str, Table]) -> dict[str, pd.DataFrame]:
     """Moves colours towards the mean and the deviation of those of the style (Reinhard et al. 2001).
 
     How far, the same for all pictures, is picked on validation.
@@ -109,7 +111,9 @@ def recoloured(content: Tensor, style: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def judged_pictures(judge: Judge, pictures: Sequence[Tensor], contents: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+def judged_pictures(
+    judge: PerceptualLoss, pictures: Sequence[Tensor], contents: Sequence[Tensor]
+) -> Iterator[list[Tensor]]:
     """Yields content, style and total loss of each picture (1, 3, H, W) as an answer to its content."""
     for picture, content in zip(pictures, contents, strict=True):
         losses = judge.losses(picture, judge.content(content))

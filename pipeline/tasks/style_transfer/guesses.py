@@ -10,10 +10,10 @@ from torch import Tensor
 
 from pipeline.data.tables import Table
 from pipeline.tasks.style_transfer.baselines import judged_pictures, prediction_table
-from pipeline.tasks.style_transfer.network import Judge
+from pipeline.tasks.style_transfer.network import PerceptualLoss
 
 
-def style_guesses(judge: Judge, tables: Mapping[str, Table]) -> dict[str, dict[str, pd.DataFrame]]:
+def style_guesses(judge: PerceptualLoss, tables: Mapping[str, Table]) -> dict[str, dict[str, pd.DataFrame]]:
     """Guesses `unchanged_content`, and `mean_colour`: every pixel of every picture has the mean colour of train."""
     train = tables["train"]["images"]
     colour = torch.stack([image.double().mean((1, 2)) for image in train]).mean(0).float().view(1, 3, 1, 1)
@@ -26,5 +26,5 @@ def style_guesses(judge: Judge, tables: Mapping[str, Table]) -> dict[str, dict[s
     return guessed
 
 
-def _judged(judge: Judge, pictures: list[Tensor], contents: list[Tensor]) -> pd.DataFrame:
+def _judged(judge: PerceptualLoss, pictures: list[Tensor], contents: list[Tensor]) -> pd.DataFrame:
     return prediction_table(torch.cat(pictures), list(judged_pictures(judge, pictures, contents)))

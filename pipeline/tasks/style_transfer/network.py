@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,6 @@ from torch.nn import functional
 
 from pipeline.data.tables import Card, Table
 from pipeline.models.encoder import Encoder
-
-if TYPE_CHECKING:
-    pass
 
 STEEPNESS = 5.0  # of the curve by which colours stay in their range: undone, it nearly is a straight line
 
@@ -37,7 +34,7 @@ PALETTE = 32  # hidden units between what is known of all colours of a picture a
 SEEN = 7  # channels that a network sees: normalised colours, the colours as they are, and a grain
 
 
-class Stylist(nn.Module):
+class StyleNetwork(nn.Module):
     """Encodes a picture, decodes the features to its full size, and changes its colours by what comes out.
 
     Johnson et al. (2016) with the encoder of a family as its body, instance norms (Ulyanov et al. 2016), enlargement
@@ -83,7 +80,7 @@ class Stylist(nn.Module):
         return torch.sigmoid(start + change) * WHITE
 
 
-class Judge:
+class PerceptualLoss:
     """The perceptual network of a table, and what it has seen of the style: compares pictures, learns nothing."""
 
     def __init__(self, table: Table, card: Card, settings: Mapping[str, Any]) -> None:

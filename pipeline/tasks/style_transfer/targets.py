@@ -11,7 +11,7 @@ import torch
 
 from pipeline.data.tables import Prepared
 from pipeline.formats.records import StyledPictures
-from pipeline.tasks.style_transfer.network import Judge, gram
+from pipeline.tasks.style_transfer.network import PerceptualLoss, gram
 from pipeline.tasks.style_transfer.perceptual import as_tables, perceptual_stack
 
 SEEN = 64  # squares of train on which the size of features is measured
@@ -36,7 +36,9 @@ def with_targets(prepared: Prepared, parts: Mapping[str, Any], settings: Mapping
         "deviation": stack.deviation,
     }
     fixed = as_tables(stack)
-    judge = Judge({name: torch.from_numpy(value) for name, value in fixed.items()}, {"perceptual": described}, settings)
+    judge = PerceptualLoss(
+        {name: torch.from_numpy(value) for name, value in fixed.items()}, {"perceptual": described}, settings
+    )
     squares = torch.from_numpy(prepared.tables["train"]["images"][:SEEN])
     seen = judge.features(squares, settings["content_layers"])
     described["scales"] = {name: float(features.square().mean()) for name, features in seen.items()}
@@ -46,7 +48,7 @@ def with_targets(prepared: Prepared, parts: Mapping[str, Any], settings: Mapping
     return replace(prepared, tables=tables, card={**prepared.card, "perceptual": described})
 
 
-def _style_statistics(judge: Judge, styles: Sequence[np.ndarray], layers: list[str]) -> dict[str, np.ndarray]:
+def _style_statistics(judge: PerceptualLoss, styles: Sequence[np.ndarray], layers: list[str]) -> dict[str, np.ndarray]:
     per_style = [judge.features(torch.from_numpy(style.copy())[None], layers) for style in styles]
     return {
         f"gram.{name}": torch.stack([gram(features[name])[0] for features in per_style]).mean(0).numpy()

@@ -20,7 +20,7 @@ from torch.nn import functional
 from pipeline.data.tables import Batch, Card, Prepared, Table
 from pipeline.models.encoder import check_ranges
 from pipeline.tasks.settings import NAMES, POSITIVE, whole
-from pipeline.tasks.style_transfer.network import SEEN, Judge, Stylist
+from pipeline.tasks.style_transfer.network import SEEN, PerceptualLoss, StyleNetwork
 from pipeline.tasks.task import Encoders, Task
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class StyleTransfer(Task):
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
-        self.judge: Judge | None = None  # of the tables that were looked at last
+        self.judge: PerceptualLoss | None = None  # of the tables that were looked at last
         self.judged: tuple[Tensor, tuple[Tensor, Tensor, Tensor]] | None = None  # pictures and their losses, the last
         self.optimised: pd.DataFrame | None = None  # what the baseline has made of the test pictures
 
@@ -56,22 +56,22 @@ class StyleTransfer(Task):
 
     def examples(self, table: Table, card: Card) -> Batch:
         """Keeps the perceptual network of the table, by which `loss` and `predict` judge."""
-        self.judge = Judge(table, card, self.settings)
+        self.judge = PerceptualLoss(table, card, self.settings)
         return {"images": table["images"]}
 
     def network(  # type: ignore[override]  # the keywords are this task's parameters in params.yaml
         self, encoders: Encoders, card: Card, *, decoder_width: int, window: int, flip: bool, zoom: float
-    ) -> Stylist:
+    ) -> StyleNetwork:
         check_ranges(self.RANGES, decoder_width=decoder_width, window=window, zoom=zoom)
         least, most = card["perceptual"]["least"], min(card["height"], card["width"])
         if not least <= window <= most:
             allowed = f"pixels from {least}, which the perceptual network needs, to {most}, the side of the squares"
             raise ValueError(f"window: found {window}; allowed: {allowed}")
-        return Stylist(encoders(SEEN), decoder_width=decoder_width, window=window, flip=flip, zoom=zoom)
+        return StyleNetwork(encoders(SEEN), decoder_width=decoder_width, window=window, flip=flip, zoom=zoom)
 
     def augment(self, network: nn.Module, batch: Batch) -> Batch:
         """Takes a window at any place, mirrored and enlarged, of every picture by its own draw."""
-        assert isinstance(network, Stylist)
+        assert isinstance(network, StyleNetwork)
         images = batch["images"].float()
         (count, _, height, width), device = images.shape, images.device
         seen = (1 + network.zoom) ** -torch.rand(count, device=device) * network.window  # pixels of a side
@@ -115,14 +115,16 @@ class StyleTransfer(Task):
     def baselines(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
         from pipeline.tasks.style_transfer.baselines import classical_pictures
 
-        methods = classical_pictures(Judge(tables["test"], card, self.settings), tables, self.settings["iterations"])
+        methods = classical_pictures(
+            PerceptualLoss(tables["test"], card, self.settings), tables, self.settings["iterations"]
+        )
         self.optimised = methods["optimised"]["test"]
         return methods
 
     def guesses(self, tables: Mapping[str, Table], card: Card, seed: int) -> dict[str, dict[str, pd.DataFrame]]:
         from pipeline.tasks.style_transfer.guesses import style_guesses
 
-        return style_guesses(Judge(tables["test"], card, self.settings), tables)
+        return style_guesses(PerceptualLoss(tables["test"], card, self.settings), tables)
 
     def pictures(self, predictions: pd.DataFrame, table: Table, card: Card, folder: Path, title: str) -> list[Path]:
         from pipeline.tasks.style_transfer.baselines import before_and_after
@@ -143,7 +145,7 @@ class StyleTransfer(Task):
     def predictions_of(self, responses: pd.DataFrame, table: Table, card: Card) -> pd.DataFrame:
         from pipeline.tasks.style_transfer.baselines import predictions_of
 
-        return predictions_of(Judge(table, card, self.settings), responses, table["images"])
+        return predictions_of(PerceptualLoss(table, card, self.settings), responses, table["images"])
 
     def probes(self, table: Table, predictions: pd.DataFrame, card: Card) -> list[Probe]:
         from pipeline.tasks.style_transfer.probes import style_probes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,6 @@ from torch.nn import functional
 from pipeline.data.tables import Card
 from pipeline.models.encoder import inside
 from pipeline.tasks.task import Encoders
-
-if TYPE_CHECKING:
-    pass
 
 
 class Embedding(nn.Module):
