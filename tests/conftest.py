@@ -46,9 +46,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts those files first that take longest, so that no worker begins with one of them when all others are done."""
 
     def rank(item: pytest.Item) -> int:
+        file = item.path.relative_to(ROOT).as_posix()
+        if file in TOGETHER:
+            return list(TOGETHER).index(file) - len(TOGETHER)
         place = item.path.relative_to(ROOT / "tests").parts[0].removesuffix(".py")
-        shared = item.path.relative_to(ROOT).as_posix() in TOGETHER
-        return -1 if shared else LONGEST.index(place) if place in LONGEST else len(LONGEST)
+        return LONGEST.index(place) if place in LONGEST else len(LONGEST)
 
     items.sort(key=rank)  # stable: within a file and a folder the order stays
 

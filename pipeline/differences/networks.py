@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.models import load_family
+from pipeline.models import load_family, size
 from pipeline.models.kernels import settle_kernels
+from pipeline.models.size import parameter_count as parameter_count  # offered here, too
 
 Design = Mapping[str, Any]  # `family`, its hyperparameters, and for the rnn `initialisation`: ours (or none) | torch
 RECURRENT = ("rnn", "lstm", "gru")
@@ -101,22 +100,9 @@ def told(design: Design, length: int) -> str:
     return f"nothing (orthogonal recurrent weights{bias})"
 
 
-def parameter_count(network: nn.Module) -> int:
-    """Counts the trained numbers."""
-    return sum(weight.numel() for weight in network.parameters())
-
-
-@torch.no_grad()
 def multiply_adds(network: nn.Module, example: Tensor) -> int:
-    """Counts the multiply-adds of one example (1, C, …), operator by operator.
-
-    oneDNN's fused recurrent operators are unknown to the counter, so that they are taken apart for it.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
-            network(example)
-    return int(counter.get_total_flops()) // 2
+    """Counts the multiply-adds of one example (1, C, …)."""
+    return size.multiply_adds(lambda: network(example))
 
 
 def sizes(network: nn.Module, example: Tensor) -> dict[str, int]:
@@ -134,7 +120,7 @@ def matched(
     width, so that halving finds it.
     """
 
-    def size(width: int) -> int:
+    def size_at(width: int) -> int:
         network = made(0, design(width), in_channels, outputs, **options)
         return parameter_count(network) if example is None else multiply_adds(network, example)
 
@@ -142,8 +128,8 @@ def matched(
     high = highest
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if size(middle) <= target else (low, middle)
-    return design(min((low, high), key=lambda width: abs(size(width) - target)))
+        low, high = (middle, high) if size_at(middle) <= target else (low, middle)
+    return design(min((low, high), key=lambda width: abs(size_at(width) - target)))
 
 
 def state_bytes(design: Design, in_channels: int) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.params import ParamsError
 
 FILE = Path("differences/results/temporal_dependency.json")
+REMEDY = "dvc repro differences/dvc.yaml:difference@temporal_dependency"
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,18 @@ class Recorded:
     long: Mapping[str, Sequence[float]]
 
 
-def temporal_dependency() -> Recorded:
+def read_result() -> dict[str, Any]:
     """Reads the result in differences/results. Raises ParamsError where there is none."""
     try:
-        result = json.loads(FILE.read_text(encoding="utf-8"))
+        result: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ParamsError(
-            f"{FILE} is missing; run `dvc repro differences/dvc.yaml:difference@temporal_dependency` first"
-        ) from None
+        raise ParamsError(f"{FILE} is missing; run `{REMEDY}` first") from None
+    return result
+
+
+def temporal_dependency() -> Recorded:
+    """Reads of the result what other differences build on. Raises ParamsError where there is none."""
+    result = read_result()
     budget, curves = result["budget"], result["curves"]
     counting = [place for place, lag in enumerate(curves["lags"]) if lag >= budget["long"]]
     long = {

@@ -13,10 +13,11 @@ from torch import nn
 
 from pipeline.data.tables import Card, Table, read_card, read_table
 from pipeline.data.threads import use_threads
-from pipeline.evaluation.cost import latency, multiply_adds, parameter_count
+from pipeline.evaluation.cost import latency
 from pipeline.evaluation.intervals import corpus_score, intervals_of, resampled
 from pipeline.evaluation.statistics import ModelScores, paired_difference
 from pipeline.files.atomic import replaced_folder, write_json
+from pipeline.models.size import multiply_adds, parameter_count
 from pipeline.params import Evaluation, Params, ParamsError, nearest
 from pipeline.tasks import load_task
 from pipeline.tasks.network import load_network, load_weights
@@ -98,7 +99,7 @@ def _candidate(
         "architecture": description["parameters"]["architecture"],
         "key": description["key"],
         "parameters": parameter_count(network),
-        "multiply_adds": multiply_adds(task, network, first),
+        "multiply_adds": multiply_adds(lambda: task.infer(network, first)),
         "validation_loss": description["validation"]["loss"],
         "seeds": _seeds(task, network, card, examples["test"], load_weights(folder / "repeats.safetensors")),
     }

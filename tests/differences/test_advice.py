@@ -97,6 +97,17 @@ def test_uses_costs_starts_and_grids_are_said_where_they_are_decided() -> None:
     assert said_of("co2", SERIES, MEMORY, variants=result("depends on the initialisation")) == [], "its bias is 1"
 
 
+def test_a_forget_bias_below_one_is_advised_against_where_the_initialisation_matters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    low = TINY.candidates["co2-rnn"].model_copy(deep=True)
+    low.parameters["forget_bias"] = 0.5
+    monkeypatch.setitem(TINY.candidates, "co2-rnn", low)
+    depends = {"variants": result("depends on the initialisation")}
+    assert said_of("co2", SERIES, MEMORY, **depends) == ["Set `forget_bias` of co2-rnn to 1 or more, found 0.5."]
+    assert said_of("co2", SERIES, MEMORY, variants=result(HOLDS)) == [], "the verdict is another"
+
+
 def test_the_command_prints_rows_and_names_what_is_missing(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

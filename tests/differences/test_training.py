@@ -13,7 +13,7 @@ from torch import nn
 from pipeline.differences import temporal_dependency as temporal
 from pipeline.differences import training
 from pipeline.differences.networks import Reader, made, rnn
-from pipeline.differences.of_training import earlier
+from pipeline.differences import recorded
 from pipeline.differences.of_training.gradients import survival, unrolled
 from pipeline.differences.of_training.picture_cost import GRID, counted, slope_of
 from pipeline.differences.optimise import generator
@@ -125,7 +125,7 @@ def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: temporal.Settin
         curves = {"lags": task.lags, "by_lag": by_lag}
         path = tmp_path / "temporal_dependency.json"
         path.write_text(json.dumps({"budget": budget, "picked": dict.fromkeys(ARMS, 0.003), "curves": curves}))
-        monkeypatch.setattr(earlier, "RESULTS", path)
+        monkeypatch.setattr(recorded, "FILE", path)
 
     return write
 
@@ -218,10 +218,10 @@ def test_results_that_do_not_fit_say_what_to_do(
     settings: training.Settings, known: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known(*(1.0,) * 6, seeds=3)
-    with pytest.raises(ParamsError, match=r"found 3 seeds.*allowed: 8 seeds.*dvc repro"):
+    with pytest.raises(ParamsError, match=r"must have 8 seeds.*got 3 seeds.*`dvc repro"):
         training.arms(settings)
-    monkeypatch.setattr(earlier, "RESULTS", tmp_path / "none.json")
-    with pytest.raises(ParamsError, match="missing; measure it first: dvc repro"):
+    monkeypatch.setattr(recorded, "FILE", tmp_path / "none.json")
+    with pytest.raises(ParamsError, match="is missing; run `dvc repro"):
         training.arms(settings)
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from pipeline.differences.networks import Design
+from pipeline.differences.recorded import FILE, REMEDY, read_result
 from pipeline.differences.temporal_dependency import Settings, designs
 from pipeline.params import ParamsError
-
-RESULTS = Path("differences/results/temporal_dependency.json")
-REMEDY = "measure it first: dvc repro differences/dvc.yaml:difference@temporal_dependency"
 
 
 def earlier_results(seeds: int, lag: int) -> dict[str, Any]:
@@ -21,15 +18,12 @@ def earlier_results(seeds: int, lag: int) -> dict[str, Any]:
 
     Raises ParamsError where it does not fit, with what to do.
     """
-    try:
-        known: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ParamsError(f"{RESULTS}: missing; {REMEDY}") from None
+    known = read_result()
     budget = known["budget"]
     if budget["seeds"] != seeds or lag not in budget["lags"]:
         raise ParamsError(
-            f"{RESULTS}: found {budget['seeds']} seeds and lags {budget['lags']}; "
-            f"allowed: {seeds} seeds, and lags with {lag} among them; {REMEDY}"
+            f"{FILE} must have {seeds} seeds, and {lag} among its lags, got {budget['seeds']} seeds and "
+            f"lags {budget['lags']}; run `{REMEDY}` first"
         )
     return known
 
