@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from pipeline.files.digests import content_key
@@ -33,6 +34,7 @@ def write_package(sources: Mapping[str, str], target: Path) -> list[Path]:
     return list(files)
 
 
+@lru_cache(maxsize=1024)  # experiments of one task or family share most of their files
 def with_relative_imports(name: str, text: str) -> str:
     """The text of the file `pipeline/…` as it imports its own package, whatever that is called.
 

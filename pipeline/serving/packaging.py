@@ -7,6 +7,7 @@ import importlib.metadata
 import logging
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def copy_code(task: str, family: str, target: Path, root: Path = ROOT) -> list[P
 
 def requirements(code: Iterable[Path], modules: Iterable[str]) -> list[str]:
     """Pins of the packages that the code names and that were loaded when the model answered, and of mlflow."""
-    named = {name for file in code for name in _imported(file)} & set(modules)
+    named = {name for file in code for name in _imported(file.read_text(encoding="utf-8"))} & set(modules)
     distributions = [_distribution(name) for name in sorted(named | {"mlflow", "numpy", "pandas"})]
     # A local part such as +cpu names a build that no public index has.
     return sorted(
@@ -90,15 +91,16 @@ def _file_of(room: str, entry: str) -> str:
     return f"pipeline/{room}/{entry.partition(':')[0].replace('.', '/')}.py"
 
 
-def _imported(file: Path) -> set[str]:
-    """Top-level names that a file imports anywhere."""
+@lru_cache(maxsize=1024)
+def _imported(text: str) -> frozenset[str]:
+    """Top-level names that a source imports anywhere."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             names |= {re.split(r"\.", alias.name)[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module.partition(".")[0])
-    return names
+    return frozenset(names)
 
 
 def _distribution(module: str) -> importlib.metadata.Distribution | None:
