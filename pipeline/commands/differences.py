@@ -12,7 +12,9 @@ from pipeline.files.atomic import read_json, write_json, write_whole
 from pipeline.params import Params, ParamsError
 from pipeline.report.ten_results import MeasuredDifference, read_differences
 
-SECONDS = Path("differences", "seconds.json")  # setting → name → how long it took; Git keeps it, as the results
+SECONDS = Path(
+    "differences", "seconds.json"
+)  # setting → name → how long it took and what came out; Git keeps it, as the results
 TIMINGS, README = Path("timings", "differences"), Path("README.md")
 logger = logging.getLogger(__name__)
 
@@ -44,7 +46,8 @@ def _take_over_seconds(differences: list[MeasuredDifference]) -> dict[str, Any]:
         file = TIMINGS / f"{difference.name}.json"
         timing = read_json(file) if file.is_file() else {}
         if timing.get("whole") and timing.get("key") == difference.facts.get("key"):
-            entry = {"seconds": timing["seconds"], "machine": timing["machine"]}
+            outcome = {key: difference.facts[key] for key in ("verdict", "shown")}
+            entry = {"seconds": timing["seconds"], "machine": timing["machine"], **outcome}
             new.setdefault(str(difference.facts["setting"]), {})[difference.name] = entry
     if new != known:
         write_json(SECONDS, new)

@@ -33,7 +33,8 @@ that read it and no others. `dvc repro` in the root runs none of them. A differe
 stood; one worker or several write the same bytes.
 
 With `setting: full` in that file there are more seeds and steps. `make differences` then measures all ten once more,
-and this table keeps how long each took in either setting, wherever it ran last without being interrupted:
+and this table keeps how long each took in either setting and what came out, wherever it ran last without being
+interrupted:
 """
 
 
@@ -148,10 +149,27 @@ def _durations(differences: Sequence[MeasuredDifference], seconds: Json) -> Iter
     if machines:
         yield ""
         yield _prose(markdown(f"Measured with the workers of params.yaml on {' and on '.join(machines)}."))
+    yield from _other_setting(differences, seconds)
 
 
 def _duration(seconds: Json, setting: str, name: str) -> str:
-    return readable.duration(seconds.get(setting, {}).get(name, {}).get("seconds"))
+    entry = seconds.get(setting, {}).get(name, {})
+    return ": ".join(
+        [readable.duration(entry.get("seconds")), *([markdown(entry["verdict"])] if "verdict" in entry else [])]
+    )
+
+
+def _other_setting(differences: Sequence[MeasuredDifference], seconds: Json) -> Iterator[str]:
+    """Yields what came out in a setting that is not the one of this page, difference by difference."""
+    for setting, entries in seconds.items():
+        elsewhere = [
+            one for one in differences if "shown" in entries.get(one.name, {}) and one.facts.get("setting") != setting
+        ]
+        if elsewhere:
+            yield f"\nWhat came out in the setting {setting}:\n"
+        for one in elsewhere:
+            entry = entries[one.name]
+            yield _prose(f"* {markdown(one.title)}, {markdown(entry['verdict'])}: {markdown(entry['shown'])}", "  ")
 
 
 def _together(seconds: Json, setting: str, differences: Sequence[MeasuredDifference]) -> str:
@@ -171,5 +189,6 @@ def row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _prose(text: str) -> str:
-    return "\n".join(textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False))
+def _prose(text: str, indent: str = "") -> str:
+    lines = textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines)

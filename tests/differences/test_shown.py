@@ -166,7 +166,7 @@ def test_durations_of_either_setting_are_taken_over_where_all_of_the_work_was_se
         Path(f"timings/differences/{name}.json").write_text(json.dumps(timing), encoding="utf-8")
     differences.main(None, NOTHING)
     text = Path("docs/differences.md").read_text(encoding="utf-8").replace("\u202f", " ")
-    assert "| Memory | 30 s | – |\n" in text
+    assert "| Memory | 30 s: holds | – |\n" in text
     assert "| Uses | – | – |\n| **together** | – | – |" in text, "its time is that of a part"
     Path("timings/differences/uses.json").write_text(json.dumps(timing | {"whole": True}), encoding="utf-8")
     differences.main(None, NOTHING)
@@ -177,6 +177,14 @@ def test_durations_of_either_setting_are_taken_over_where_all_of_the_work_was_se
     differences.main(None, NOTHING)
     kept = Path("docs/differences.md").read_text(encoding="utf-8").replace("\u202f", " ")
     assert kept == text, "what was known before stays"
+    seconds = json.loads(differences.SECONDS.read_text(encoding="utf-8"))
+    entry = {"seconds": 600.0, "machine": "Linux", "verdict": "does not hold", "shown": "It is the other way round."}
+    seconds["full"] = {"memory": entry}
+    differences.SECONDS.write_text(json.dumps(seconds), encoding="utf-8")
+    differences.main(None, NOTHING)
+    text = Path("docs/differences.md").read_text(encoding="utf-8").replace("\u202f", " ")
+    assert "| Memory | 30 s: holds | 10 min 0 s: does not hold |\n" in text
+    assert "What came out in the setting full:\n\n* Memory, does not hold: It is the other way round.\n" in text
 
 
 def test_a_readme_without_a_place_for_the_lines_says_what_to_put_there() -> None:

@@ -10,10 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.differences import recorded, training
 from pipeline.differences import temporal_dependency as temporal
-from pipeline.differences import training
 from pipeline.differences.networks import Reader, made, rnn
-from pipeline.differences import recorded
 from pipeline.differences.of_training.gradients import survival, unrolled
 from pipeline.differences.of_training.picture_cost import GRID, counted, slope_of
 from pipeline.differences.optimise import generator
