@@ -66,7 +66,7 @@ COMMANDS: dict[str, Command] = {
     "advise": Command("say what the measured differences of the families mean for an experiment", "experiment"),
     "leaderboard": Command("print the results", "experiment", required=False),
     "results": Command(
-        "take measured figures over into docs/results and the table of the README", "experiment", required=False
+        "take measured figures over into docs/results and the table of docs/results.md", "experiment", required=False
     ),
     "predict": Command(
         "ask the champion of an experiment about files, and print a table or write pictures", "experiment",

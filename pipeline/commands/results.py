@@ -1,4 +1,4 @@
-"""Takes what was measured over into docs/results/, and writes the table of the README anew from there."""
+"""Takes what was measured over into docs/results/, and writes the table of docs/results.md from there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.report.measured import facts_of, table, with_table
 from pipeline.report.results import doubts, read_results
 from pipeline.tracking.machine import machine_in_words
 
-FOLDER, README = Path("docs/results"), Path("README.md")
+FOLDER, PAGE = Path("docs/results"), Path("docs/results.md")
 logger = logging.getLogger(__name__)
 
 
@@ -22,11 +22,11 @@ def main(name: str | None, params: Params) -> None:
         raise ParamsError(f"experiment: found {name}; {nearest(name, params.experiments)}")
     taken = [experiment for experiment in ([name] if name else params.experiments) if _take_over(params, experiment)]
     facts = [read_json(file) for file in sorted(FOLDER.glob("*.json"))]
-    if not README.is_file():
-        raise ValueError("README.md is missing here; run the command in the root of the repository")
-    text = with_table(README.read_text(encoding="utf-8"), table(facts))
-    write_whole(README, text.encode())
-    print(f"results: {', '.join(taken) or 'nothing new'} → {FOLDER}, {README}")
+    if not PAGE.is_file():
+        raise ValueError(f"{PAGE.as_posix()} is missing here; run the command in the root of the repository")
+    text = with_table(PAGE.read_text(encoding="utf-8"), table(facts))
+    write_whole(PAGE, text.encode())
+    print(f"results: {', '.join(taken) or 'nothing new'} → {FOLDER}, {PAGE.as_posix()}")
 
 
 def _take_over(params: Params, name: str) -> bool:

@@ -1,8 +1,8 @@
-"""What was measured, kept in files of its own for the table of the README.
+"""What was measured, kept in files of its own for the table of docs/results.md.
 
 metrics/ and timings/ hold one machine's last run of the experiments that params.yaml names at the moment; recipes come
-and go. So the figures that the README shows are taken over into docs/results/<experiment>.json, and the table is made
-of these files alone: nobody types a figure.
+and go. So the figures that docs/results.md shows are taken over into docs/results/<experiment>.json, and the table is
+made of these files alone: nobody types a figure.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def table(facts: Sequence[Json]) -> str:
 def with_table(document: str, table: str) -> str:
     """A document with the table between its two marks. Raises ValueError where they are not there, once each."""
     if document.count(BEGIN) != 1 or document.count(END) != 1 or document.index(BEGIN) > document.index(END):
-        raise ValueError(f"README.md has no place for the results; put these two lines there: {BEGIN} and {END}")
+        raise ValueError(f"docs/results.md has no place for the results; put these two lines there: {BEGIN} and {END}")
     before, rest = document.split(BEGIN)
     return f"{before}{BEGIN}\n\n{table}\n{END}{rest.split(END)[1]}"
 

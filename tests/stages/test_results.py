@@ -1,4 +1,4 @@
-"""The table of the README is made of files that hold what was measured, and of nothing else."""
+"""The table of docs/results.md is made of files that hold what was measured, and of nothing else."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from pipeline.report.measured import BEGIN, END, table, with_table
 
 @pytest.fixture
 def readme(repository: Path) -> Path:
-    """The README of a repository with the results of two experiments."""
-    (repository / "README.md").write_text(f"# Title\n\n{BEGIN}\n{END}\n\nThe rest.\n", encoding="utf-8")
-    return repository / "README.md"
+    """The page of a repository with the results of two experiments."""
+    (repository / "docs").mkdir(exist_ok=True)
+    (repository / "docs/results.md").write_text(f"# Title\n\n{BEGIN}\n{END}\n\nThe rest.\n", encoding="utf-8")
+    return repository / "docs/results.md"
 
 
 def facts(name: str) -> Any:
@@ -39,7 +40,7 @@ def rows(readme: Path, table: int = 0) -> list[list[str]]:
 
 def test_figures_times_and_commands_stand_in_the_table(readme: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results.main(None, params.load())
-    assert capsys.readouterr().out == "results: digits, co2 → docs/results, README.md\n"
+    assert capsys.readouterr().out == "results: digits, co2 → docs/results, docs/results.md\n"
     text = readme.read_text(encoding="utf-8")
     assert text.startswith("# Title\n") and text.endswith(f"{END}\n\nThe rest.\n")
     table = rows(readme)
@@ -175,17 +176,17 @@ def test_a_time_of_an_earlier_search_is_not_shown(readme: Path) -> None:
 @pytest.mark.parametrize("text", ["", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}\n{BEGIN}\n{END}"])
 def test_a_readme_without_a_place_is_left_alone(text: str, readme: Path) -> None:
     readme.write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match=r"README\.md has no place for the results; put these two lines there"):
+    with pytest.raises(ValueError, match=r"docs/results\.md has no place for the results; put these two lines there"):
         results.main(None, params.load())
     assert readme.read_text(encoding="utf-8") == text
     readme.unlink()
-    with pytest.raises(ValueError, match=r"README\.md is missing here"):
+    with pytest.raises(ValueError, match=r"docs/results\.md is missing here"):
         results.main(None, params.load())
 
 
 def test_the_readme_of_this_repository_says_what_its_files_say(root: Path) -> None:
     stored = [json.loads(file.read_text(encoding="utf-8")) for file in sorted((root / "docs/results").glob("*.json"))]
-    text = (root / "README.md").read_text(encoding="utf-8")
+    text = (root / "docs/results.md").read_text(encoding="utf-8")
     assert with_table(text, table(stored)) == text, "run `python -m pipeline results`"
     for entry in stored:
         file = root / "metrics" / f"{entry['experiment']}.json"
