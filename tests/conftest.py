@@ -26,7 +26,7 @@ LONGEST = ("end_to_end", "training", "tracking", "stages", "workflows", "test_la
 
 
 # Files that share what takes longest to make: one worker runs them, one after another.
-TOGETHER = {"tests/end_to_end/test_pipeline.py": "whole", "tests/end_to_end/test_faults.py": "whole"}
+TOGETHER = {f"tests/end_to_end/{name}.py": "whole" for name in ("test_pipeline", "test_faults", "test_second_training")}
 
 
 @pytest.hookimpl(optionalhook=True)

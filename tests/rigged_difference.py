@@ -27,12 +27,14 @@ class Settings(Common):
 
 
 def arms(settings: Settings) -> dict[str, Arm]:
-    return {"cnn": Arm({"features": 3}), "rnn": Arm({"features": 5}), "rnn, as it is": Arm({"features": 5}, fixed=True)}
+    log = os.environ["RIGGED_LOG"]  # handed on: workers may be forked off a server that was started before it was set
+    small, large = {"features": 3, "log": log}, {"features": 5, "log": log}
+    return {"cnn": Arm(small), "rnn": Arm(large), "rnn, as it is": Arm(large, fixed=True)}
 
 
 def measure(arm: Mapping[str, Any], seed: int, rate: float, settings: Settings, counts: bool) -> dict[str, Any]:
     piece = f"{arm['features']}-{rate:g}-{seed}"
-    with Path(os.environ["RIGGED_LOG"]).open("a", encoding="utf-8") as log:
+    with Path(arm["log"]).open("a", encoding="utf-8") as log:
         log.write(f"{piece}\n")
     if os.environ.get("RIGGED_DEATH") == piece:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -161,7 +161,7 @@ REGISTERED = {  # a row of the table → where the addition is registered, and t
             "FORMATS: dict[": '    "digit_lines": digit_lines,',
         },
     ),
-    "an architecture": ("pipeline/models/cnn/encoder.py", {"    ARCHITECTURES: ": '        "stacked": Plain,'}),
+    "an architecture": ("pipeline/models/cnn/encoder.py", {"    ARCHITECTURES: ": '        "stacked": VGGBlock,'}),
     "a task": (
         "pipeline/tasks/__init__.py",
         {"TASKS: dict[": '    "grey_classification": "grey_classification.task:GreyClassification",'},

@@ -8,7 +8,6 @@ import shutil
 import sys
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -113,17 +112,3 @@ def test_the_champion_answers_over_http_with_the_class_that_evaluation_found(com
     assert [answer["class"] for answer in answers] == [card["classes"][expected["label"][row]] for row in rows]
     for answer, row in zip(answers, rows, strict=True):
         assert answer["confidence"] == pytest.approx(expected["confidence"][row], abs=1e-4)
-
-
-def test_an_edited_candidate_is_all_that_runs_again(committed: Clone) -> None:
-    def narrower(document: dict[str, Any]) -> None:
-        document["candidates"]["digits-rnn"]["parameters"]["learning_rate"]["low"] = 0.004
-
-    before = committed.read("models/digits/digits-cnn/model.json")
-    committed.edit(narrower)
-    ran, _ = committed.repro()
-    assert ran == ["tune@digits-rnn", "train@digits-rnn", "evaluate@digits", "register", "report"]
-    assert committed.read("models/digits/digits-cnn/model.json") == before
-    assert (
-        0.004 <= json.loads(committed.read("search/digits/digits-rnn/best.json"))["parameters"]["learning_rate"] <= 0.02
-    )

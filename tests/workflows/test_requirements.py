@@ -31,7 +31,6 @@ NEEDED_BY = {
     "pre-commit": "CONTRIBUTING",
     "psycopg": "SQLAlchemy, for addresses that begin with postgresql+psycopg",
     "pytest-timeout": "pytest",
-    "pytest-xdist": "make test",
     "ruff": "make lint",
     "scipy-stubs": "mypy",
     "types-psutil": "mypy",
