@@ -54,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         return _missing(name, error)
     except Preempted:
-        print(f"{name}: asked to end by SIGTERM; the next `dvc repro` goes on where this one stood", file=sys.stderr)
+        again = "make differences" if name == "difference" else "dvc repro"
+        print(f"{name}: ended by SIGTERM; the next `{again}` continues from here", file=sys.stderr)
         return 128 + signal.SIGTERM
     except KeyboardInterrupt:
         return 130

@@ -150,7 +150,7 @@ def test_sigterm_saves_and_ends_within_five_seconds(start: Any, straight: dict[s
         code, said = stage.end()
         took = time.monotonic() - asked
         assert code == 128 + signal.SIGTERM
-        assert "the next `dvc repro` goes on" in said and "Traceback" not in said, said
+        assert "the next `dvc repro` continues" in said and "Traceback" not in said, said
         assert workers != [] and not any(
             worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers
         )
