@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _set_up_output() -> None:
-    """Messages hold text of users and of servers: none of it may steer a terminal, or show a password."""
+    """Makes messages safe: text of users and servers in them may neither steer a terminal nor show a password."""
     from pipeline.credentials import scrubbed
     from pipeline.escaping import Terminal, printable
 
@@ -79,7 +79,7 @@ def _set_up_output() -> None:
 
 
 def _run(name: str, subject: str | None, **options: Any) -> int:
-    """The exit code: a command that says nothing has done its work."""
+    """Runs a command and returns its exit code; one that returns none has succeeded."""
     from pipeline.guard.guard import name_from_dvc, watch
 
     command = COMMANDS[name]
@@ -106,7 +106,7 @@ def _run(name: str, subject: str | None, **options: Any) -> int:
 
 
 def _nameless(name: str, command: Command, params: Any) -> int:
-    """One sentence that names what could stand there."""
+    """Prints a sentence that lists the names the command takes, and returns the exit code."""
     from pipeline.differences import DIFFERENCES
 
     subject = str(command.subject)
@@ -129,7 +129,7 @@ def _complain(name: str, error: ValueError) -> int:
 
 
 def _missing(name: str, error: ModuleNotFoundError) -> int:
-    """An environment with Lightning is ours: what it lacks, such as a driver of a database, is another matter."""
+    """Reports an environment that is not ours. Raises `error` in ours: it may lack a driver of a database."""
     if importlib.util.find_spec("pytorch_lightning"):
         raise error
     words = f"{sys.executable} has no package {error.name}; activate the environment that `make setup` installs"

@@ -1,6 +1,6 @@
-"""params.yaml against what the rooms offer: names of tasks, formats, families, architectures and their parameters.
+"""Checks params.yaml against what the rooms offer: tasks, formats, families, architectures and their parameters.
 
-It stands beside the stages and cannot change an output, so no stage depends on it in dvc.yaml.
+It runs next to the stages and cannot change an output, so no stage depends on it in dvc.yaml.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OWN = (
 
 
 class WithoutExperiments(Params):
-    """Holds what commands get that work with no experiment: it need not have one."""
+    """Parameters for commands that work with no experiment: there need not be one."""
 
     experiments: dict[str, Experiment]
     candidates: dict[str, Candidate]
@@ -43,9 +43,9 @@ def check(path: str | Path = "params.yaml") -> None:
 
 
 def usable(stage: str, name: str | None, path: str | Path = "params.yaml", *, names: bool = True) -> Params:
-    """The parameters for a stage, without the experiments that are faulty and that it does not work with.
+    """Returns the parameters for a stage, without the experiments that are faulty and that it does not work with.
 
-    Raises ParamsError with all problems of what it works with, or of what concerns all. Of others a warning is logged.
+    Raises ParamsError with all problems of what it works with, or of what concerns all; others are logged as a warning.
     `names`: also looks up names of tasks, formats, architectures and their parameters.
     """
     raw = read_raw(path)
@@ -88,10 +88,10 @@ def _unknown_names(raw: Mapping[str, Any]) -> Iterator[str]:
         yield from _candidate(f"candidates.{name}", entry, experiments.get(str(entry.get("experiment")), {}))
 
 
-def _trainer(entry: Mapping[str, Any]) -> Iterator[str]:
-    """Names that only Lightning knows; it is imported, which takes seconds, where one of them is used."""
-    options = _mapping(entry.get("options"))
-    strategy = entry.get("strategy")
+def _trainer(trainer: Mapping[str, Any]) -> Iterator[str]:
+    """Checks names that only Lightning knows; it is imported, which takes seconds, where one of them is used."""
+    options = _mapping(trainer.get("options"))
+    strategy = trainer.get("strategy")
     if not options and (strategy == "auto" or not isinstance(strategy, str)):
         return
     from pytorch_lightning import Trainer as LightningTrainer
@@ -142,15 +142,15 @@ def _experiment(path: str, entry: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _format(path: str, data: Mapping[str, Any], function: Any) -> Iterator[str]:
-    """Options and parts together fill the keyword-only arguments of the format's function."""
+    """Checks options and parts, which together fill the keyword-only arguments of the format's function."""
     options = _mapping(data.get("options"))
     parts = {part: entry for part, entry in _sections(data.get("parts")).items() if part in PARTS}
     arguments = {p.name: p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY}
     needed = [name for name, argument in arguments.items() if argument.default is argument.empty]
     hints = get_type_hints(function)
     places = [(f"{path}.options", options), *((f"{path}.parts.{part}", entry) for part, entry in parts.items())]
-    for place, part_options in places:
-        for name, value in part_options.items():
+    for place, section in places:
+        for name, value in section.items():
             if name not in arguments:
                 yield f"{place}.{name}: unknown key; {nearest(name, arguments)}"
             else:
@@ -201,7 +201,7 @@ def _for_presets(presets: Iterable[str]) -> str:
 
 
 def _keyword_types(function: Any) -> dict[str, Any]:
-    """The types of a function's keyword-only arguments, by their names."""
+    """Returns the types of a function's keyword-only arguments, by their names."""
     from pipeline.tasks.network import keyword_names
 
     hints = get_type_hints(function)
@@ -209,7 +209,7 @@ def _keyword_types(function: Any) -> dict[str, Any]:
 
 
 def _typed(path: str, values: Iterable[Any], hint: Any) -> Iterator[str]:
-    """Complaints about values that are not of a type; a whole number counts as a number."""
+    """Yields a complaint about each value that is not of a type; a whole number counts as a number."""
     adapter = TypeAdapter(hint, config=ConfigDict(strict=True))
     for value in values:
         try:
@@ -223,7 +223,7 @@ def _typed(path: str, values: Iterable[Any], hint: Any) -> Iterator[str]:
 
 
 def _accepted(path: str, values: Iterable[Any], name: str, section: Callable[..., Any]) -> Iterator[str]:
-    """Yields what the object that uses a number says about it; the other numbers are zero for the moment."""
+    """Yields the complaint of the object that uses a number; the other numbers are zero for the moment."""
     for value in (value for value in values if _is_number(value)):
         try:
             section(**{**dict.fromkeys(get_type_hints(section), 0.0), name: value})
@@ -249,7 +249,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _values(entry: Any) -> list[Any]:
-    """The values that a parameter can take, or the ends of its range."""
+    """Returns the values that a parameter can take, or the ends of its range."""
     if isinstance(entry, Mapping):
         choices = entry.get("choices", [entry.get("low"), entry.get("high")])
         return [value for value in choices if value is not None] if isinstance(choices, list) else []

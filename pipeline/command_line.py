@@ -1,4 +1,4 @@
-"""What the command line offers, in one table: the stages that DVC runs, and the other commands."""
+"""The command line in one table: the stages that DVC runs, and the other commands."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-SCRIPT = "pipeline"  # beside `python -m pipeline`
-Option = Mapping[str, Any]  # how argparse wants it
+SCRIPT = "pipeline"  # in addition to `python -m pipeline`
+Option = Mapping[str, Any]  # keyword arguments of argparse's add_argument
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Command:
     """One command.
 
     Attributes:
-        about: one line, what it does.
+        about: one line on what it does.
         subject: what NAME is of, such as "experiment"; None where it takes no name.
         required: whether it needs the name.
         room: the package of its module: "stages" are run by DVC, "commands" by people.
@@ -113,7 +113,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def overview() -> argparse.ArgumentParser:
-    """Shows all commands; `whole_parser` has their options, too."""
+    """Returns a parser that shows all commands; `whole_parser` has their options, too."""
     parser = argparse.ArgumentParser(
         prog=_program(),
         usage=f"{_program()} COMMAND [NAME] [options]",
@@ -129,7 +129,7 @@ def overview() -> argparse.ArgumentParser:
 
 
 def parser_of(name: str, parser: argparse.ArgumentParser | None = None) -> argparse.ArgumentParser:
-    """The arguments of one command."""
+    """Returns a parser of the arguments of one command."""
     command = COMMANDS[name]
     about = f"{command.about[0].upper()}{command.about[1:]}."
     made = parser or _Parser(prog=f"{_program()} {name}", description=about)
@@ -142,10 +142,10 @@ def parser_of(name: str, parser: argparse.ArgumentParser | None = None) -> argpa
 
 
 def entered_for(name: str, words: Sequence[str]) -> dict[str, Any] | str:
-    """The values of a command's arguments by their names, or the sentence that says what is wrong with the words."""
+    """Returns the values of a command's arguments by their names, or a sentence on what is wrong with the words."""
     command = COMMANDS[name]
     try:
-        entered, rest = parser_of(name).parse_known_intermixed_args(words)  # an option may stand between the files
+        entered, rest = parser_of(name).parse_known_intermixed_args(words)  # an option may be between the files
     except argparse.ArgumentError as error:
         return f"{name}: {error}; `{_program()} {name} --help` shows what it takes"
     if not rest:
@@ -162,7 +162,7 @@ def entered_for(name: str, words: Sequence[str]) -> dict[str, Any] | str:
 
 
 def whole_parser() -> argparse.ArgumentParser:
-    """All commands as sub-parsers, from which completion scripts are made."""
+    """Returns a parser with all commands as sub-parsers, from which completion scripts are made."""
     parser = argparse.ArgumentParser(prog=SCRIPT)
     commands = parser.add_subparsers(metavar="COMMAND")
     for name, command in COMMANDS.items():

@@ -18,8 +18,8 @@ NAME = re.compile(
     re.IGNORECASE,
 )
 VARIABLE = re.compile(r"PASSWORD|PASSWD|TOKEN(?!IZ|S?$(?<=S)|S?_(?:LIMIT|COUNT))|SECRET|CREDENTIAL|API_?KEY|ACCESS_KEY")
-WORD = re.compile(r"[0-9.,-]+|[a-z]{1,11}")  # a value that stands in many texts that have nothing to do with it
-# Values that say by their form what they are: of GitHub, GitLab, Hugging Face, Slack, npm, PyPI, Amazon, and any JWT.
+WORD = re.compile(r"[0-9.,-]+|[a-z]{1,11}")  # a value that occurs in many texts that have nothing to do with it
+# Values that are recognised by their form: of GitHub, GitLab, Hugging Face, Slack, npm, PyPI, Amazon, and any JWT.
 FORM = re.compile(
     r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}|hf_[A-Za-z]{30,}|xox[abprs]-[\w-]{16,}|"
     r"npm_[A-Za-z0-9]{36}|pypi-AgE[\w-]{16,}|dckr_pat_[\w-]{20,}|A[KS]IA[0-9A-Z]{16}\b|"
@@ -31,18 +31,18 @@ ADDRESS = re.compile(r"([A-Za-z][\w+.-]*)://([^/?#\s'\"]*)([^\s'\"]*)")
 
 
 def credential_in(address: str) -> str | None:
-    """Returns what in an address looks like a credential, without its value; None where nothing does."""
+    """Names what in an address looks like a credential, without its value; None where nothing does."""
     match = ADDRESS.search(address)
     if not match:
         return None
     scheme, place, rest = match.groups()
     user, sign, _ = place.rpartition("@")
     _, colon, password = user.partition(":")
-    host = re.sub(r"^\[[^\]]*\]", "", place)  # colons of IPv6 stand in brackets
+    host = re.sub(r"^\[[^\]]*\]", "", place)  # colons of IPv6 are in brackets
     if password or (not sign and "@" in rest and re.search(r":(?!\d*$)", host)):
         return "a password"
     if sign and (colon or scheme.lower() in ("http", "https", "file", "package")):
-        return "a user, or a token in its place"  # a database or storage may well say which user or container it means
+        return "a user, or a token in its place"  # the address of a database or storage may name its user or container
     for _, key, value in QUERY.findall(address):
         if NAME.search(unquote(key)) and value.strip("*") and not value.isdigit():
             return f"a credential in its part {unquote(key)[:40]}=…"
@@ -50,7 +50,7 @@ def credential_in(address: str) -> str | None:
 
 
 def scrubbed(text: object) -> str:
-    """A text without users and passwords of addresses, what looks like a credential, and those that are known."""
+    """Returns a text without users and passwords of addresses, and without all that is or looks like a credential."""
     cleaned = USER.sub(r"\1", str(text))
     cleaned = QUERY.sub(lambda m: f"{m[1]}{m[2]}={HIDDEN if NAME.search(unquote(m[2])) else m[3]}", cleaned)
     cleaned = FORM.sub(HIDDEN, cleaned)
@@ -60,9 +60,9 @@ def scrubbed(text: object) -> str:
 
 
 def known(*texts: str) -> set[str]:
-    """Values of credentials: in the environment, in ~/.netrc, and in addresses of the environment and of `texts`.
+    """Collects the values of credentials: in the environment, in ~/.netrc, and in addresses in it and in `texts`.
 
-    A number or a short word is none of them, though somebody may use one: it stands in many texts by chance.
+    A number or a short word is not one of them, though somebody may use one: it occurs in many texts by chance.
     """
     secrets = {value for name, value in os.environ.items() if VARIABLE.search(name) and not value.startswith("/")}
     for name, value in os.environ.items():
@@ -75,7 +75,7 @@ def known(*texts: str) -> set[str]:
 
 
 def _values(text: str) -> Iterator[str]:
-    """The credentials in the addresses of a text, as they are written and as they are meant."""
+    """Yields the credentials in the addresses of a text, as they are written and as they are meant."""
     for scheme, place, rest in ADDRESS.findall(text):
         user, sign, _ = place.rpartition("@")
         name, _, password = user.partition(":")

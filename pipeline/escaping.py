@@ -14,17 +14,17 @@ APART = "&#8203;"  # a blank of no width: behind it GitHub sees no mention, issu
 
 
 def printable(text: object) -> str:
-    """A message of one or more lines, with control characters as Python writes them: \\x1b."""
+    """Returns a message of one or more lines, with control characters as Python writes them: \\x1b."""
     return CONTROLS.sub(_written, str(text))
 
 
 def in_one_line(text: object) -> str:
-    """The same for a cell or a name: ends of lines and tabs are written out, too."""
+    """Does the same for a cell or a name: ends of lines and tabs are written out, too."""
     return BREAKS.sub(_written, str(text))
 
 
 def markdown(text: object) -> str:
-    """Text in one line of GitHub's Markdown that means nothing there: no HTML, link, picture, mention or formula."""
+    """Escapes text for one line of GitHub's Markdown: no HTML, link, picture, mention or formula is left in it."""
     safe = html.escape(in_one_line(text), quote=False)
     safe = re.sub(r"([\\`*\[\]|~$])", r"\\\1", safe)
     safe = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", safe)  # inside of words it is plain

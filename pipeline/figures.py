@@ -12,7 +12,7 @@ INK, BLUE, ORANGE, GREY = "#1f2933", "#2563a8", "#c8641e", "#9aa5b1"
 
 
 def figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches, independent of pyplot and of the user's matplotlibrc."""
+    """Returns an empty figure of so many inches, independent of pyplot and of the user's matplotlibrc."""
     import matplotlib
     from matplotlib.figure import Figure as NewFigure
 

@@ -18,7 +18,7 @@ PLACES = ".gitignore, .git/info/exclude or git's core.excludesFile"
 
 
 def hidden_data(root: Path, paths: Iterable[str]) -> list[str]:
-    """One sentence for every data folder or .dvc file that a rule hides from DVC; nothing outside of a repository.
+    """Returns a sentence for every data folder or .dvc file that a rule hides from DVC; none outside of a repository.
 
     `paths` are the data folders that params.yaml names, relative to `root`.
     """
@@ -31,18 +31,18 @@ def hidden_data(root: Path, paths: Iterable[str]) -> list[str]:
         with Repo(str(root)) as repo:
             own = sorted({path for path in paths if not Path(path).is_absolute()} | _added(root))
             return [*_unlisted(repo, root, own), *_left_out(repo, root, own)]
-    except DvcException:  # of a broken dvc.yaml, of which every command of DVC complains
+    except DvcException:  # of a broken dvc.yaml, about which every command of DVC complains
         return []
 
 
 def _added(root: Path) -> set[str]:
-    """The folders and files that have a .dvc file, hidden or not, in the root and everywhere below data/."""
+    """Returns the folders and files that have a .dvc file, hidden or not, in the root and everywhere below data/."""
     files = [*root.glob("*.dvc"), *(root / "data").glob("*.dvc"), *(root / "data").glob("*/*.dvc")]
     return {file.relative_to(root).with_suffix("").as_posix() for file in files if file.is_file()}
 
 
 def _unlisted(repo: Repo, root: Path, paths: Iterable[str]) -> Iterator[str]:
-    """Folders that DVC does not walk through in its search for .dvc files, and files that it passes over."""
+    """Reports folders that DVC does not walk through in its search for .dvc files, and files that it passes over."""
     from dvc.scm import NoSCM
 
     if isinstance(repo.scm, NoSCM):
@@ -60,9 +60,9 @@ def _unlisted(repo: Repo, root: Path, paths: Iterable[str]) -> Iterator[str]:
 
 
 def _listed(root: Path, path: Path) -> list[Path]:
-    """The folders that DVC has to walk through to find the data of a path, the outermost first.
+    """Returns the folders that DVC has to walk through to find the data of a path, the outermost first.
 
-    What lies in a folder that is an output itself, of a .dvc file or of a download, needs not be found.
+    What lies in a folder that is an output itself, of a .dvc file or of a download, need not be found.
     """
     parents = [parent for parent in reversed(path.parents) if parent.name]
     added = next((place for place in (*parents, path) if (root / f"{place}.dvc").is_file()), None)
@@ -72,7 +72,7 @@ def _listed(root: Path, path: Path) -> list[Path]:
 
 
 def _left_out(repo: Repo, root: Path, paths: Iterable[str]) -> Iterator[str]:
-    """Data folders, and folders in them, that a rule of .dvcignore takes out of `dvc add`."""
+    """Reports data folders, and folders in them, that a rule of .dvcignore takes out of `dvc add`."""
     for path in paths:
         for folder in _folders(root / path):
             if repo.dvcignore.is_ignored_dir(str(folder)):
@@ -81,7 +81,7 @@ def _left_out(repo: Repo, root: Path, paths: Iterable[str]) -> Iterator[str]:
 
 
 def _folders(folder: Path) -> Iterator[Path]:
-    """A folder and those in it, hidden ones left out: no format reads them."""
+    """Yields a folder and those in it, hidden ones left out: no format reads them."""
     for count, (place, below, _) in enumerate(os.walk(folder)):
         if count == FOLDERS:
             return
@@ -90,7 +90,7 @@ def _folders(folder: Path) -> Iterator[Path]:
 
 
 def _remedy(root: Path, folder: Path) -> str:
-    """Returns what to change: for the line that this project itself had, the very line."""
+    """Names what to change: for the line that this project itself had, the very line."""
     ignored = root / ".gitignore"
     lines = ignored.read_text(encoding="utf-8").splitlines() if ignored.is_file() else []
     line = f"/{folder.as_posix()}/*"

@@ -1,6 +1,6 @@
-"""What the raw data of an experiment hold, in lines for a person: read as `prepare` would, but nothing is written.
+"""The contents of an experiment's raw data, in lines for a person: read as `prepare` would, but nothing is written.
 
-It stands beside the stages and cannot change an output, so no stage depends on it in dvc.yaml.
+It runs next to the stages and cannot change an output, so no stage depends on it in dvc.yaml.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PARTS = {"all", "train", "training", "validation", "valid", "val", "dev", "test"
 
 
 def look(experiment: Experiment, seed: int, warn: Callable[[str], None]) -> Iterator[str]:
-    """Lines about the data, as they are read. Raises ValueError with what is wrong in the parts, all of it at once."""
+    """Yields lines about the data as they are read. Raises ValueError with all that is wrong in the parts at once."""
     data = experiment.data
     files, size = _extent(Path(data.path))
     yield f"{data.path}: {_number(files, 'file')}, {size / 1e6:,.1f} MB, read as {data.format}"
@@ -63,17 +63,17 @@ def look(experiment: Experiment, seed: int, warn: Callable[[str], None]) -> Iter
 
 
 def _split(experiment: Experiment, parts: dict[str, Records], seed: int, warn: Callable[[str], None]) -> Iterator[str]:
-    """Yields what `prepare` would make of the parts. Raises ValueError where it would stop."""
+    """Describes what `prepare` would make of the parts. Raises ValueError where it would stop."""
     task = load_task(experiment.task, experiment.settings)
     card = task.prepare(parts, experiment.split.model_dump(), seed).card
-    warnings = {warning for records in parts.values() for warning in getattr(records, "warnings", ())}
-    for warning in (warning for warning in card["warnings"] if warning not in warnings):
+    shown = {warning for records in parts.values() for warning in getattr(records, "warnings", ())}
+    for warning in (warning for warning in card["warnings"] if warning not in shown):
         warn(warning)
     yield "  split: " + ", ".join(f"{count:,} {split}" for split, count in card["counts"].items())
 
 
 def _extent(folder: Path) -> tuple[int, int]:
-    """Returns how many files lie in a folder, and their bytes."""
+    """Counts the files in a folder, and their bytes."""
     sizes = [os.lstat(os.path.join(place, name)).st_size for place, _, names in os.walk(folder) for name in names]
     return len(sizes), sum(sizes)
 
@@ -83,7 +83,7 @@ def _share(glance: Glance) -> str:
 
 
 def _described(records: Records) -> str:
-    """One line about the records of a part."""
+    """Describes the records of a part in one line."""
     match records:
         case Images():
             return _images(records)
@@ -151,7 +151,7 @@ def _recordings(records: Recordings) -> str:
 
 
 def _doubts(records: Records, name: str) -> Iterator[str]:
-    """Yields what can be meant, but seldom is."""
+    """Yields warnings about what can be meant, but seldom is."""
     if name != "class_folders" or not isinstance(records, Images):
         return
     classes = sorted(set(map(str, records.labels.tolist())))

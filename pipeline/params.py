@@ -1,4 +1,4 @@
-"""params.yaml as frozen, typed objects. Types, ranges and messages stand here; the values stand in the file."""
+"""params.yaml as frozen, typed objects. Types, ranges and messages are here; the values are in the file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf1
 
 
 def _checked_devices(devices: Any) -> int | str | list[int]:
-    """Returns how many devices, all (-1 or auto), or which ones by their numbers."""
+    """Checks how many devices, all (-1 or auto), or which ones by their numbers."""
     whole = type(devices) is int and (devices >= 1 or devices == -1)
     numbers = isinstance(devices, list) and devices and all(type(number) is int and number >= 0 for number in devices)
     if whole or devices == "auto" or (numbers and len(set(devices)) == len(devices)):
@@ -53,7 +53,7 @@ class Section(BaseModel):
 
 
 class Trainer(Section):
-    """Goes to `pytorch_lightning.Trainer`; `options` are further arguments of it."""
+    """Arguments of `pytorch_lightning.Trainer`; `options` are further ones."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
     devices: Devices
@@ -64,7 +64,7 @@ class Trainer(Section):
 
     @property
     def distributed(self) -> bool:
-        """Whether one fit spans several devices, so that fits cannot stand side by side."""
+        """Whether one fit spans several devices, so that fits cannot run side by side."""
         return self.devices != 1 or self.num_nodes > 1 or self.strategy != "auto"
 
 
@@ -85,7 +85,7 @@ class Study(Section):
 
 
 class Limits(Section):
-    """Holds what no challenger may break, however good its score is; null for no limit."""
+    """Limits that no challenger may break, however good its score is; null for no limit."""
 
     latency_ms: Annotated[float, Field(gt=0)] | None  # of one example
     megabytes: Annotated[float, Field(gt=0)] | None  # of the weights
@@ -102,10 +102,10 @@ class Gate(Section):
 class Download(Section):
     url: Annotated[str, StringConstraints(pattern=r"^(https?|file|package)://.+")]
     sha256: Digest | None = None  # of the file
-    unpack: bool | None = None  # whether an archive is unpacked beside it; absent means no
-    folder: FileName | None = None  # of the archive, wherever it stands in it, to take alone; absent means all
+    unpack: bool | None = None  # whether an archive is unpacked next to it; absent means no
+    folder: FileName | None = None  # of the archive, wherever it is in it, to take alone; absent means all
     only: list[str] | None = None  # patterns such as "*.wav" of the names of that folder's files; absent means all
-    contents: Digest | None = None  # of that folder's files, for an archive that is packed anew for every request
+    contents: Digest | None = None  # of that folder's files, for an archive that is packed again for every request
 
     @model_validator(mode="after")
     def _one_checksum(self) -> Download:
@@ -258,12 +258,12 @@ class Params(Section):
     candidates: Annotated[dict[Name, Candidate], Field(min_length=1)]
 
     def gate_of(self, experiment: str) -> Gate:
-        """The experiment's own gate, or the one of all experiments."""
+        """Returns the experiment's own gate, or the one of all experiments."""
         return self.experiments[experiment].gate or self.gate
 
 
 def read_raw(path: str | Path = "params.yaml") -> dict[str, Any]:
-    """The file as plain dictionaries. Raises ParamsError if it is missing or is not YAML."""
+    """Reads the file as plain dictionaries. Raises ParamsError if it is missing or is not YAML."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -291,7 +291,7 @@ def load(path: str | Path = "params.yaml") -> Params:
 
 
 def report(path: str | Path, faults: list[str]) -> str:
-    """One message for all problems of a file."""
+    """Returns one message for all problems of a file."""
     return f"{path} has {len(faults)} problem{'s' if len(faults) > 1 else ''}:\n" + "\n".join(
         f"  {line}" for line in faults
     )

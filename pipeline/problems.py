@@ -1,4 +1,4 @@
-"""What is wrong with params.yaml, in sentences for the person who wrote it: where, what was found, what is allowed."""
+"""The problems of params.yaml, in sentences for the person who wrote it: where, what was found, what is allowed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPACE = "a value, {choices: […]}, or {low: …, high: …} with `log: true` or
 
 
 def problems(raw: Mapping[str, Any], document: type[BaseModel]) -> list[str]:
-    """Types, ranges, unknown keys, and names and numbers that do not agree. `document` describes the whole file."""
+    """Lists wrong types, ranges and keys, and names and numbers that do not agree. `document` describes the file."""
     try:
         document.model_validate(raw)
         faults = []
@@ -27,14 +27,14 @@ def problems(raw: Mapping[str, Any], document: type[BaseModel]) -> list[str]:
     seen = {line.split(":")[0] for line in faults}
     faults += [line for line in _disagreements(raw) if line.split(":")[0] not in seen]
     kept = list(_credentials(raw))
-    secret_places = {line.split(": ")[0] for line in kept}  # what else is wrong with such an address would show it
+    sensitive = {line.split(": ")[0] for line in kept}  # what else is wrong with such an address would show it
     return [in_one_line(line) for line in kept] + [
-        in_one_line(scrubbed(line)) for line in faults if line.split(": ")[0] not in secret_places
+        in_one_line(scrubbed(line)) for line in faults if line.split(": ")[0] not in sensitive
     ]
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """The names that are allowed, and the one that was probably meant."""
+    """Lists the names that are allowed, and the one that was probably meant."""
     names = list(allowed)
     match = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"; did you mean `{match[0]}`?" if match else ""
@@ -42,32 +42,32 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 
 
 def described(error: ValidationError, document: type[BaseModel]) -> list[str]:
-    """One line for every problem; of the alternatives of a union only the first is kept."""
+    """Describes every problem in one line; of the alternatives of a union only the first is kept."""
     lines: dict[str, str] = {}
     for item in error.errors():
         location = [part for part in item["loc"] if not _is_union_branch(part)]
         path = ".".join(str(part) for part in location)
         message = _message(location, dict(item), document)
-        own = re.match(r"[a-z0-9.]+: ", message)  # a check of a whole section says which part of it is wrong
+        own = re.match(r"[a-z0-9.]+: ", message)  # a check of a whole section names the part that is wrong
         lines.setdefault(path, f"{path}.{message}" if own else f"{path}: {message}")
     return list(lines.values())
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: null for None, and not too long."""
+    """Returns a value as a message shows it: null for None, and not too long."""
     text = "null" if value is None else scrubbed(repr(value))
     return text if len(text) <= 80 else text[:77] + "…"
 
 
 def place_of(error: Exception) -> str:
-    """Returns what is wrong and where, without the line itself, which may hold a password."""
+    """Describes what is wrong and where, without the line itself, which may hold a password."""
     mark = getattr(error, "problem_mark", None)
     words = f"{getattr(error, 'context', None) or ''} {getattr(error, 'problem', '')}".strip()
     return str(error) if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: {words}"
 
 
 def expected(item: dict[str, Any]) -> str:
-    """Returns what one error of pydantic says was expected."""
+    """Describes what was expected where pydantic found an error."""
     kind, context = item["type"], item.get("ctx", {})
     if kind == "too_short":
         return f"at least {context['min_length']} entry"
@@ -104,7 +104,7 @@ def _is_searched(location: list[Any]) -> bool:
 
 
 def _siblings(location: list[Any], document: type[BaseModel]) -> list[str]:
-    """The keys that the section at a location may have."""
+    """Lists the keys that the section at a location may have."""
     if _is_searched(location):
         return ["choices, or low and high (and log)"]
     section: Any = document
@@ -119,7 +119,7 @@ def _is_section(kind: Any) -> bool:
 
 
 def _inner(annotation: Any) -> Any:
-    """The section inside `dict[Name, Section]`, `Section | None` or `Annotated[…]`."""
+    """Returns the section inside `dict[Name, Section]`, `Section | None` or `Annotated[…]`."""
     if _is_section(annotation):
         return annotation
     for argument in reversed(getattr(annotation, "__args__", ())):
@@ -130,7 +130,7 @@ def _inner(annotation: Any) -> Any:
 
 
 def _disagreements(raw: Mapping[str, Any]) -> Iterator[str]:
-    """Yields what the file says in two places. It may be wrong in any other way at the same time."""
+    """Compares what the file has in two places. It may be wrong in any other way at the same time."""
     experiments, candidates = _sections(raw.get("experiments")), _sections(raw.get("candidates"))
     names = [str(name) for name in raw["experiments"]] if isinstance(raw.get("experiments"), Mapping) else []
     for name, entry in candidates.items() if names else ():
@@ -146,7 +146,7 @@ def _disagreements(raw: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _credentials(raw: Mapping[str, Any]) -> Iterator[str]:
-    """Addresses that hold a credential: it would go to dvc.lock, to DVC's cache and to whoever gets the repository."""
+    """Reports addresses with a credential: it would go to dvc.lock, DVC's cache and whoever gets the repository."""
     tracking, study = (value if isinstance(value := raw.get(name), Mapping) else {} for name in ("tracking", "study"))
     places = [
         ("tracking.uri", tracking.get("uri"), "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the whole "
@@ -159,16 +159,15 @@ def _credentials(raw: Mapping[str, Any]) -> Iterator[str]:
             how = "~/.netrc, PIPELINE_TOKEN_<HOST> or PIPELINE_QUERY_<HOST> (docs/data.md, Downloads)"
             places.append((f"downloads.{name}.{file}.url", entry.get("url"), how))
     for path, address, how in places:
-        credential = credential_in(address) if isinstance(address, str) else None
-        if credential:
-            rule = "an address in params.yaml holds no credentials, keep them outside"
-            yield f"{path}: found {credential}; {rule}: {how}"
+        kind = credential_in(address) if isinstance(address, str) else None
+        if kind:
+            yield f"{path}: found {kind}; an address in params.yaml holds no credentials, keep them outside: {how}"
 
 
 def _candidate(
     path: str, entry: Mapping[str, Any], experiments: Mapping[str, Mapping[str, Any]], names: list[str]
 ) -> Iterator[str]:
-    """Candidates name their experiment and its task a second time for dvc.yaml."""
+    """Checks the experiment and its task, which candidates name a second time for dvc.yaml."""
     owner = entry.get("experiment")
     if not isinstance(owner, str):
         return
@@ -182,7 +181,7 @@ def _candidate(
 
 
 def _listed(path: str, listed: list[Any], experiment: str, owners: Mapping[str, Any]) -> Iterator[str]:
-    """An experiment lists its candidates, so that DVC notices when one goes."""
+    """Checks the candidates that an experiment lists, so that DVC notices when one is removed."""
     own = [name for name, owner in owners.items() if owner == experiment]
     for name in dict.fromkeys(str(name) for name in listed):
         if name in owners and name not in own:
@@ -197,7 +196,7 @@ def _listed(path: str, listed: list[Any], experiment: str, owners: Mapping[str, 
 
 
 def _batches(experiments: Mapping[str, Mapping[str, Any]], trainer: Any) -> Iterator[str]:
-    """A global batch is shared by all processes; how many `auto` and -1 mean is known only on the machine."""
+    """Checks that the processes can share a global batch; what `auto` and -1 mean is known only on the machine."""
     devices, nodes = (
         (trainer.get(name) for name in ("devices", "num_nodes")) if isinstance(trainer, Mapping) else (1, 1)
     )
@@ -215,6 +214,6 @@ def _batches(experiments: Mapping[str, Mapping[str, Any]], trainer: Any) -> Iter
 
 
 def _sections(value: Any) -> dict[str, Mapping[str, Any]]:
-    """The entries of a mapping that are mappings themselves."""
+    """Returns the entries of a mapping that are mappings themselves."""
     entries = value.items() if isinstance(value, Mapping) else ()
     return {str(name): entry for name, entry in entries if isinstance(entry, Mapping)}

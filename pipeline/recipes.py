@@ -18,20 +18,20 @@ logger = logging.getLogger(__name__)
 
 
 def available() -> dict[str, str]:
-    """Names of the recipes and the first line of each, which says what it is."""
+    """Lists the recipes by name, each with its first line, which describes it."""
     files = sorted(RECIPES.glob("*.yaml"))
     return {file.stem: file.read_text(encoding="utf-8").split("\n")[0].lstrip("# ") for file in files}
 
 
 def recipe_with(experiment: str) -> str | None:
-    """The recipe that brings an experiment."""
+    """Returns the recipe that brings an experiment."""
     return next((name for name in available() if experiment in read_raw(_source(name)).get("experiments", {})), None)
 
 
 def merge(name: str, target: Path = Path("params.yaml")) -> list[str]:
-    """Writes a recipe's entries into the file and returns their paths; those that stand there already are left alone.
+    """Writes a recipe's entries into the file and returns their paths; those that are there already are left alone.
 
-    Raises ParamsError if an entry of the same name says something else.
+    Raises ParamsError if an entry of the same name differs.
     """
     source, recipe, raw = _source(name), read_raw(_source(name)), read_raw(target)
     lines, template, added = _lines(target), _lines(source), []
@@ -73,7 +73,7 @@ def take_out(name: str, target: Path = Path("params.yaml")) -> list[str]:
 
 
 def _reader(download: str, experiments: Mapping[str, Any]) -> str | None:
-    """An experiment whose data lie where a download puts them."""
+    """Finds an experiment whose data lie where a download puts them."""
     folder = Path("data/raw", download)
     for name, experiment in experiments.items():
         data = experiment.get("data") if isinstance(experiment, dict) else None  # the file may still be wrong
@@ -91,12 +91,12 @@ def _source(name: str) -> Path:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a file without their ends; the last one is empty where the file ends with a line end."""
+    """Reads the lines of a file without their ends; the last one is empty where the file ends with a line end."""
     return path.read_text(encoding="utf-8").split("\n")
 
 
 def _section(lines: list[str], section: str) -> tuple[int, int]:
-    """The line of `section:` and the end of what belongs to it: the line behind its last indented one."""
+    """Finds the line of `section:` and the end of what belongs to it: the line behind its last indented one."""
     head = next((row for row, line in enumerate(lines) if line.startswith(f"{section}:")), len(lines))
     following = (row for row in range(head + 1, len(lines)) if re.match(r"[A-Za-z_]+:", lines[row]))
     end = next(following, len(lines))
@@ -106,7 +106,7 @@ def _section(lines: list[str], section: str) -> tuple[int, int]:
 
 
 def _entry(lines: list[str], section: str, key: str, file: Path) -> tuple[int, int]:
-    """First line and end of an entry: with the comments right above it, without those above the next one."""
+    """Finds first line and end of an entry: with the comments right above it, without those above the next one."""
     head, end = _section(lines, section)
     start = next((row for row in range(head + 1, end) if re.match(rf"  {re.escape(key)}:(\s|$)", lines[row])), None)
     if start is None:
@@ -120,12 +120,12 @@ def _entry(lines: list[str], section: str, key: str, file: Path) -> tuple[int, i
 
 
 def _is_between(line: str) -> bool:
-    """Whether a line stands between two entries: blank, or a comment at the margin of the entries."""
+    """Whether a line is between two entries: blank, or a comment at the margin of the entries."""
     return not line.strip() or line.startswith("  #")
 
 
 def _with_entry(lines: list[str], section: str, entry: list[str]) -> list[str]:
-    """The lines with an entry at the end of a section, which is made where it is missing or empty."""
+    """Returns the lines with an entry at the end of a section, which is made where it is missing or empty."""
     if not any(line.startswith(f"{section}:") for line in lines):
         lines = [*lines[:-1], "", f"{section}:", ""]
     head, end = _section(lines, section)
@@ -136,7 +136,7 @@ def _with_entry(lines: list[str], section: str, entry: list[str]) -> list[str]:
 
 
 def _without_entry(lines: list[str], section: str, key: str, file: Path) -> list[str]:
-    """The lines without an entry and without the blank line that set it apart."""
+    """Returns the lines without an entry and without the blank line that set it apart."""
     head, section_end = _section(lines, section)
     start, end = _entry(lines, section, key, file)
     if not lines[start - 1].strip():
@@ -158,16 +158,16 @@ def _by_hand(file: Path) -> str:
 
 
 def _replace(target: Path, lines: list[str], expected: Mapping[str, Any]) -> None:
-    """Writes the lines if they say exactly what is expected of them; line ends stay as they were."""
+    """Writes the lines if they hold exactly what is expected; line ends stay as they were."""
     text = "\n".join(lines)
     windows = b"\r\n" in target.read_bytes()
     partial = target.with_name(f".{target.name}.part")
     partial.write_text(text, encoding="utf-8", newline="\r\n" if windows else "\n")
     try:
-        merged = read_raw(partial)
-        if _filled(merged) != _filled(expected):
+        written = read_raw(partial)
+        if _filled(written) != _filled(expected):
             raise ParamsError(_by_hand(target))
-        wrong = [line for line in problems(merged, Params) if "at least 1 entry" not in line]
+        wrong = [line for line in problems(written, Params) if "at least 1 entry" not in line]
         if wrong:
             raise ParamsError(report(target, wrong))
         os.replace(partial, target)
@@ -176,5 +176,5 @@ def _replace(target: Path, lines: list[str], expected: Mapping[str, Any]) -> Non
 
 
 def _filled(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """With an empty mapping for a section that is missing or null."""
+    """Adds an empty mapping for each section that is missing or null."""
     return {**raw, **{section: raw.get(section) or {} for section in SECTIONS}}

@@ -1,4 +1,4 @@
-"""What of params.yaml a command works with: a fault in one experiment is no reason to stop the others."""
+"""The part of params.yaml that a command works with: a fault in one experiment does not stop the others."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Entries:
 
 
 def at_hand(raw: Mapping[str, Any], stage: str, name: str | None) -> Entries | None:
-    """The entries that a command works with, whatever else is wrong with the file; None for all of them."""
+    """Returns the entries that a command works with, whatever else is wrong with the file; None for all of them."""
     if stage in OF_NONE:
         return Entries()
     if name is None:
@@ -54,7 +54,7 @@ def at_hand(raw: Mapping[str, Any], stage: str, name: str | None) -> Entries | N
 
 
 def entry_of(problem: str, raw: Mapping[str, Any]) -> tuple[str, str] | None:
-    """(section, name) of the entry that a problem `section.name.…: what` speaks of; None where it concerns all."""
+    """Returns (section, name) of the entry that a problem `section.name.…: what` is about; None if it concerns all."""
     for section in SECTIONS:
         for name in sorted(_section(raw, section), key=len, reverse=True):
             if problem.startswith((f"{section}.{name}.", f"{section}.{name}:")):
@@ -63,7 +63,7 @@ def entry_of(problem: str, raw: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def without(raw: Mapping[str, Any], faulty: Iterable[tuple[str, str]]) -> tuple[dict[str, Any], Entries]:
-    """The document without faulty entries and without the experiments that need them, and what is left out."""
+    """Returns the document without faulty entries and the experiments that need them, and what is left out."""
     gone = Entries()
     for section, name in faulty:
         gone.add(section, name)
@@ -88,7 +88,7 @@ def _add_experiment(entries: Entries, raw: Mapping[str, Any], name: str) -> None
 
 
 def _candidates(raw: Mapping[str, Any], experiment: str) -> set[str]:
-    """The candidates that name an experiment, and those that it lists."""
+    """Returns the candidates that name an experiment, and those that it lists."""
     own = {
         name for name, entry in _section(raw, "candidates").items() if _mapping(entry).get("experiment") == experiment
     }
@@ -96,7 +96,7 @@ def _candidates(raw: Mapping[str, Any], experiment: str) -> set[str]:
 
 
 def _owners(raw: Mapping[str, Any], candidate: str) -> list[str]:
-    """The experiments that a candidate names or that list it."""
+    """Returns the experiments that a candidate names or that list it."""
     named = _mapping(_section(raw, "candidates").get(candidate)).get("experiment")
     return [name for name in _section(raw, "experiments") if name == named or candidate in _listed(raw, name)]
 

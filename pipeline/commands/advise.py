@@ -1,4 +1,4 @@
-"""Says what the measured differences of the families mean for one experiment."""
+"""Explains what the measured differences of the families mean for one experiment."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def main(name: str | None, params: Params) -> None:
         raise ValueError(f"{RESULTS} holds no result; `make differences` measures them")
     experiment, prepared = params.experiments[name], Path("data/prepared", name)
     candidates = {candidate: params.candidates[candidate] for candidate in experiment.candidates}
-    sentences = advice(experiment, candidates, read_card(prepared), read_table(prepared, "train"), results)
-    for entry in sentences:
+    entries = advice(experiment, candidates, read_card(prepared), read_table(prepared, "train"), results)
+    for entry in entries:
         print(f"{entry.sentence}\n    {entry.row}")
-    if not sentences:
+    if not entries:
         print(f"advise: nothing that was measured decides anything for {name}")
     if missing := [difference for difference in DIFFERENCES if difference not in results]:
         print(f"advise: not measured here: {', '.join(missing)}; `make differences` does")

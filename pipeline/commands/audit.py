@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def main(name: str | None, params: Params) -> int:
-    """1 where something differs that matters, else 0. Raises ValueError where DVC or MLflow cannot be asked."""
+    """Returns 1 where something differs that matters, else 0. Raises ValueError where DVC or MLflow cannot be asked."""
     if name not in (None, EXPERIMENT, *params.experiments):
         raise ParamsError(f"experiment: found {name}; {nearest(str(name), [*params.experiments, EXPERIMENT])}")
     address = address_of(params.tracking)
@@ -45,7 +45,7 @@ def main(name: str | None, params: Params) -> int:
 
 
 def _of_experiment(experiment: str, params: Params, address: Address, client: MlflowClient) -> Iterator[Difference]:
-    """Runs, versions and aliases of one experiment."""
+    """Compares runs, versions and aliases of one experiment."""
     is_own = experiment == EXPERIMENT  # of the ten differences, which have no models
     planned = (
         planned_differences(DIFFERENCES) if is_own

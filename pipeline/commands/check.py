@@ -1,4 +1,4 @@
-"""Says what is wrong with params.yaml, all of it at once; with a name also what the data of that experiment hold.
+"""Lists all that is wrong with params.yaml at once; with a name also describes the data of that experiment.
 
 Without a name differences/params.yaml is looked at, too, where there is one.
 """
@@ -30,7 +30,7 @@ def main(name: str | None) -> None:
 
 
 def _check_all() -> str:
-    """Sums differences/params.yaml up. Raises ParamsError with all that is wrong with both files."""
+    """Returns a sentence about differences/params.yaml. Raises ParamsError with all that is wrong with both files."""
     summary, faults = "", []
     try:
         check()

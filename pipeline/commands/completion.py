@@ -7,7 +7,7 @@ from pipeline.params import ParamsError, nearest
 
 
 def main(name: str | None) -> None:
-    """For bash, zsh or tcsh, by shtab. Raises ParamsError for another shell."""
+    """Prints the script for bash, zsh or tcsh, by shtab. Raises ParamsError for another shell."""
     import shtab
 
     if name not in shtab.SUPPORTED_SHELLS:

@@ -39,7 +39,7 @@ def main(name: str | None, params: Params) -> None:
 
 
 def _take_over_seconds(differences: list[MeasuredDifference]) -> dict[str, Any]:
-    """Returns how long the results took, where this machine has seen all of the work; else what was known before."""
+    """Keeps how long the present results took, where this machine did all of the work; else what was known before."""
     known = read_json(SECONDS) if SECONDS.is_file() else {}
     new = {setting: dict(entries) for setting, entries in known.items()}
     for difference in differences:

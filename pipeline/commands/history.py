@@ -12,7 +12,7 @@ from pipeline.tracking.address import Address, address_of
 
 
 def main(name: str | None, params: Params) -> None:
-    """Reads reports/registry.json, and asks MLflow, which has the same lines, where the file tells of none."""
+    """Reads reports/registry.json, and asks MLflow, which has the same lines, where the file has none."""
     if name not in params.experiments:
         raise ParamsError(f"experiment: found {name}; {nearest(str(name), params.experiments)}")
     address = address_of(params.tracking)
@@ -21,11 +21,11 @@ def main(name: str | None, params: Params) -> None:
         print(f"{name}: nothing was decided yet; `dvc repro` brings a first version before the gate")
         return
     for line in history:
-        print("\n".join(map(in_one_line, _told(line))))
+        print("\n".join(map(in_one_line, _described(line))))
 
 
 def _from_mlflow(address: Address, name: str) -> list[record.Entry]:
-    """Nothing where MLflow does not answer: then nobody knows of a decision."""
+    """Reads the history from MLflow, empty without such a model. Raises ValueError where MLflow does not answer."""
     from pipeline.registry import ledger
     from pipeline.tracking.client import Unreachable, connect, reported
 
@@ -37,8 +37,8 @@ def _from_mlflow(address: Address, name: str) -> list[record.Entry]:
     return ledger.merged([], ledger.lines_of(models[0].tags) if models else [])
 
 
-def _told(line: record.Entry) -> Iterator[str]:
-    """A line with time, person and versions, and under it the reason and the evidence."""
+def _described(line: record.Entry) -> Iterator[str]:
+    """Yields a line with time, person and versions, and under it the reason and the evidence."""
     before, after = (f"version {number}" if number else "none" for number in _ends(line))
     who = line.get("by") or record.SOMEBODY
     moved = f"{before} → {after}" if before != after else f"{before} stays"
@@ -48,12 +48,12 @@ def _told(line: record.Entry) -> Iterator[str]:
     evidence = _evidence(line)
     if evidence:
         yield f"    evidence: {evidence}"
-    if sentence := (line.get("evidence") or {}).get("gate"):
-        yield f"    the gate had said: {sentence}"
+    if verdict := (line.get("evidence") or {}).get("gate"):
+        yield f"    the gate had said: {verdict}"
 
 
 def _ends(line: record.Entry) -> tuple[str | None, str | None]:
-    """Numbers of the champion before and after; lines of a time when they were not written down tell them otherwise."""
+    """Returns numbers of the champion before and after; lines from before these were kept have them in other keys."""
     if "from" in line:
         return line["from"], line["to"]
     before = line["against"] and line["against"]["version"]
@@ -70,6 +70,8 @@ def _evidence(line: record.Entry) -> str:
     return ", ".join(parts)
 
 
-def _difference(difference: dict[str, Any]) -> str:
-    interval = f"[{difference['low']:+.4g}, {difference['high']:+.4g}]"
-    return f"{difference['difference']:+.4g} {interval}, p = {difference['p_value']:.2g}"
+def _difference(comparison: dict[str, Any]) -> str:
+    return (
+        f"{comparison['difference']:+.4g} [{comparison['low']:+.4g}, {comparison['high']:+.4g}], "
+        f"p = {comparison['p_value']:.2g}"
+    )

@@ -13,7 +13,7 @@ from pipeline.tracking.address import address_of
 
 
 def main(name: str | None, params: Params) -> None:
-    """All experiments, or the one of this name."""
+    """Prints all experiments, or the one of this name."""
     if name is not None and name not in params.experiments:
         raise ParamsError(f"there is no experiment {name!r}; {nearest(name, params.experiments)}")
     for experiment in [name] if name else params.experiments:
@@ -25,7 +25,7 @@ def main(name: str | None, params: Params) -> None:
 
 
 def table(results: Results) -> str:
-    """The verdict of an experiment and its models, the best on test first; the challenger has a star."""
+    """Returns the verdict of an experiment and its models, the best on test first; the challenger has a star."""
     metrics = results.metrics
     if metrics is None:
         return "\n".join([results.name, *(f"  {in_one_line(note)}" for note in results.notes)])

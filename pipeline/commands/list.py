@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _about_task(task: str) -> str:
-    """Returns what it does, the score that decides, and the keys of `settings`."""
+    """Describes what a task does, the score that decides, and the keys of `settings`."""
     task_class = task_type(task)
     score = getattr(task_class, "score", "the one that settings.score names")
     settings = f"; settings: {', '.join(task_class.SETTINGS)}" if task_class.SETTINGS else ""
@@ -53,7 +53,7 @@ def _about_task(task: str) -> str:
 
 
 def _keys(read: Callable[..., Any]) -> str:
-    """Returns what `options` and `parts` of a format may hold; what need not be there stands in brackets."""
+    """Lists what `options` and `parts` of a format may hold; what need not be there is in brackets."""
     _, *options = inspect.signature(read).parameters.values()
     return ", ".join(option.name if option.default is option.empty else f"({option.name})" for option in options)
 

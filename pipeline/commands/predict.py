@@ -14,7 +14,7 @@ from pipeline.params import Params, ParamsError, nearest
 from pipeline.registry.asking import Refused, answers_of, chosen_version
 from pipeline.registry.shortcomings import shortcoming
 from pipeline.registry.store import Version, store_with_versions
-from pipeline.serving import output as answer_output
+from pipeline.serving import output as rendering
 from pipeline.serving.output import Answered
 from pipeline.serving.rehearse import RehearsalFailed
 from pipeline.tasks import load_task
@@ -41,10 +41,10 @@ def main(
     """Prints the answers, or writes them with their pictures into the folder `output`; nothing if one is missing."""
     if name not in params.experiments:
         raise ParamsError(f"experiment: found {name}; {nearest(str(name), params.experiments)} ({ABOUT})")
-    if format not in answer_output.FORMATS:
-        raise ParamsError(f"--format: found {format}; {nearest(format, answer_output.FORMATS)}")
+    if format not in rendering.FORMATS:
+        raise ParamsError(f"--format: found {format}; {nearest(format, rendering.FORMATS)}")
     if output is not None:
-        answer_output.check_free(Path(output))
+        rendering.check_free(Path(output))
     paths = _checked(files, text)
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
@@ -63,11 +63,11 @@ def main(
             for named, request, answer in zip(names, requests, answers, strict=True)
         ]
     _warn(name, chosen)
-    _tell(answered, f"{name}, {chosen}", format, output)
+    _show(answered, f"{name}, {chosen}", format, output)
 
 
 def _checked(files: Sequence[str], text: Sequence[str]) -> list[Path]:
-    """The files, before anything is loaded. Raises ValueError for one that is not there."""
+    """Returns the files, checked before anything is loaded. Raises ValueError for one that is not there."""
     if not files and not text:
         raise ParamsError(f"name files to ask about: {ABOUT}")
     for path in map(Path, files):
@@ -79,7 +79,7 @@ def _checked(files: Sequence[str], text: Sequence[str]) -> list[Path]:
 
 
 def _downloaded(address: Address, name: str, alias: str, number: str | None, target: Path) -> tuple[Version, Path]:
-    """The version that was asked for, and a copy of its servable folder."""
+    """Downloads the version that was asked for; returns it with a copy of its servable folder."""
     if address.uri.startswith(PREFIX) and not Path(address.uri.removeprefix(PREFIX)).exists():
         raise ValueError(f"{name}: nothing is registered yet ({address.shown} is not there); `dvc repro` makes it")
     try:
@@ -105,25 +105,25 @@ def _answers(folder: Path, requests: list[pd.DataFrame], names: list[str], scrat
 
 
 def _warn(name: str, version: Version) -> None:
-    """Says before the answers where something simpler gives better ones."""
+    """Warns before the answers where something simpler gives better ones."""
     file = Path("metrics", f"{name}.json")
-    if sentence := shortcoming(version, read_json(file) if file.is_file() else None):
-        print(f"predict: {name}, {version}: {sentence}", file=sys.stderr)
+    if warning := shortcoming(version, read_json(file) if file.is_file() else None):
+        print(f"predict: {name}, {version}: {warning}", file=sys.stderr)
 
 
-def _tell(answered: list[Answered], who: str, format: str, output: str | None) -> None:
+def _show(answered: list[Answered], who: str, format: str, output: str | None) -> None:
     """Prints the table, or writes the folder."""
     if output is None:
-        if any(answer_output.has_pictures(entry.answer) for entry in answered):
+        if any(rendering.has_pictures(entry.answer) for entry in answered):
             raise ValueError("this model answers pictures; name a new folder for them: --output FOLDER")
-        print(answer_output.as_text(answer_output.joined(answered, [[] for _ in answered]), format), end="")
+        print(rendering.as_text(rendering.joined(answered, [[] for _ in answered]), format), end="")
         return
-    names = answer_output.picture_names(answered)
+    names = rendering.picture_names(answered)
     pictures = [
         pair for mine, entry in zip(names, answered, strict=True) for pair in zip(mine, entry.pictures, strict=True)
     ]
     file = "predictions.json" if format == "json" else "predictions.csv"
-    text = answer_output.as_text(answer_output.joined(answered, names), file.rpartition(".")[2])
-    answer_output.write_folder(Path(output), file, text, pictures)
+    text = rendering.as_text(rendering.joined(answered, names), file.rpartition(".")[2])
+    rendering.write_folder(Path(output), file, text, pictures)
     drawn = f" and {len(pictures)} picture{'s' if len(pictures) > 1 else ''}" if pictures else ""
     print(f"predict: {who}: {file}{drawn} → {output}")

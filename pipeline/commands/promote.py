@@ -1,4 +1,4 @@
-"""Makes a version champion because a person says so, past the gate, after the same pre-flight; keeps who and why.
+"""Makes a version champion because a person decides so, past the gate, after the same pre-flight; keeps who and why.
 
 Without --to it is the model that lies in models/ and was evaluated, registered first where it has no version yet: so a
 training of `dvc exp run`, which registers nothing by itself, is taken over after `dvc exp apply`.
@@ -34,23 +34,23 @@ def main(name: str | None, params: Params, to: str | None = None, because: str |
     if not reason.isprintable() or not reason:
         raise ParamsError(f"--because: found {because!r}; allowed: a sentence that says why, kept in the history")
     address = address_of(params.tracking)
-    outcome = "the champion was not changed"
+    state = "the champion was not changed"
     try:
         with reported(address):
             client = connect(address)
-            outcome = (
+            state = (
                 f"`python -m pipeline register {name}` ends what was begun, and tells whether the champion was changed"
             )
             line = _promoted(name, params, address, client, to, reason)
     except Unreachable as error:
-        raise ValueError(f"{error}; {outcome}") from None
+        raise ValueError(f"{error}; {state}") from None
     print(f"promote {name}: {line['reason']}; its pre-flight passed → {record.FILE}")
 
 
 def _promoted(
     name: str, params: Params, address: Address, client: MlflowClient, to: str | None, because: str
 ) -> record.Entry:
-    """The line of the history."""
+    """Promotes the version and returns the line of the history."""
     with exclusive(client, name) as lock:
         if to is None:
             store, history, to = _registered(name, params, address, client, lock)
@@ -66,7 +66,7 @@ def _promoted(
 def _registered(
     name: str, params: Params, address: Address, client: MlflowClient, lock: Lock
 ) -> tuple[Store, list[record.Entry], str]:
-    """(the registered model, its history, the number of the version of the model that lies here)."""
+    """Returns (the registered model, its history, the number of the version of the model that lies here)."""
     entry = params.experiments[name]
     outputs = evaluated(name, entry.candidates)
     if isinstance(outputs, str):

@@ -1,4 +1,4 @@
-"""Rebuilds a version of the registry from its commit, and says whether the weights are the same."""
+"""Rebuilds a version of the registry from its commit, and checks whether the weights are the same."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _reproduce(name: str, client: MlflowClient, address: Address) -> None:
 
 
 def _compared(recorded: Recorded, repository: Path) -> tuple[str, bool]:
-    """(the verdict, whether it is a refusal)."""
+    """Rebuilds the model and returns (the verdict, whether it is a refusal)."""
 
     def say(text: str) -> None:
         print(f"reproduce {recorded.name}: {text}", flush=True)

@@ -30,7 +30,7 @@ def main(name: str | None, params: Params) -> None:
 
 
 def _take_over(params: Params, name: str) -> bool:
-    """Whether the figures of an experiment are there and those of its present models."""
+    """Takes over the figures of an experiment if they are there and those of its present models; returns whether."""
     results = read_results(params, name, Path())
     wrong = (
         doubts(results.metrics, results.card, results.candidates) if results.metrics else ["There are no results yet."]

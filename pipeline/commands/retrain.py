@@ -40,7 +40,7 @@ NO_REMOTE = "No DVC remote is configured (`dvc remote add --default NAME URL`)"
 
 
 def main(name: str | None, params: Params) -> None:
-    """One step. Raises ValueError with the reason where it cannot be done."""
+    """Runs one step. Raises ValueError with the reason where it cannot be done."""
     steps: dict[str, Callable[[Params], None]] = {
         "restore": restore,
         "run": run,
@@ -54,7 +54,7 @@ def main(name: str | None, params: Params) -> None:
 
 
 def restore(params: Params) -> None:
-    """Outputs and run cache from the DVC remote; what was never stored is computed again."""
+    """Fetches outputs and run cache from the DVC remote; what was never stored is computed again."""
     if not has_remote():
         print(f"restore: {NO_REMOTE}; everything will be computed here")
         return
@@ -63,7 +63,7 @@ def restore(params: Params) -> None:
 
 
 def run(params: Params) -> None:
-    """`dvc repro`; with overrides after `dvc exp run`, which writes them to params.yaml."""
+    """Runs `dvc repro`; with overrides after `dvc exp run`, which writes them to params.yaml."""
     experiment = os.environ.get("RETRAIN_EXPERIMENT")
     if experiment and experiment not in params.experiments:
         raise ParamsError(f"RETRAIN_EXPERIMENT: found {experiment!r}; {nearest(experiment, params.experiments)}")
@@ -85,7 +85,7 @@ def run(params: Params) -> None:
 
 
 def overrides(text: str, document: Mapping[str, Any]) -> list[str]:
-    """The KEY=VALUE of `-S KEY=VALUE …`, for keys of ALLOWED that stand in params.yaml (`document`), or below one.
+    """Returns the KEY=VALUE of `-S KEY=VALUE …`, for keys of ALLOWED that are in params.yaml (`document`) or below.
 
     Raises ParamsError for anything else. It could become an option of DVC, a file (`../other.yaml:key`), a new entry
     (`+downloads={…}`) or a command.
@@ -122,7 +122,7 @@ def _is_allowed(names: list[str], document: Any) -> bool:
 
 
 def keep(params: Params) -> None:
-    """Outputs and run cache to the DVC remote: a stage that has ended is not computed a second time."""
+    """Stores outputs and run cache in the DVC remote: a stage that has ended is not computed a second time."""
     if has_remote():
         dvc("push", "--run-cache")
         print("keep: outputs and run cache are in the DVC remote")
@@ -131,7 +131,7 @@ def keep(params: Params) -> None:
 
 
 def publish(params: Params) -> None:
-    """Cache first, then the branch: a lock must never name outputs that nobody can fetch."""
+    """Pushes the cache first, then the branch: a lock must never name outputs that nobody can fetch."""
     keep(params)
     paths = changed_paths()
     if not paths:
@@ -151,7 +151,7 @@ def publish(params: Params) -> None:
 
 
 def propose(params: Params) -> None:
-    """A pull request for the branch that `publish` made; none where it made none."""
+    """Opens or updates a pull request for the branch that `publish` made; none where it made none."""
     branch = current_branch()
     if not branch.startswith(BRANCHES):
         print("propose: nothing was published; no pull request")
@@ -163,10 +163,10 @@ def propose(params: Params) -> None:
     note = "" if has_remote() else f"\n{NO_REMOTE}: whoever merges this has to compute the outputs with `make repro`.\n"
     text.write_text(SUMMARY.read_text(encoding="utf-8") + note, encoding="utf-8")
     listed = called("gh", "pr", "list", "--head", branch, "--base", base, "--state", "open", "--json", "number")
-    requests = json.loads(listed)
-    if requests:
-        called("gh", "pr", "edit", str(requests[0]["number"]), "--title", title, "--body-file", str(text))
-        print(f"propose: pull request {requests[0]['number']} is up to date")
+    pull_requests = json.loads(listed)
+    if pull_requests:
+        called("gh", "pr", "edit", str(pull_requests[0]["number"]), "--title", title, "--body-file", str(text))
+        print(f"propose: pull request {pull_requests[0]['number']} is up to date")
         return
     address = called("gh", "pr", "create", "--head", branch, "--base", base, "--title", title, "--body-file", str(text))
     print(f"propose: opened {address}")
@@ -178,7 +178,7 @@ def has_remote() -> bool:
 
 
 def changed_paths() -> list[str]:
-    """Files of a result that Git keeps and that differ from the last commit."""
+    """Lists files of a result that Git keeps and that differ from the last commit."""
     status = git("status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames")
     paths = [entry[3:] for entry in status.split("\0") if entry]
     return sorted(path for path in paths if _belongs_to_result(Path(path)))
@@ -193,22 +193,22 @@ def _belongs_to_result(path: Path) -> bool:
 
 
 def published(branch: str) -> str:
-    """The commit at which origin has the branch, fetched; empty if it has none.
+    """Fetches and returns the commit at which origin has the branch; empty if it has none.
 
     Raises ValueError if somebody else worked on it: replacing the branch would throw that away.
     """
-    references = git(*login(), "ls-remote", "origin", f"refs/heads/{branch}").split()
-    if not references:
+    reference = git(*login(), "ls-remote", "origin", f"refs/heads/{branch}").split()
+    if not reference:
         return ""
-    git(*login(), "fetch", "--quiet", "origin", references[0])
-    subject = git("log", "-1", "--format=%s", references[0])
+    git(*login(), "fetch", "--quiet", "origin", reference[0])
+    subject = git("log", "-1", "--format=%s", reference[0])
     if subject != SUBJECT:
         raise ValueError(f"{branch} has a commit {subject!r} that is not of a retraining; merge or delete it first")
-    return references[0]
+    return reference[0]
 
 
 def current_branch() -> str:
-    """The branch that is checked out. Raises ValueError without one."""
+    """Returns the branch that is checked out. Raises ValueError without one."""
     branch = git("branch", "--show-current")
     if not branch:
         raise ValueError("no branch is checked out (HEAD is detached); `git switch` to the one to retrain")
@@ -216,30 +216,30 @@ def current_branch() -> str:
 
 
 def identity() -> list[str]:
-    """Who commits: the configured person, or the account of GitHub's workflows."""
+    """Returns Git's options for who commits: none for a configured person, else the account of GitHub's workflows."""
     known = subprocess.run(["git", "config", "user.email"], capture_output=True).returncode == 0
     robot = ("user.name=github-actions[bot]", "user.email=41898282+github-actions[bot]@users.noreply.github.com")
     return [] if known else [word for setting in robot for word in ("-c", setting)]
 
 
 def login() -> list[str]:
-    """In CI the token of this step alone answers for Git; it is not left behind in the configuration."""
+    """Returns Git's options for CI, where the token of this step alone is used; it is not left in the configuration."""
     helpers = ("credential.helper=", "credential.helper=!gh auth git-credential")
     return [word for setting in helpers for word in ("-c", setting)] if os.environ.get("GH_TOKEN") else []
 
 
 def git(*arguments: str) -> str:
-    """Returns what Git answers. Raises ValueError with its message if it fails."""
+    """Runs Git and returns its output. Raises ValueError with its message if it fails."""
     return called("git", *arguments)
 
 
 def dvc(*arguments: str) -> None:
-    """DVC with its output shown as it comes; the stages find this Python first, whatever PATH says."""
+    """Runs DVC with its output shown as it comes; the stages find this Python first, whatever is in PATH."""
     shown([sys.executable, "-m", "dvc", *arguments], "dvc " + " ".join(arguments))
 
 
 def pipeline(stage: str) -> None:
-    """A stage in a process of its own."""
+    """Runs a stage in a process of its own."""
     shown([sys.executable, "-m", "pipeline", stage], f"python -m pipeline {stage}")
 
 

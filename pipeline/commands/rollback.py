@@ -17,11 +17,11 @@ def main(name: str | None, params: Params, to: str | None = None) -> None:
     if name not in params.experiments:
         raise ParamsError(f"experiment: found {name}; {nearest(str(name), params.experiments)}")
     address = address_of(params.tracking)
-    outcome = "nothing was changed"
+    state = "nothing was changed"
     try:
         with reported(address):
             client = connect(address)
-            outcome = (
+            state = (
                 f"`python -m pipeline register {name}` ends what was begun, and tells whether the champion was changed"
             )
             with exclusive(client, name) as lock:
@@ -30,5 +30,5 @@ def main(name: str | None, params: Params, to: str | None = None) -> None:
                 version, history = roll_back(store, history_of(address, name), to)
                 write_champion(store, version, history)
     except Unreachable as error:
-        raise ValueError(f"{error}; {outcome}") from None
+        raise ValueError(f"{error}; {state}") from None
     print(f"rollback {name}: {history[-1]['reason']}; its pre-flight passed → {record.FILE}")

@@ -28,9 +28,9 @@ AGAIN = """## Measure it again
     make differences                                          # what is out of date; then the verdicts and this page
     dvc repro differences/dvc.yaml:difference@memory          # one of them
 
-Settings stand in `differences/params.yaml`: change a number, and the next `make differences` measures the differences
-that read it and no others. `dvc repro` in the root runs none of them. A difference that is killed goes on where it
-stood; one worker or several write the same bytes.
+Settings are in `differences/params.yaml`: change a number, and the next `make differences` measures the differences
+that read it and no others. `dvc repro` in the root runs none of them. A difference that is killed continues where it
+was; one worker or several write the same bytes.
 
 With `setting: full` in that file there are more seeds and steps. `make differences` then measures all ten once more,
 and this table keeps how long each took in either setting and what came out, wherever it ran last without being

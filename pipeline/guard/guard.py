@@ -1,8 +1,8 @@
-"""What surrounds a stage of DVC: it runs alone, ends with the DVC that started it, and reads what dvc.lock names.
+"""The guard around a stage of DVC: it runs alone, ends with the DVC that started it, and reads what dvc.lock names.
 
 Before it, what killed stages have left half made is removed.
 
-It stands beside the stages and cannot change an output, so no stage depends on it in dvc.yaml.
+It runs next to the stages and cannot change an output, so no stage depends on it in dvc.yaml.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ def watch(stage: str) -> None:
 
 
 def name_from_dvc(stage: str) -> str | None:
-    """The name behind the @ of DVC_STAGE, where DVC runs this stage: no shell ever sees it. None where it does not."""
+    """Returns the name behind the @ of DVC_STAGE, which no shell ever sees; None where DVC does not run this stage."""
     running, _, name = os.environ.get("DVC_STAGE", "").partition("@")
     return name if name and running.rpartition(":")[2] == stage else None
 
 
 @contextmanager
 def guarded(stage: str, name: str | None, params: Params) -> Iterator[None]:
-    """One process at a time for a stage and a name, on whole inputs.
+    """Lets one process at a time run a stage with a name, on whole inputs.
 
-    Of a distributed training the first process, or the one that launched it, does this for all. Raises ValueError where
+    In a distributed training the first process, or the one that launched it, does this for all. Raises ValueError where
     an input is not the file that dvc.lock names.
     """
     if stage not in STAGES or not is_first_process() or is_launched():
@@ -53,7 +53,7 @@ def guarded(stage: str, name: str | None, params: Params) -> Iterator[None]:
 
     with alone(Path(".work"), f"{stage}-{name}" if name else stage):
         remove_leftovers(Path.cwd())
-        if "DVC_STAGE" in os.environ:  # by hand, dvc.lock need not have heard of what is there
+        if "DVC_STAGE" in os.environ:  # by hand, dvc.lock need not know what is there
             check_inputs(_inputs(stage, name, params))
         yield
 

@@ -1,4 +1,4 @@
-"""What a stage reads is what the stage before it wrote, byte for byte.
+"""Checks that a stage reads what the stage before it wrote, byte for byte.
 
 DVC does not look: it takes a write-protected file of its cache for whole, copies it out, and remembers the MD5 that it
 should have. A bit that the disk has lost would reach the registry unseen.
@@ -15,13 +15,13 @@ from pipeline.tracking.dvc_lock import LockedOutput, cached, locked_outputs, md5
 
 
 def inputs_of(stage: str, name: str | None, params: Params) -> list[Path]:
-    """Files and folders that a stage reads; nothing for a name that params.yaml does not have."""
+    """Lists files and folders that a stage reads; nothing for a name that params.yaml does not have."""
     if stage == "prepare" and name in params.experiments:
         return [Path(params.experiments[name].data.path)]
     if stage in ("tune", "train") and name in params.candidates:
         experiment = params.candidates[name].experiment
-        paths = [Path("data/prepared", experiment)]
-        return paths if stage == "tune" else [*paths, Path("search", experiment, name)]
+        inputs = [Path("data/prepared", experiment)]
+        return inputs if stage == "tune" else [*inputs, Path("search", experiment, name)]
     if stage == "evaluate" and name in params.experiments:
         return [Path("data/prepared", name), *_of_candidates("models", name, params)]
     if stage == "register":
@@ -45,8 +45,8 @@ def check_inputs(inputs: Iterable[Path], root: Path = Path()) -> None:
 def _registered(experiment: str, params: Params) -> list[Path]:
     if experiment not in params.experiments:
         return []
-    paths = [*_of_candidates("search", experiment, params), *_of_candidates("models", experiment, params)]
-    return [*paths, Path("data/prepared", experiment), Path("evaluation", experiment), Path("metrics")]
+    folders = [*_of_candidates("search", experiment, params), *_of_candidates("models", experiment, params)]
+    return [*folders, Path("data/prepared", experiment), Path("evaluation", experiment), Path("metrics")]
 
 
 def _of_candidates(folder: str, experiment: str, params: Params) -> list[Path]:
@@ -54,7 +54,7 @@ def _of_candidates(folder: str, experiment: str, params: Params) -> list[Path]:
 
 
 def _files(root: Path, output: LockedOutput) -> Iterator[tuple[Path, str]]:
-    """(file, MD5) of an output; those of a folder stand in DVC's cache, and without that nobody knows them."""
+    """Yields (file, MD5) of an output; those of a folder are in DVC's cache, and are unknown without it."""
     path = Path(output.path)
     if not output.md5.endswith(".dir"):
         yield path, output.md5

@@ -1,4 +1,4 @@
-"""What the report says of prepared data: counts, split, warnings, and what they are made of."""
+"""The prepared data in the report: counts, split, warnings, and what they are made of."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pipeline.report import formatting as readable
 from pipeline.report.results import Json
 
 SPLITS = ("train", "validation", "test")
-MANY_CLASSES = 50  # from here on the page says how the counts of the classes spread instead of listing them
+MANY_CLASSES = 50  # from here on the page shows how the counts of the classes spread instead of listing them
 
 
 def described(card: Json) -> dict[str, Any]:
-    """Counts, split and warnings of the prepared data."""
+    """Returns counts, split and warnings of the prepared data."""
     counts = {part: card["counts"][part] for part in SPLITS if part in card["counts"]}
     total = sum(counts.values()) or 1
     unit, facts_of = _kind(card)
@@ -29,7 +29,7 @@ def described(card: Json) -> dict[str, Any]:
 
 
 def _kind(card: Json) -> tuple[str, Callable[[Json], dict[str, str]]]:
-    """Returns the plural of an example, and what describes them where the card has no words of its own."""
+    """Returns the plural name of an example, and a function that gives facts where the card has none of its own."""
     if card.get("shape") == "grid":
         return "images", _grid_facts
     if "source_tokenizer" in card:
@@ -48,8 +48,8 @@ def _grid_facts(card: Json) -> dict[str, str]:
 def _pair_facts(card: Json) -> dict[str, str]:
     sides = ("source", "target")
     means = {
-        f"Tokens of a pair of {part}": ", ".join(f"{mean:g} {side}" for mean, side in zip(tokens, sides, strict=True))
-        for part, tokens in card["mean_tokens"].items()
+        f"Tokens of a pair of {part}": ", ".join(f"{mean:g} {side}" for mean, side in zip(by_side, sides, strict=True))
+        for part, by_side in card["mean_tokens"].items()
     }
     sizes = {f"Vocabulary, {side}": readable.grouped(card[f"{side}_vocabulary"]) for side in sides}
     return {**means, **sizes, "Case": _case(card)}
@@ -69,7 +69,7 @@ def _labelled_facts(card: Json) -> dict[str, str]:
     steps = {part: " to ".join(map(str, sorted(set(ends)))) for part, ends in card.get("steps", {}).items()}
     return {
         "Channels": str(len(card.get("columns", []))),
-        **{f"Steps in {part}": count for part, count in steps.items()},
+        **{f"Steps in {part}": span for part, span in steps.items()},
         "Classes": str(len(card["classes"])),
         "Missing values": _gaps(card),
     }
@@ -91,8 +91,8 @@ def _gaps(card: Json) -> str:
     return f"{gaps}; filled by the rule “{card.get('missing_rule')}”" if gaps else "none"
 
 
-def _counts(entry: Any) -> list[int]:
-    return [int(count) for count in entry.values()] if isinstance(entry, Mapping) else [int(entry)]
+def _counts(missing: Any) -> list[int]:
+    return [int(count) for count in missing.values()] if isinstance(missing, Mapping) else [int(missing)]
 
 
 def _class_table(card: Json) -> dict[str, Any] | None:

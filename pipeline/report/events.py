@@ -1,4 +1,4 @@
-"""What happened to a registered model, line by line, for those who read the report."""
+"""The history of a registered model, line by line, for those who read the report."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pipeline.report.results import Json
 
 
 def _outcome(entry: Json) -> str:
-    """Returns what a line of the history is about: a decision of the gate, or something that a person did."""
+    """Names what a line of the history is about: a decision of the gate, or something that a person did."""
     if entry.get("challenger") and entry.get("kind", "decision") == "decision":
         return "promoted" if entry.get("promoted") else "not promoted"
     return str(entry.get("kind", "moved by hand"))
 
 
 def history(registry: Json | None) -> list[dict[str, str]]:
-    """All lines of the history, the newest first: their order is that of the file, not of clocks."""
+    """Returns all lines of the history, the newest first: their order is that of the file, not of clocks."""
     entries = (registry or {}).get("history") or []
     return [
         {

@@ -11,14 +11,14 @@ SPELLED = {name: name.upper() for name in CAPITALS.split()} | {"chrf": "chrF"}
 
 
 def decimals_for(half_width: float | None) -> int:
-    """Decimals that show two digits of an uncertainty; between 0 and 4, and 3 where none is known."""
+    """Returns the decimals that show two digits of an uncertainty; between 0 and 4, and 3 where none is known."""
     if half_width is None or not math.isfinite(half_width) or half_width <= 0:
         return 3
     return min(4, max(0, 1 - math.floor(math.log10(half_width))))
 
 
 def plain(value: Any, decimals: int = 3) -> str:
-    """A figure with a fixed number of decimals; a dash where there is none."""
+    """Formats a figure with a fixed number of decimals; a dash where there is none."""
     if not is_number(value):
         return ABSENT
     text = f"{abs(value):,.{decimals}f}".replace(",", THIN_SPACE)
@@ -26,13 +26,13 @@ def plain(value: Any, decimals: int = 3) -> str:
 
 
 def signed(value: Any, decimals: int = 3) -> str:
-    """A difference with its sign."""
+    """Formats a difference with its sign."""
     text = plain(value, decimals)
     return f"+{text}" if is_number(value) and value > 0 and text.strip("0.") else text
 
 
 def compact(value: Any) -> str:
-    """A count in three digits: 950, 12.3 k, 4.56 M."""
+    """Formats a count in three digits: 950, 12.3 k, 4.56 M."""
     if not is_number(value):
         return ABSENT
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -42,12 +42,12 @@ def compact(value: Any) -> str:
 
 
 def grouped(value: Any) -> str:
-    """A whole number in groups of three digits."""
+    """Formats a whole number in groups of three digits."""
     return f"{value:,.0f}".replace(",", THIN_SPACE) if is_number(value) else ABSENT
 
 
 def duration(seconds: Any) -> str:
-    """Seconds as a person says them: 0.42 s, 38 s, 12 min 5 s, 3 h 20 min."""
+    """Formats seconds as people read them: 0.42 s, 38 s, 12 min 5 s, 3 h 20 min."""
     if not is_number(seconds):
         return ABSENT
     if seconds < 59.5:
@@ -59,52 +59,52 @@ def duration(seconds: Any) -> str:
 
 
 def milliseconds(value: Any) -> str:
-    """A latency in two digits: 0.37 ms, 4.2 ms, 130 ms."""
+    """Formats a latency in two digits: 0.37 ms, 4.2 ms, 130 ms."""
     if not is_number(value):
         return ABSENT
     return f"{value:.2g}{THIN_SPACE}ms" if value < 9.95 else f"{value:.0f}{THIN_SPACE}ms"
 
 
 def value_of_parameter(value: Any) -> str:
-    """A parameter as params.yaml would say it, floats in four digits."""
+    """Formats a parameter as params.yaml would have it, floats in four digits."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def percent(share: float) -> str:
-    """0.95 → 95 %."""
+    """Formats a share in percent: 0.95 → 95 %."""
     return f"{100 * share:g}{THIN_SPACE}%"
 
 
 def probability(value: Any) -> str:
-    """A p-value; tiny ones as a bound."""
+    """Formats a p-value; tiny ones as a bound."""
     if not is_number(value):
         return ABSENT
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:
-    """Whether there is a figure to show: None and NaN are none."""
+    """Whether there is a figure to show: None and NaN are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def words(name: str) -> str:
-    """A name of a file or figure as words: macro_f1 → macro F1."""
+    """Spells a name of a file or figure in words: macro_f1 → macro F1."""
     parts = name.replace("-", "_").split("_")
     return " ".join(SPELLED.get(part.lower(), part) for part in parts)
 
 
 def capitalised(text: str) -> str:
-    """The text with its first letter as a capital."""
+    """Returns the text with its first letter as a capital."""
     return text[:1].upper() + text[1:]
 
 
 def shortened(text: str, longest: int) -> str:
-    """The text, or its beginning where it has more characters."""
+    """Returns the text, or its beginning where it has more characters."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def enumerated(names: list[str]) -> str:
-    """a, b and c."""
+    """Joins names as in: a, b and c."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

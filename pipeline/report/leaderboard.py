@@ -12,7 +12,7 @@ from pipeline.report.verdict import Comparison, compare, lead_decimals, ranking,
 
 
 def leaderboard(metrics: Json, registry: Json | None) -> dict[str, Any]:
-    """Rows with the places of their intervals on a common axis, in percent of its width."""
+    """Returns rows with the places of their intervals on a common axis, in percent of its width."""
     axis = Axis([value for name in _compared(metrics) for value in _values(metrics, name)])
     champion = ((registry or {}).get("champion") or {}).get("key")
     rows = [_row(metrics, name, axis, champion) for name in ranking(metrics)]
@@ -20,14 +20,14 @@ def leaderboard(metrics: Json, registry: Json | None) -> dict[str, Any]:
 
 
 def _compared(metrics: Json) -> list[str]:
-    """The models that set the scale: a hopeless second baseline or a guess would press all others into one point."""
+    """Lists the models that set the scale: a hopeless second baseline or a guess would press all into one point."""
     kinds = {name: metrics["models"][name]["kind"] for name in ranking(metrics)}
     baselines = [name for name, kind in kinds.items() if kind == "baseline"]
     return [name for name, kind in kinds.items() if kind not in ("baseline", "guess")] + baselines[:1]
 
 
 def _values(metrics: Json, name: str) -> list[float]:
-    """All figures of a model that have a place on the axis: score, ends of its interval, other seeds."""
+    """Lists all figures of a model that have a place on the axis: score, ends of its interval, other seeds."""
     return [
         value for value in [*test_score(metrics, name).values(), *_seeds(metrics, name)] if readable.is_number(value)
     ]
@@ -69,19 +69,19 @@ class Axis:
         self.low, self.high = low - room, high + room
 
     def place(self, value: Any) -> float | None:
-        """Percent of the width, from the left; at an end for what lies beyond it."""
+        """Returns the percent of the width, from the left; at an end for what lies beyond it."""
         if not readable.is_number(value):
             return None
         return round(100 * min(1.0, max(0.0, (value - self.low) / (self.high - self.low))), 2)
 
     def side(self, value: Any) -> str | None:
-        """The end beyond which a value lies: left or right."""
+        """Names the end beyond which a value lies: left or right."""
         if not readable.is_number(value) or self.low <= value <= self.high:
             return None
         return "left" if value < self.low else "right"
 
     def ticks(self) -> list[dict[str, Any]]:
-        """Two to five round numbers on the scale."""
+        """Returns two to five round numbers on the scale."""
         rough = (self.high - self.low) / 4
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
@@ -94,7 +94,7 @@ class Axis:
 
 
 def differences(metrics: Json) -> list[dict[str, Any]]:
-    """Stored comparisons in the score, told from the side of the better model; that one beats a guess goes unsaid."""
+    """Returns stored comparisons in the score, seen from the better model; that one beats a guess is left out."""
     rows = []
     for entry in metrics.get("differences", {}).values():
         comparison = compare(metrics, entry["a"], entry["b"])
@@ -103,19 +103,19 @@ def differences(metrics: Json) -> list[dict[str, Any]]:
         if metrics["models"].get(entry["b"], {}).get("kind") == "guess" and comparison.outcome == "better":
             continue
         winner, loser = (entry["a"], entry["b"]) if comparison.gain >= 0 else (entry["b"], entry["a"])
-        reversed_comparison = compare(metrics, winner, loser)
-        assert reversed_comparison is not None
-        rows.append(_difference(winner, reversed_comparison, entry, lead_decimals(metrics, reversed_comparison)))
+        lead = compare(metrics, winner, loser)
+        assert lead is not None
+        rows.append(_difference(winner, lead, entry, lead_decimals(metrics, lead)))
     return rows
 
 
-def _difference(winner: str, comparison: Comparison, entry: Json, decimals: int) -> dict[str, Any]:
+def _difference(winner: str, lead: Comparison, entry: Json, decimals: int) -> dict[str, Any]:
     return {
         "winner": winner,
-        "loser": comparison.other,
-        "gain": readable.signed(comparison.gain, decimals),
-        "interval": f"{readable.signed(comparison.low, decimals)} to {readable.signed(comparison.high, decimals)}",
-        "certain": comparison.outcome != "equal",
+        "loser": lead.other,
+        "gain": readable.signed(lead.gain, decimals),
+        "interval": f"{readable.signed(lead.low, decimals)} to {readable.signed(lead.high, decimals)}",
+        "certain": lead.outcome != "equal",
         "p_value": readable.probability(entry.get("p_value")),
         "method": readable.words(str(entry.get("method", ""))),
     }

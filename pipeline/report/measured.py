@@ -1,4 +1,4 @@
-"""What was measured, kept in files of its own for the table of docs/results.md.
+"""Measured figures, kept in files of their own for the table of docs/results.md.
 
 metrics/ and timings/ hold one machine's last run of the experiments that params.yaml names at the moment; recipes come
 and go. So the figures that docs/results.md shows are taken over into docs/results/<experiment>.json, and the table is
@@ -45,7 +45,7 @@ def facts_of(results: Results, command: str, machine: str, earlier: Json | None)
 
 
 def table(facts: Sequence[Json]) -> str:
-    """Markdown: one row a model, the best on test first, those of `make repro` before the recipes; and what follows."""
+    """Formats Markdown: a row a model, the best on test first, `make repro` before the recipes; and what follows."""
     facts = sorted(facts, key=lambda entry: (entry["command"] != "make repro", entry["experiment"]))
     heads = ["experiment", "model", "test score", "validation", "parameters", "multiply-adds", "search + training"]
     lines = [_row([*heads, "command"]), _row(["---", "---", *["---:"] * 5, "---"])]
@@ -59,7 +59,7 @@ def table(facts: Sequence[Json]) -> str:
 
 
 def with_table(document: str, table: str) -> str:
-    """A document with the table between its two marks. Raises ValueError where they are not there, once each."""
+    """Returns a document with the table between its two marks. Raises ValueError where they are not there once each."""
     if document.count(BEGIN) != 1 or document.count(END) != 1 or document.index(BEGIN) > document.index(END):
         raise ValueError(f"docs/results.md has no place for the results; put these two lines there: {BEGIN} and {END}")
     before, rest = document.split(BEGIN)
@@ -67,7 +67,7 @@ def with_table(document: str, table: str) -> str:
 
 
 def _machines(facts: Sequence[Json]) -> Iterator[str]:
-    """Where each was measured: the machine of most experiments comes last, as that of all others."""
+    """Lists the machines that measured: that of most experiments comes last, as that of all others."""
     where: dict[str, list[str]] = {}
     for entry in facts:
         if entry["machine"]:
@@ -80,7 +80,7 @@ def _machines(facts: Sequence[Json]) -> Iterator[str]:
 
 
 def _leads(facts: Sequence[Json]) -> Iterator[str]:
-    """A second table: by how much the model that validation picked is ahead, pair by pair on the same examples."""
+    """Yields a second table: how far the model that validation picked is ahead, in pairs on the same examples."""
     yield "By how much the picked model is better on test, in pairs on the same examples (below zero: worse):"
     yield ""
     yield _row(["experiment", "picked", "than the other family", "than the best baseline"])
@@ -88,7 +88,7 @@ def _leads(facts: Sequence[Json]) -> Iterator[str]:
     for entry in facts:
         picked = entry["challenger"]
         rivals = [strongest(entry, kind, without=picked) for kind in ("candidate", "baseline")]
-        leads = [_lead(entry, compare(entry, picked, other)) for other in rivals]
+        leads = [_lead(entry, compare(entry, picked, rival)) for rival in rivals]
         yield _row([_title(entry), _named(picked, entry["models"][picked]), *leads])
 
 
@@ -113,7 +113,7 @@ def _model(entry: Json, candidate: CandidateResults | None, earlier: Json) -> di
 
 
 def _rows(facts: Json) -> Iterator[list[str]]:
-    """The cells of an experiment; what all rows share stands in the first one. Of guesses only the best is there."""
+    """Yields cells of an experiment; what all rows share is in the first one. Of guesses only the best is there."""
     decimals, guess = score_decimals(facts), strongest(facts, "guess", without="")
     shown = [name for name in ranking(facts) if facts["models"][name]["kind"] != "guess" or name == guess]
     for place, name in enumerate(shown):
@@ -131,7 +131,7 @@ def _rows(facts: Json) -> Iterator[list[str]]:
 
 
 def _title(facts: Json) -> str:
-    """The experiment and its score; a `remark` stands in a file until the experiment is measured again."""
+    """Names the experiment and its score; a `remark` is in a file until the experiment is measured again."""
     remark = f" ({facts['remark']})" if facts.get("remark") else ""
     return f"{facts['experiment']}, {readable.words(facts['score'])}{remark}"
 
@@ -150,7 +150,7 @@ def _score(score: Json, decimals: int) -> str:
 
 
 def _minutes(seconds: Json) -> str:
-    """Search and training together, where both were measured."""
+    """Adds up search and training, where both were measured."""
     if set(seconds) != set(STAGES):
         return readable.ABSENT
     return f"{sum(seconds.values()) / 60:.1f}{readable.THIN_SPACE}min"

@@ -1,6 +1,6 @@
 """The report as one HTML page that needs nothing else: pictures are in it, and no line of it asks the network.
 
-This file says what the page shows; page.html.j2 says how it looks.
+This file decides what the page shows; page.html.j2 decides how it looks.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def page(
     tracking: str | None,
     ten: Sequence[MeasuredDifference] = (),
 ) -> str:
-    """The whole page. `commit` is the code it was made with, `tracking` the address of MLflow as it may be shown.
+    """Renders the page. `commit` is the code it was made with, `tracking` the address of MLflow as it may be shown.
 
-    `ten` are the differences between the families; nothing is said of them where none has been measured.
+    `ten` are the differences between the families; they are left out where none has been measured.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -48,14 +48,14 @@ def page(
     )
     environment.filters |= {"words": readable.words, "capitalised": readable.capitalised, "grouped": readable.grouped}
     environment.filters |= {"unbroken": unbroken, "commands": commands}
-    shown = [experiment(result, params) for result in results]
+    shown = [experiment(entry, params) for entry in results]
     return environment.get_template("page.html.j2").render(
         experiments=shown, ten=view(ten), commit=commit, tracking=tracking
     )
 
 
 def experiment(results: Results, params: Params) -> dict[str, Any]:
-    """Everything the template shows of one experiment."""
+    """Collects everything the template shows of one experiment."""
     shown: dict[str, Any] = {
         "name": results.name,
         "description": results.description,
@@ -91,7 +91,7 @@ def measured(results: Results, metrics: Json) -> dict[str, Any]:
 
 
 def families(results: Results, metrics: Json) -> dict[str, Any]:
-    """Properties down, candidates across: what each family costs and what it brings."""
+    """Lists properties down, candidates across: what each family costs and what it brings."""
     candidates = [candidate for name, candidate in results.candidates.items() if name in metrics["models"]]
     entries = {candidate.name: metrics["models"][candidate.name] for candidate in candidates}
     latencies = {candidate.name: candidate.latency or {} for candidate in candidates}
@@ -114,7 +114,7 @@ def families(results: Results, metrics: Json) -> dict[str, Any]:
 
 
 def other_figures(metrics: Json) -> dict[str, Any]:
-    """All figures on test with their intervals, models across."""
+    """Lists all figures on test with their intervals, models across."""
     names = ranking(metrics)
     kinds = list(dict.fromkeys(kind for name in names for kind in metrics["models"][name].get("test", {})))
     rows = {}
@@ -126,7 +126,7 @@ def other_figures(metrics: Json) -> dict[str, Any]:
 
 
 def training(candidate: CandidateResults) -> dict[str, Any]:
-    """Curves, repeats and the search of one candidate."""
+    """Returns curves, repeats and the search of one candidate."""
     repeats = candidate.model["repeats"] if candidate.model else []
     return {
         "name": candidate.name,
@@ -148,7 +148,7 @@ def training(candidate: CandidateResults) -> dict[str, Any]:
 
 
 def parameters(results: Results, params: Params) -> dict[str, Any]:
-    """The value of every parameter: those that were searched with their space, and those that were given."""
+    """Lists the value of every parameter: those that were searched with their space, and those that were fixed."""
     chosen = {name: dict((c.model or c.best or {}).get("parameters", {})) for name, c in results.candidates.items()}
     spaces = {name: params.candidates[name].parameters for name in chosen}
     searched: dict[str, Any] = {}
@@ -164,7 +164,7 @@ def parameters(results: Results, params: Params) -> dict[str, Any]:
 
 
 def predictions(results: Results) -> list[dict[str, Any]]:
-    """Pictures of the predictions: the same picture of all models beside each other, the best model first."""
+    """Groups pictures of the predictions: the same one of all models next to each other, the best model first."""
     models = [name for name in ranking(results.metrics) if name in results.pictures] if results.metrics else []
     stems = dict.fromkeys(path.stem for name in models for path in results.pictures[name])
     groups = []
@@ -178,19 +178,19 @@ def predictions(results: Results) -> list[dict[str, Any]]:
 
 def decision(registry: Json | None) -> dict[str, Any] | None:
     """Returns what the gate decided last, why, and which version is the champion; None before its first decision."""
-    outcome = (registry or {}).get("decision")
-    if not registry or not outcome:
+    latest = (registry or {}).get("decision")
+    if not registry or not latest:
         return None
     return {
-        "promoted": bool(outcome.get("promoted")),
-        "reason": outcome.get("reason") or "No reason was recorded.",
+        "promoted": bool(latest.get("promoted")),
+        "reason": latest.get("reason") or "No reason was recorded.",
         "model": registry.get("model"),
         "champion": registry.get("champion") or {},
     }
 
 
 def provenance(results: Results) -> dict[str, str]:
-    """Returns what the results were made of: enough to find the runs in MLflow and the bytes in DVC."""
+    """Lists what the results were made of: enough to find the runs in MLflow and the bytes in DVC."""
     facts: dict[str, Any] = {"Data": (results.card or {}).get("data")}
     for candidate in results.candidates.values():
         model = candidate.model or {}
@@ -201,7 +201,7 @@ def provenance(results: Results) -> dict[str, str]:
 
 
 def figure(path: Path, owner: str) -> dict[str, Any]:
-    """A PNG as a data address, with its size and with words for those who cannot see it."""
+    """Returns a PNG as a data address, with its size and with words for those who cannot see it."""
     content = path.read_bytes()
     width, height = struct.unpack(">II", content[16:24])
     return {
@@ -214,14 +214,14 @@ def figure(path: Path, owner: str) -> dict[str, Any]:
 
 
 def commands(text: str) -> Markup:
-    """Returns what stands between backticks, as code; all else escaped."""
+    """Marks what is between backticks as code; all else is escaped."""
     from markupsafe import Markup, escape
 
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def unbroken(text: str) -> Markup:
-    """The text with names such as digits-cnn kept on one line."""
+    """Keeps names such as digits-cnn on one line."""
     from markupsafe import Markup, escape
 
     spans = re.sub(r"\w+(?:-\w+)+", lambda name: f'<span class="unbroken">{name[0]}</span>', str(escape(text)))
@@ -246,7 +246,7 @@ def _with_interval(cell: Json) -> tuple[str, str]:
 
 
 def space(entry: Any) -> str:
-    """A search space in a few words; nothing for a fixed value."""
+    """Describes a search space in a few words; nothing for a fixed value."""
     if hasattr(entry, "choices"):
         return "of " + ", ".join(readable.value_of_parameter(choice) for choice in entry.choices)
     if hasattr(entry, "low"):

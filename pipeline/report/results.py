@@ -1,4 +1,4 @@
-"""What stands in the files about an experiment, gathered for those who show it. Files that are not there are None."""
+"""The files about an experiment, gathered for those who show it. Files that are not there are None."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def read_results(params: Params, name: str, root: Path) -> Results:
 
 
 def metrics_of_last_commit(name: str, root: Path) -> Json | None:
-    """metrics/<name>.json as it was committed last; None without git, a commit, or the file in it."""
+    """Reads metrics/<name>.json as it was committed last; None without git, a commit, or the file in it."""
     command = ["git", "show", f"HEAD:./metrics/{name}.json"]
     try:
         shown = subprocess.run(command, cwd=root, capture_output=True, check=False)
@@ -91,9 +91,9 @@ def _candidate(root: Path, experiment: str, name: str, family: str) -> Candidate
         model=made["train"],
         failed=_failed_trials(search / "trials.csv"),
         seconds={
-            stage: float(times["seconds"])
-            for stage, times in measured.items()
-            if times and "seconds" in times and _belongs(times, made[stage])
+            stage: float(timing["seconds"])
+            for stage, timing in measured.items()
+            if timing and "seconds" in timing and _belongs(timing, made[stage])
         },
         latency=_json(timings / "latency.json"),
         curves=tuple(sorted(models.glob("*.png"))),
@@ -102,7 +102,7 @@ def _candidate(root: Path, experiment: str, name: str, family: str) -> Candidate
 
 
 def _belongs(timing: Json, made: Json | None) -> bool:
-    """Whether a time is that of the search or training that is there; those of before say nothing about it."""
+    """Whether a time is that of the search or training that is there, not of an earlier one."""
     return made is None or "key" not in timing or timing["key"] == made.get("key")
 
 
@@ -117,7 +117,7 @@ def _notes(
     candidates: Mapping[str, CandidateResults],
     registry: Json | None,
 ) -> list[str]:
-    """Returns what does not fit together: a reader must not take old figures for new ones."""
+    """Lists what does not fit together: a reader must not take old figures for new ones."""
     if metrics is None:
         return [f"There are no results yet: metrics/{name}.json is missing. Run `make repro`."]
     notes = doubts(metrics, card, candidates)
@@ -131,17 +131,17 @@ def _notes(
 
 
 def doubts(metrics: Json, card: Json | None, candidates: Mapping[str, CandidateResults]) -> list[str]:
-    """Why the figures may not be those of the present data and models, as far as these are on this machine."""
-    sentences = []
+    """Lists why the figures may not be those of the present data and models, as far as these are on this machine."""
+    reasons = []
     if card is not None and card.get("data") != metrics.get("data"):
-        sentences.append("The figures were measured on other data than those that are prepared now. Run `make repro`.")
+        reasons.append("The figures were measured on other data than those that are prepared now. Run `make repro`.")
     for candidate in candidates.values():
         entry = metrics["models"].get(candidate.name)
         if entry is None:
-            sentences.append(f"`{candidate.name}` has not been evaluated yet. Run `make repro`.")
+            reasons.append(f"`{candidate.name}` has not been evaluated yet. Run `make repro`.")
         elif candidate.model and entry.get("key") and entry["key"] != candidate.model.get("key"):
-            sentences.append(f"The figures of `{candidate.name}` are those of an earlier model. Run `make repro`.")
-    return sentences
+            reasons.append(f"The figures of `{candidate.name}` are those of an earlier model. Run `make repro`.")
+    return reasons
 
 
 def _failed_trials(path: Path) -> int:

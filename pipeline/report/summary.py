@@ -11,8 +11,8 @@ from pipeline.report.verdict import about_champion, asked_often, ranking, score_
 
 
 def summary(results: Sequence[Results]) -> str:
-    """One section for every experiment."""
-    return "\n\n".join("\n".join(_section(result)) for result in results) + "\n"
+    """Returns one section for every experiment."""
+    return "\n\n".join("\n".join(_section(entry)) for entry in results) + "\n"
 
 
 def _section(results: Results) -> Iterator[str]:
@@ -45,7 +45,7 @@ def _decision(registry: Json | None, metrics: Json) -> Iterator[str]:
 
 
 def _table(metrics: Json, before: Json | None) -> Iterator[str]:
-    """All models, with the test scores of the last commit beside those of now."""
+    """Lists all models, with the test scores of the last commit next to those of now."""
     decimals, score = score_decimals(metrics), readable.words(metrics["score"])
     compared = before if before and before["score"] == metrics["score"] else None
     heads = ["model", f"{markdown(score)} on test", f"{readable.percent(metrics['confidence'])} interval"]
@@ -65,7 +65,7 @@ def _table(metrics: Json, before: Json | None) -> Iterator[str]:
 
 
 def _changes(metrics: Json, before: Json | None) -> Iterator[str]:
-    """Yields what a reviewer has to know before comparing the columns."""
+    """Lists what a reviewer has to know before comparing the columns."""
     if before is None:
         yield "There are no committed results to compare with."
         yield ""

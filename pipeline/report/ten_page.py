@@ -1,4 +1,4 @@
-"""What the page shows of the ten differences; ten.html.j2 says how it looks."""
+"""The ten differences on the page; ten.html.j2 decides how they look."""
 
 from __future__ import annotations
 
@@ -12,25 +12,23 @@ from pipeline.report import ten_results
 from pipeline.report.ten_results import MeasuredDifference
 
 POINT = 4 / 3  # pixels of a point
-TAGS = {"holds": "good", "fails": "bad", "depends": "warn"}  # verdict → colour; the words say it as well
+TAGS = {"holds": "good", "fails": "bad", "depends": "warn"}  # verdict → colour; the words show it as well
 
 
 def view(differences: Sequence[MeasuredDifference]) -> dict[str, Any] | None:
-    """Everything the template shows; None where nothing has been measured."""
+    """Collects everything the template shows; None where nothing has been measured."""
     if not ten_results.are_measured(differences):
         return None
     return {
         "rows": [_row(difference) for difference in differences],
         "in_short": ten_results.in_short(differences),
-        "settings": sorted(
-            {str(measured.facts["setting"]) for measured in differences if measured.facts.get("setting")}
-        ),
+        "settings": sorted({str(entry.facts["setting"]) for entry in differences if entry.facts.get("setting")}),
         "command": ten_results.COMMAND,
     }
 
 
 def figure(path: Path) -> dict[str, Any]:
-    """An SVG as a data address, with its size in pixels.
+    """Returns an SVG as a data address, with its size in pixels.
 
     As an image it is a document of its own: its ids and styles meet neither those of the page nor those of the other
     figures, and nothing in it can run.
@@ -46,7 +44,7 @@ def figure(path: Path) -> dict[str, Any]:
 
 
 def _pixels(head: str, name: str) -> int:
-    """A length of the root element; matplotlib writes points."""
+    """Reads a length of the root element; matplotlib writes points."""
     match = re.search(rf'<svg\b[^>]*\b{name}="([\d.]+)(pt)?"', head)
     return round(float(match[1]) * (POINT if match[2] else 1)) if match else 640
 

@@ -1,6 +1,6 @@
-"""The ten differences between the families as differences/results/ tells them, in words and figures that can be shown.
+"""The ten differences between the families as differences/results/ has them, in words and figures that can be shown.
 
-It knows neither the differences nor PyTorch: whoever asks hands in their names, in the order in which they are shown.
+It knows neither the differences nor PyTorch: the caller passes their names, in the order in which they are shown.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pipeline.report import formatting as readable
 FOLDER = Path("differences", "results")
 COMMAND = "make differences"
 ABSENT = "not measured yet"
-# Verdict → the kind of it; every other one says on what the answer depends.
+# Verdict → the kind of it; every other one names what the answer depends on.
 KINDS = {"holds": "holds", "does not hold": "fails", "not decided at this budget": "open", ABSENT: "absent"}
 Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class MeasuredDifference:
-    """A difference as far as it is known. `facts` is the file of its result, empty where none can be read."""
+    """A difference as measured. `facts` is the file of its result, empty where there is none that can be read."""
 
     number: int  # from 1 on
     name: str
@@ -38,12 +38,12 @@ class MeasuredDifference:
 
     @property
     def kind(self) -> str:
-        """holds, fails, depends, open or absent."""
+        """Returns holds, fails, depends, open or absent."""
         return KINDS.get(self.verdict, "depends")
 
     @property
     def effects(self) -> list[ShownEffect]:
-        """The main one first."""
+        """Lists the effects, the main one first."""
         effects = self.facts.get("effects") or {}
         return [ShownEffect(name, effects[name]) for name in self.facts.get("order", effects) if name in effects]
 
@@ -69,7 +69,7 @@ class ShownEffect:
 
     @property
     def margin(self) -> str:
-        """Without zeros behind the last digit: a margin is a number that somebody has chosen."""
+        """Formats the margin without zeros behind the last digit: a margin is a number that somebody has chosen."""
         margin = self.facts.get("margin")
         return f"{margin + 0.0:g}" if readable.is_number(margin) else readable.ABSENT
 
@@ -100,7 +100,7 @@ class ShownEffect:
 
 
 def read_differences(names: Mapping[str, str], root: Path = Path()) -> list[MeasuredDifference]:
-    """One for each name, with its title, whether it has been measured or not."""
+    """Reads one for each name, with its title, whether it has been measured or not."""
     return [_read(number, name, title, root) for number, (name, title) in enumerate(names.items(), 1)]
 
 
@@ -110,28 +110,28 @@ def are_measured(differences: Iterable[MeasuredDifference]) -> bool:
 
 
 def arms(facts: Json) -> list[dict[str, str]]:
-    """A row for each network: what it was told about the length, both sizes, its learning rates."""
-    in_points, sizes, rates, picked = (facts.get(key) or {} for key in ("told", "sizes", "rates", "picked"))
+    """Returns a row for each network: what it knows about the length, both sizes, its learning rates."""
+    hints, sizes, rates, picked = (facts.get(key) or {} for key in ("told", "sizes", "rates", "picked"))
     return [
         {
             "network": name,
-            "told about T": str(in_points.get(name, "")),
+            "told about T": str(hints.get(name, "")),
             "parameters": readable.compact(sizes.get(name, {}).get("parameters")),
             "multiply-adds": readable.compact(sizes.get(name, {}).get("multiply_adds")),
             "learning rate": f"{picked[name]:g}" if picked.get(name) else readable.ABSENT,
             "validation by learning rate": curve(rates.get(name) or {}),
         }
-        for name in dict.fromkeys([*in_points, *sizes, *picked])
+        for name in dict.fromkeys([*hints, *sizes, *picked])
     ]
 
 
 def curve(rates: Json) -> str:
-    """Such as: 0.001: 0.98, 0.003: 1.00."""
+    """Formats values by learning rate, such as: 0.001: 0.98, 0.003: 1.00."""
     return ", ".join(f"{rate}: {value:.3g}" for rate, value in rates.items()) or readable.ABSENT
 
 
 def controls(facts: Json) -> list[dict[str, str]]:
-    """A row for each check inside the experiment."""
+    """Returns a row for each check inside the experiment."""
     return [
         {
             "control": name,
@@ -144,7 +144,7 @@ def controls(facts: Json) -> list[dict[str, str]]:
 
 
 def failed_controls(facts: Json) -> list[str]:
-    """A sentence for each check that has failed: the verdict is then not to be relied on."""
+    """Returns a sentence for each check that has failed: the verdict is then not to be relied on."""
     return [
         f"{check['control']}: found {check['found']}, expected {check['expected']}"
         for check in controls(facts)
@@ -153,17 +153,17 @@ def failed_controls(facts: Json) -> list[str]:
 
 
 def budget(facts: Json) -> str:
-    """The settings in one line."""
+    """Formats the settings in one line."""
     return ", ".join(f"{readable.words(name)} {_plain(value)}" for name, value in (facts.get("budget") or {}).items())
 
 
 def machine(facts: Json) -> str:
-    """System and processor, without the instructions that it has."""
+    """Names system and processor, without the instructions that it has."""
     return ", ".join(str(facts.get("machine", "")).split(", ")[:3])
 
 
 def in_short(differences: Sequence[MeasuredDifference]) -> list[str]:
-    """A sentence for each kind of verdict that occurs: how many, and which."""
+    """Returns a sentence for each kind of verdict that occurs: how many, and which."""
     words = {
         "holds": ("holds", "hold"),
         "fails": ("does not hold", "do not hold"),
@@ -180,7 +180,7 @@ def in_short(differences: Sequence[MeasuredDifference]) -> list[str]:
 
 
 def _named(difference: MeasuredDifference) -> str:
-    """Such as: memory (the receptive field)."""
+    """Names a difference, such as: memory (the receptive field)."""
     condition = f" ({difference.verdict.removeprefix('depends on ')})" if difference.kind == "depends" else ""
     return difference.title.lower() + condition
 

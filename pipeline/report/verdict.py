@@ -1,4 +1,4 @@
-"""What the figures of an experiment say, in sentences: who wins, by how much, and whether that is shown."""
+"""The verdict on the figures of an experiment, in sentences: who wins, by how much, and whether that is shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.report.formatting import capitalised, decimals_for, enumerated, is
 from pipeline.report.results import Json
 
 Outcome = Literal["better", "equal", "worse"]
-ERROR_LEVEL = 0.05  # of evidence that does not say which one its gate had
+ERROR_LEVEL = 0.05  # of evidence that does not name the one of its gate
 
 
 @dataclass(frozen=True)
@@ -31,29 +31,29 @@ class Comparison:
 
     @property
     def outcome(self) -> Outcome:
-        """Better, worse, or not shown to differ. Interval and test agree; in older files neither wins where not."""
+        """Returns better, worse, or equal (not shown to differ), as where interval and test disagree in older files."""
         if self.low > 0 and self.certain:
             return "better"
         return "worse" if self.high < 0 and self.certain else "equal"
 
     @property
     def smallest(self) -> float:
-        """The smallest difference that so many examples could show: half of the interval's width."""
+        """Returns the smallest difference that so many examples could show: half of the interval's width."""
         return (self.high - self.low) / 2
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The short sentence for the top, and what stands behind it."""
+    """The short sentence for the top, and the details behind it."""
 
     headline: str
     details: tuple[str, ...]
 
 
 def verdict(metrics: Json) -> Verdict:
-    """The outcome for the challenger: against the other candidates, and against the best baseline.
+    """Returns the outcome for the challenger: against the other candidates, and against the best baseline.
 
-    Validation has picked the challenger, and picks whom it is compared with, too. What is worst is said first: that no
+    Validation has picked the challenger, and picks whom it is compared with, too. The worst comes first: that no
     candidate beats a guess, then that a baseline beats the challenger.
     """
     challenger = metrics["challenger"]
@@ -74,7 +74,7 @@ def verdict(metrics: Json) -> Verdict:
 
 
 def unbeaten_guess(metrics: Json, *candidates: str) -> str | None:
-    """The best guess that none of the candidates (without names: of all) is shown to be better than, if there is one.
+    """Returns the best guess that none of the candidates (without names: of all) is shown to beat, if there is one.
 
     Guesses that were never compared with a candidate do not count.
     """
@@ -88,7 +88,7 @@ def unbeaten_guess(metrics: Json, *candidates: str) -> str | None:
 
 
 def compare(metrics: Json, subject: str, other: str | None) -> Comparison | None:
-    """The stored comparison of two models in the score, whichever way round it is stored."""
+    """Returns the stored comparison of two models in the score, whichever way round it is stored."""
     for entry in metrics.get("differences", {}).values():
         if {entry["a"], entry["b"]} != {subject, other} or entry.get("score", metrics["score"]) != metrics["score"]:
             continue
@@ -102,9 +102,9 @@ def compare(metrics: Json, subject: str, other: str | None) -> Comparison | None
 
 
 def asked_often(registry: Json | None, metrics: Json) -> str:
-    """Says how often the gate has asked the present test split, and what is left of its error level; "" if unknown."""
+    """Describes how often the gate used the present test split, and what is left of its error level; "" if unknown."""
     evidence = [entry.get("evidence") or {} for entry in (registry or {}).get("history") or []]
-    splits = [line["test_split"] for line in evidence if line.get("test_split")]
+    splits = [item["test_split"] for item in evidence if item.get("test_split")]
     present = [split for split in splits if split["test_digest"] == metrics.get("test_digest")]
     if not present:
         return ""
@@ -112,18 +112,18 @@ def asked_often(registry: Json | None, metrics: Json) -> str:
     whole, left, following = (_share(split[name]) for name in ("error_level", "left", "next_level"))
     count = split["decisions"]
     if count == 0:
-        sentence = (
+        clause = (
             f"No model was compared with a champion on this test split yet: all of its error level of {whole} is left"
         )
     else:
         models = "1 model was" if count == 1 else f"{count} models were"
-        sentence = f"{models} compared with a champion on this test split: {left} of its error level of {whole} is left"
+        clause = f"{models} compared with a champion on this test split: {left} of its error level of {whole} is left"
     hopeless = "" if split["passable"] else ", at which no model can pass, not even one without a fault"
-    return f"{sentence}, and the next comparison gets {following}{hopeless}."
+    return f"{clause}, and the next comparison gets {following}{hopeless}."
 
 
 def about_champion(registry: Json | None, metrics: Json) -> str:
-    """Says that a baseline is better than a champion that is not the challenger (the headline is about that), or ""."""
+    """Warns that a baseline is better than a champion other than the challenger, which the headline is about; or ""."""
     champion = (registry or {}).get("champion") or {}
     if not champion.get("key") or champion["key"] == metrics["models"][metrics["challenger"]].get("key"):
         return ""
@@ -141,14 +141,14 @@ def about_champion(registry: Json | None, metrics: Json) -> str:
 
 def baseline_was_better(evidence: Json) -> bool:
     """Whether a decision's evidence has its model significantly behind the baseline."""
-    difference, split = evidence.get("over_baseline"), evidence.get("test_split") or {}
-    if not difference:
+    comparison, split = evidence.get("over_baseline"), evidence.get("test_split") or {}
+    if not comparison:
         return False
-    return bool(difference["high"] < 0 and difference["p_value"] < split.get("error_level", ERROR_LEVEL))
+    return bool(comparison["high"] < 0 and comparison["p_value"] < split.get("error_level", ERROR_LEVEL))
 
 
 def ranking(metrics: Json) -> list[str]:
-    """All models, the best test score first; guesses come after all others."""
+    """Lists all models, the best test score first; guesses come after all others."""
 
     def place(name: str) -> tuple[bool, bool, float]:
         value, guessed = test_score(metrics, name).get("value"), metrics["models"][name]["kind"] == "guess"
@@ -160,7 +160,7 @@ def ranking(metrics: Json) -> list[str]:
 
 
 def strongest(metrics: Json, kind: str, without: str) -> str | None:
-    """The model of a kind (candidate, baseline, guess) that is best on validation, but for one; None if there is none.
+    """Returns the model of a kind (candidate, baseline, guess) that is best on validation, but for one; None if none.
 
     Test reports, it does not pick: the best of several on test would look better than it is.
     """
@@ -176,12 +176,12 @@ def strongest(metrics: Json, kind: str, without: str) -> str | None:
 
 
 def test_score(metrics: Json, name: str) -> dict[str, Any]:
-    """The score of a model on test: value, low, high."""
+    """Returns the score of a model on test: value, low, high."""
     return dict(metrics["models"].get(name, {}).get("test", {}).get(metrics["score"]) or {})
 
 
 def score_decimals(metrics: Json) -> int:
-    """Decimals for all scores of an experiment: as many as the narrowest interval deserves."""
+    """Returns the decimals for all scores of an experiment: as many as the narrowest interval deserves."""
     intervals = [test_score(metrics, name) for name in metrics["models"]]
     widths = [entry["high"] - entry["low"] for entry in intervals if is_number(entry.get("low"))]
     widths = [width for width in widths if width > 0]
@@ -189,12 +189,12 @@ def score_decimals(metrics: Json) -> int:
 
 
 def lead_decimals(metrics: Json, comparison: Comparison) -> int:
-    """Decimals for a lead: paired differences are often far surer than the scores themselves."""
+    """Returns the decimals for a lead: paired differences are often far surer than the scores themselves."""
     return max(score_decimals(metrics), decimals_for((comparison.high - comparison.low) / 2))
 
 
 def _share(level: float) -> str:
-    """Two digits are enough for an error level: 2.5 %, 0.83 %."""
+    """Formats an error level in two digits, which are enough: 2.5 %, 0.83 %."""
     return percent(float(f"{level:.2g}"))
 
 
@@ -250,15 +250,17 @@ def _classes(names: list[str]) -> str:
 
 
 def _score_sentence(metrics: Json, name: str) -> str:
-    decimals, figure = score_decimals(metrics), test_score(metrics, name)
+    decimals, estimate = score_decimals(metrics), test_score(metrics, name)
     interval = ""
-    if is_number(figure.get("low")):
-        ends = f"{plain(figure['low'], decimals)} to {plain(figure['high'], decimals)}"
+    if is_number(estimate.get("low")):
+        ends = f"{plain(estimate['low'], decimals)} to {plain(estimate['high'], decimals)}"
         interval = f" ({percent(metrics['confidence'])} interval {ends})"
     direction = "higher" if metrics["maximize"] else "lower"
     score = capitalised(words(metrics["score"]))
-    rough = f" The interval is a rough one: {figure['doubt']}." if figure.get("doubt") else ""
-    return f"{score} of {name} on test: {plain(figure.get('value'), decimals)}{interval}; {direction} is better.{rough}"
+    rough = f" The interval is a rough one: {estimate['doubt']}." if estimate.get("doubt") else ""
+    return (
+        f"{score} of {name} on test: {plain(estimate.get('value'), decimals)}{interval}; {direction} is better.{rough}"
+    )
 
 
 def _difference_sentence(metrics: Json, name: str, comparison: Comparison) -> str:
@@ -273,7 +275,7 @@ def _difference_sentence(metrics: Json, name: str, comparison: Comparison) -> st
 
 
 def not_shown(comparison: Comparison, decimals: int) -> str:
-    """Says of two models that are not shown to differ what the examples could have shown."""
+    """Describes for two models that are not shown to differ what the examples could have shown."""
     count = f"{comparison.units:.0f}" if comparison.units >= 10 else f"{comparison.units:.2g}"
     examples = "the examples" if not comparison.units else f"{count} independent examples"
     return f"not shown to differ, {examples} are too few for less than {plain(comparison.smallest, decimals)}"
